@@ -1,0 +1,1 @@
+"""Names and signatures of the earlier DeepSphere implementations."""

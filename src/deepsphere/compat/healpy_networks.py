@@ -1,0 +1,112 @@
+"""The network of deepsphere-cosmo-tf2, with its signature and attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepsphere.layers.base import PACKAGE
+from deepsphere.models import Sequential
+from deepsphere.sampling import Healpix, deserialize
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class HealpyGCNN(Sequential):
+    """A stack of layers on HEALPix: `deepsphere.models.Sequential` under its old name.
+
+    Parameters
+    ----------
+    nside : int
+        Resolution of the input.
+    indices : array_like of int, shape (n,)
+        NEST numbers of the input's pixels, strictly increasing; all of them for the full sphere.
+    layers : sequence of keras.layers.Layer
+        Layers of `deepsphere.healpy_layers` or `deepsphere.layers`, and any of Keras.
+    n_neighbors : int, default 8
+        Number of nearest neighbours in the graphs. Any number is allowed now.
+    max_batch_size, initial_Fin : int, optional
+        No longer needed: products that are too large are split by themselves.
+    **kwargs
+        Arguments of `keras.Sequential`.
+
+    Attributes
+    ----------
+    nside_in, nside_out : int
+        Resolution of the input and of the output.
+    indices_in : ndarray of int64
+        The input's pixels.
+    layers_in, layers_use : list
+        The layers as given, and as they are used.
+    n_neighbors : int
+        Number of nearest neighbours.
+    reduction_fac : float
+        Ratio of the two resolutions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `deepsphere.models.Sequential` and `deepsphere.sampling.Healpix`.
+    """
+
+    sampling: Healpix
+
+    def __init__(
+        self,
+        nside: int,
+        indices: ArrayLike,
+        layers: Sequence[keras.layers.Layer],
+        n_neighbors: int = 8,
+        max_batch_size: int | None = None,  # noqa: ARG002
+        initial_Fin: int | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(Healpix(nside, indices), layers, neighbors=n_neighbors, **kwargs)
+        self.layers_in = list(layers)
+
+    @property
+    def nside_in(self) -> int:
+        """Resolution of the input."""
+        return self.sampling.nside
+
+    @property
+    def nside_out(self) -> int:
+        """Resolution of the output."""
+        return self.nside_in * len(self.output_sampling) // len(self.sampling)
+
+    @property
+    def indices_in(self) -> NDArray[np.int64]:
+        """The input's pixels."""
+        return self.sampling.pixels
+
+    @property
+    def layers_use(self) -> list[keras.layers.Layer]:
+        """The layers as they are used."""
+        return self.layers
+
+    @property
+    def n_neighbors(self) -> int:
+        """Number of nearest neighbours."""
+        return self.neighbors
+
+    @property
+    def reduction_fac(self) -> float:
+        """Ratio of the resolutions of input and output."""
+        return self.nside_in / self.nside_out
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Make a model from what `get_config` returned."""
+        sampling = cast(Healpix, deserialize(config["sampling"]))
+        return cls._from_arguments(
+            {
+                "nside": sampling.nside,
+                "indices": sampling.pixels,
+                "n_neighbors": config["neighbors"],
+            },
+            config,
+            custom_objects,
+        )

@@ -1,0 +1,1 @@
+"""Sky simulations and readers of the field's own formats."""

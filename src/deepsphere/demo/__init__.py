@@ -1,0 +1,1 @@
+"""The demonstration: simulated skies, the quick-start network, its baselines, its report."""

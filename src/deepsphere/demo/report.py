@@ -1,0 +1,288 @@
+"""The page that a demonstration leaves behind: what was measured, its pictures, how to go on."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from deepsphere.demo.style import CSS
+
+ACCURACIES = {
+    "test_accuracy": "DeepSphere network",
+    "baseline_accuracy": "Linear SVM on the power spectrum",
+    "variance_accuracy": "Linear SVM on the variance",
+}
+"""Metrics that the page compares, with their names."""
+
+LABELS = {
+    "train_seconds": "Training time",
+    "build_seconds": "Time to build the network",
+    "simulation_seconds": "Time to simulate the maps",
+    "total_seconds": "Total time",
+    "parameters": "Trainable parameters",
+    "train_maps": "Maps for training",
+    "test_maps": "Maps for testing",
+    "epochs": "Epochs",
+    "batch_size": "Batch size",
+    "nside": "Resolution (nside)",
+    "signal_to_noise": "Signal to noise (ratio of powers)",
+    "lognormal": "Log-normal maps",
+    "backend": "Keras backend",
+    "seed": "Seed",
+}
+"""Names of further metrics in the order of the page; others follow under their own names."""
+
+
+def write_report(
+    directory: str | os.PathLike[str],
+    metrics: Mapping[str, Any],
+    pictures: Sequence[tuple[str, str, str]],
+    *,
+    title: str = "Telling two universes apart",
+    introduction: str = (
+        "A graph convolutional network on the sphere learned to tell maps of two cosmologies "
+        "apart. These are its results on maps that it never saw."
+    ),
+    model_file: str = "model.keras",
+) -> Path:
+    """Write ``index.html``: a page of results that needs nothing but the pictures beside it.
+
+    Parameters
+    ----------
+    directory : path
+        Where the page goes and the pictures are; made if it does not exist.
+    metrics : mapping
+        ``test_accuracy``, ``baseline_accuracy`` (linear SVM on the power spectrum) and
+        ``variance_accuracy`` (linear SVM on the variance), fractions from 0 to 1, are compared in
+        the headline and in bars; with ``test_maps``, the number of test maps, each gets its 95 %
+        confidence interval (Wilson 1927). ``versions`` is a mapping from library to version. All
+        others go into a table, whatever they are: `LABELS` lists those that are known,
+        those ending in ``_seconds`` are shown as times. Metrics that are not there or None are
+        left out.
+    pictures : sequence of (file name, title, caption)
+        File names are relative to `directory` and may hold ``/``.
+    title : str, optional
+        Title of the page.
+    introduction : str, optional
+        Paragraph below the headline.
+    model_file : str, default "model.keras"
+        Name of the saved model, for the lines that show how to load it.
+
+    Returns
+    -------
+    pathlib.Path
+        The page. It is written under another name and renamed, so that a page is either whole or
+        not there. All texts are escaped.
+
+    Raises
+    ------
+    ValueError
+        If an accuracy is not from 0 to 1, or a picture is not a file inside `directory`.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    accuracies = _accuracies(metrics)
+    for name, _, _ in pictures:
+        _check_picture(directory, name)
+    maps = metrics.get("test_maps")
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="headline">{escape(_headline(accuracies))}</p>' if accuracies else "",
+        f"<p>{escape(introduction)}</p>",
+        _comparison(accuracies, maps),
+        *(_picture(*picture) for picture in pictures),
+        _table("Figures of this run", _rows(metrics)),
+        _reload(model_file),
+        _table("Versions", [(str(k), str(v)) for k, v in (metrics.get("versions") or {}).items()]),
+    ]
+    page = _PAGE.format(title=escape(title), css=CSS, body="\n".join(filter(None, body)))
+    return _write(directory / "index.html", page)
+
+
+def _accuracies(metrics: Mapping[str, Any]) -> dict[str, float]:
+    found = {}
+    for name in ACCURACIES:
+        if metrics.get(name) is not None:
+            value = float(metrics[name])
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must be a fraction from 0 to 1, got {value}")
+            found[name] = value
+    return found
+
+
+def _check_picture(directory: Path, name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise ValueError(f"pictures must be named relative to the page's directory, got {name!r}")
+    if not (directory / path).is_file():
+        raise ValueError(f"there is no picture {name!r} in {directory}; save it before the report")
+
+
+def _headline(accuracies: Mapping[str, float]) -> str:
+    """Say how the network did beside the better baseline, whichever way it went."""
+    baselines = {name: value for name, value in accuracies.items() if name != "test_accuracy"}
+    if "test_accuracy" not in accuracies:
+        return "The accuracy of the network was not measured."
+    text = f"The network is right on {_percent(accuracies['test_accuracy'])} of the test maps"
+    if not baselines:
+        return f"{text}."
+    best = max(baselines, key=lambda name: baselines[name])
+    points = 100 * (accuracies["test_accuracy"] - baselines[best])
+    how = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
+    if abs(points) < 0.05:
+        how = "the same as"
+    of_several = " the better baseline," if len(baselines) > 1 else ""
+    return f"{text}, {how}{of_several} a {_lower(ACCURACIES[best])} ({_percent(baselines[best])})."
+
+
+def _comparison(accuracies: Mapping[str, float], maps: Any) -> str:
+    if not accuracies:
+        return ""
+    rows = []
+    for name, value in accuracies.items():
+        note, whisker = "", ""
+        if maps:
+            trials = int(maps)
+            interval = binomtest(round(value * trials), trials).proportion_ci(method="wilson")
+            low, high = 100 * interval.low, 100 * interval.high
+            note = f' <span class="note">({low:.0f} to {high:.0f}%)</span>'
+            whisker = f'<i style="left:{low:.2f}%;width:{high - low:.2f}%"></i>'
+        kind = "bar network" if name == "test_accuracy" else "bar"
+        rows.append(
+            f'<tr><th scope="row">{escape(ACCURACIES[name])}</th>'
+            f'<td class="track"><div class="{kind}"><b style="width:{100 * value:.2f}%"></b>'
+            f'{whisker}</div></td><td class="number">{_percent(value)}{note}</td></tr>'
+        )
+    text = "Share of test maps put into the right class."
+    if maps:
+        text += (
+            f" In brackets and as thin lines: 95% confidence intervals from {int(maps)} test maps."
+        )
+    return (
+        '<section><h2>Accuracy</h2><table class="bars">'
+        + "".join(rows)
+        + f'</table><p class="note">{escape(text)}</p></section>'
+    )
+
+
+def _picture(name: str, title: str, caption: str) -> str:
+    return (
+        f'<figure><h2>{escape(title)}</h2><a href="{escape(name)}">'
+        f'<img src="{escape(name)}" alt="{escape(title)}" loading="lazy"></a>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    shown = {
+        name: value
+        for name, value in metrics.items()
+        if name not in ACCURACIES and name != "versions" and value is not None
+    }
+    names = [name for name in LABELS if name in shown]
+    names += [name for name in shown if name not in LABELS]
+    labels = {name: LABELS.get(name, str(name).replace("_", " ").capitalize()) for name in names}
+    return [(labels[name], _text(name, shown[name])) for name in names]
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    if not rows:
+        return ""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        for name, value in rows
+    )
+    return f'<section><h2>{escape(title)}</h2><table class="facts">{lines}</table></section>'
+
+
+def _reload(model_file: str) -> str:
+    code = (
+        "import keras\n"
+        "import deepsphere  # makes its layers known to Keras\n\n"
+        f"model = keras.models.load_model({model_file!r})\n"
+        "model.summary()"
+    )
+    return (
+        "<section><h2>Use the trained network</h2>"
+        f"<p>It is saved beside this page:</p><pre><code>{escape(code)}</code></pre></section>"
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text("", item) for item in value)
+    if isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    if not math.isfinite(number):
+        return "unknown" if math.isnan(number) else "infinite"
+    if str(name).endswith("_seconds"):
+        return _duration(number)
+    if number == round(number) and abs(number) < 1e15:
+        # Grouped from five digits on; years and the like stay as they are.
+        return f"{number:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}" if number >= 1e4 else "")
+    return f"{number:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}%"
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+def _write(path: Path, page: str) -> Path:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        # mkstemp makes files that only their owner can read; a page is there to be shown.
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""

@@ -1,0 +1,227 @@
+"""What all layers on a sampled sphere share: the sampling, its check, and how it is saved."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import keras
+
+from deepsphere.sampling import Sampling, deserialize, serialize
+
+PACKAGE = "deepsphere"
+"""Name under which the classes are registered with Keras."""
+
+
+class SphereLayer(keras.layers.Layer):
+    """Base of the layers that work on the points of a sampling.
+
+    A layer knows its sampling from the start, or is given it by the model that walks the
+    resolutions (`bind`). Its input has shape ``(batch, len(sampling), channels)``.
+
+    A subclass with arguments of its own adds them to `get_config`; one that changes the
+    resolution overrides `resample`; one that has weights or sublayers calls ``super().build``
+    first, which checks the input.
+
+    Parameters
+    ----------
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given later by the model.
+    **kwargs
+        Arguments of `keras.layers.Layer`: ``name``, ``dtype``, ``trainable``.
+
+    Raises
+    ------
+    TypeError
+        If `sampling` is not a sampling.
+    """
+
+    def __init__(self, sampling: Sampling | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(sampling, dict):  # as written by get_config
+            sampling = deserialize(sampling)
+        if sampling is not None and not isinstance(sampling, Sampling):
+            raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
+        self.sampling = sampling
+        if sampling is not None:
+            self.resample(sampling)  # fails now if there is no such resolution
+
+    def resample(self, sampling: Sampling) -> Sampling:
+        """Return the sampling of the output, given that of the input; here the same."""
+        return sampling
+
+    @property
+    def output_sampling(self) -> Sampling:
+        """Where the output is sampled."""
+        return self.resample(self.require_sampling())
+
+    def require_sampling(self) -> Sampling:
+        """Return where the input is sampled, or raise if that was never said."""
+        if self.sampling is None:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} does not know where its input is sampled: "
+                "give it sampling=..., or put it into a deepsphere.models.Sequential"
+            )
+        return self.sampling
+
+    def bind(self, sampling: Sampling, **graph: Any) -> Self:
+        """Return an unbuilt copy of this layer on a sampling.
+
+        Parameters
+        ----------
+        sampling : Sampling
+            Where the inputs of the copy are sampled.
+        **graph
+            The model's choice of ``neighbors`` and ``laplacian``; layers that use a graph take
+            what they were not given themselves.
+
+        Returns
+        -------
+        SphereLayer
+            A copy with the same name and configuration.
+
+        Raises
+        ------
+        ValueError
+            If this layer is on another sampling already.
+        """
+        if self.sampling is not None and self.sampling != sampling:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} is on {self.sampling}, "
+                f"but its place in the model is on {sampling}"
+            )
+        config = self.get_config()
+        for name, value in graph.items():
+            if name in config and config[name] is None:
+                config[name] = value
+        return type(self).from_config({**config, "sampling": serialize(sampling)})
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check that the input lies on the sampling."""
+        points = len(self.require_sampling())
+        if len(input_shape) != 3:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} needs inputs of shape (batch, pixels, "
+                f"channels), got {tuple(input_shape)}"
+            )
+        if input_shape[1] != points or input_shape[2] is None:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} is on {self.sampling} and needs inputs of "
+                f"shape (batch, {points}, channels), got {tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={1: points, 2: int(input_shape[2])})
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        sampling = None if self.sampling is None else serialize(self.sampling)
+        return {**super().get_config(), "sampling": sampling}
+
+
+class SphereConv(SphereLayer):
+    """Base of the layers that learn a kernel: filters, bias, activation, and their settings.
+
+    Parameters
+    ----------
+    filters : int or None
+        Number of output channels; None takes that of the input.
+    sampling : Sampling, optional
+        Where the inputs are sampled.
+    use_bias : bool, default True
+        Whether to add a bias to each output channel.
+    activation : str or callable, optional
+        Keras activation; None is the identity.
+    kernel_initializer, bias_initializer : str or keras.Initializer, optional
+        Initial values; None takes the layer's own for the kernel. Biases start at 0.
+    kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
+        Penalties on the weights.
+    kernel_constraint, bias_constraint : str or keras.Constraint, optional
+        Constraints on the weights.
+    **kwargs
+        Arguments of `SphereLayer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+
+    def __init__(
+        self,
+        filters: int | None,
+        sampling: Sampling | None = None,
+        *,
+        use_bias: bool = True,
+        activation: Any = None,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sampling, **kwargs)
+        self.filters = None if filters is None else check_count("filters", filters, least=1)
+        self.use_bias = bool(use_bias)
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+
+    def _add_weights(
+        self, kernel_shape: tuple[int, ...], default_initializer: Any, filters: int
+    ) -> None:
+        # The kernel keeps its own precision: casting it to half for a product that is computed
+        # in single precision would only lose digits.
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=kernel_shape,
+            initializer=self.kernel_initializer or default_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            autocast=False,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(filters,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def _add_bias_and_activate(self, y: Any) -> Any:
+        if self.bias is not None:
+            y = y + self.bias
+        return self.activation(y)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "use_bias": self.use_bias,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+        }
+
+
+def check_count(name: str, value: int, least: int) -> int:
+    """Return `value` as an int, or raise if it is not an integer of at least `least`."""
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = None
+    if count is None or isinstance(value, bool) or count != value:
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return count

@@ -1,0 +1,239 @@
+"""Graph convolutions: learned polynomials of the graph Laplacian."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any, ClassVar
+
+import keras
+
+from deepsphere.graph import check_kind
+from deepsphere.layers.base import PACKAGE, SphereConv, check_count
+from deepsphere.ops import chebyshev_filter, laplacian_operator, to_chebyshev
+from deepsphere.sampling import Sampling
+
+DEFAULT_NEIGHBORS = 20
+DEFAULT_LAPLACIAN = "normalized"
+
+
+class GraphConv(SphereConv):
+    """Base of the graph convolutions: ``y = activation(norm(sum_k P_k(L~) x W_k) + bias)``.
+
+    ``L~`` is the Laplacian of the sampling's graph with its spectrum mapped into [-1, 1], and
+    ``P_k`` the polynomials of a basis. The cost is linear in the number of pixels, and the
+    output at a pixel depends on the input up to `order` edges away. A subclass names its basis
+    and gives its initial kernel.
+
+    Parameters
+    ----------
+    filters : int, optional
+        Number of output channels. Default: that of the input.
+    order : int, default 4
+        Degree of the polynomials: ``order + 1`` terms.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    neighbors : int, optional
+        Number of nearest neighbours in the graph. Default: the model's, or 20.
+    laplacian : str, optional
+        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: the model's, or
+        ``"normalized"``.
+    scale : float, optional
+        Part of the interval [-1, 1] that the spectrum fills, see `deepsphere.graph.rescale`.
+        Default: that of the subclass.
+    batch_norm : bool, default False
+        Whether to normalise the channels over batch and pixels, before the bias (momentum 0.9,
+        epsilon 1e-5, no offset and no factor: bias and kernel have these roles).
+    use_bias, activation, kernel_initializer, ...
+        As for every convolution of this package, see `SphereConv`.
+
+    Attributes
+    ----------
+    kernel : variable, shape ((order + 1) * channels, filters)
+        Row ``channel * (order + 1) + k`` holds the coefficient of ``P_k`` on a channel, the
+        layout of the earlier TensorFlow implementations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; or, when the layer meets its input, if that has
+        another number of pixels than the sampling.
+    """
+
+    basis: ClassVar[str]
+    default_scale: ClassVar[float] = 1.0
+
+    def __init__(
+        self,
+        filters: int | None = None,
+        order: int = 4,
+        sampling: Sampling | None = None,
+        *,
+        neighbors: int | None = None,
+        laplacian: str | None = None,
+        scale: float | None = None,
+        batch_norm: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(filters, sampling, **kwargs)
+        self.order = check_count("order", order, least=0)
+        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        self.scale = self.default_scale if scale is None else float(scale)
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale must be in (0, 1], got {scale}")
+        self.batch_norm = bool(batch_norm)
+        self.norm = None
+        if self.batch_norm:
+            self.norm = keras.layers.BatchNormalization(
+                axis=-1,
+                momentum=0.9,
+                epsilon=1e-5,
+                center=False,
+                scale=False,
+                dtype=self.dtype_policy,
+                name="batch_norm",
+            )
+
+    def default_initializer(self, channels: int, filters: int) -> keras.Initializer:
+        """Return the initial kernel's distribution for a number of channels and filters."""
+        raise NotImplementedError
+
+    @property
+    def graph(self) -> dict[str, Any]:
+        """The graph that the layer runs on: ``neighbors`` and ``laplacian``, defaults filled in."""
+        return {
+            "neighbors": self.neighbors or DEFAULT_NEIGHBORS,
+            "laplacian": self.laplacian or DEFAULT_LAPLACIAN,
+        }
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Get the operator and make the weights."""
+        super().build(input_shape)
+        channels = int(input_shape[2])  # type: ignore[arg-type]
+        filters = self.filters or channels
+        self.operator = laplacian_operator(
+            self.require_sampling(), self.graph["neighbors"], self.graph["laplacian"], self.scale
+        )
+        self._to_chebyshev = to_chebyshev(self.basis, self.order)
+        self._add_weights(
+            ((self.order + 1) * channels, filters),
+            self.default_initializer(channels, filters),
+            filters,
+        )
+        if self.norm is not None:
+            self.norm.build((*input_shape[:2], filters))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """Filter, normalise, add the bias, activate."""
+        terms, channels = self.order + 1, x.shape[-1]
+        kernel = keras.ops.reshape(self.kernel, (channels, terms, -1))
+        if self.basis == "chebyshev":
+            kernel = keras.ops.transpose(kernel, (1, 0, 2))
+        else:
+            turn = keras.ops.convert_to_tensor(self._to_chebyshev, dtype=self.variable_dtype)
+            kernel = keras.ops.einsum("kj,cjf->kcf", turn, kernel)
+        y = chebyshev_filter(x, kernel, self.operator)
+        if self.norm is not None:
+            y = self.norm(y, training=training)
+        return self._add_bias_and_activate(y)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape with `filters` channels."""
+        return (*input_shape[:2], self.filters or input_shape[2])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "order": self.order,
+            "neighbors": self.neighbors,
+            "laplacian": self.laplacian,
+            "scale": self.scale,
+            "batch_norm": self.batch_norm,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ChebyshevConv(GraphConv):
+    """Graph convolution with Chebyshev polynomials, ``P_k = T_k``.
+
+    Input shape ``(batch, pixels, channels)``, output shape ``(batch, pixels, filters)``.
+    The arguments are those of `GraphConv`; `scale` is 0.75 by default, which keeps the
+    highest frequencies away from the end of the interval and is what earlier DeepSphere weights
+    were trained with; 1 uses the whole interval.
+
+    Notes
+    -----
+    Defferrard, Bresson & Vandergheynst, arXiv 1606.09375, equation 5; on the sphere Perraudin
+    et al., arXiv 1810.12186. The kernel starts from a truncated normal distribution of standard
+    deviation ``1 / sqrt(channels (order + 1.5) / 2)``: with that the output has about the
+    variance of the input, as ``sum_{k <= order} T_k(s)^2`` is about ``(order + 1.5) / 2``.
+
+    Examples
+    --------
+    >>>     >>> from deepsphere.sampling import Healpix
+    >>> layer = ChebyshevConv(5, order=9, sampling=Healpix(4), activation="relu")
+    >>> tuple(layer(np.zeros((2, 192, 1), "float32")).shape)
+    (2, 192, 5)
+    """
+
+    basis: ClassVar[str] = "chebyshev"
+    default_scale: ClassVar[float] = 0.75
+
+    def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
+        """Return a distribution that keeps the variance of the input."""
+        deviation = 1 / sqrt(channels * (self.order + 1.5) / 2)
+        return keras.initializers.TruncatedNormal(stddev=deviation)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MonomialConv(GraphConv):
+    """Graph convolution with powers of the rescaled Laplacian, ``P_k(s) = s^k``.
+
+    Input shape ``(batch, pixels, channels)``, output shape ``(batch, pixels, filters)``.
+    The arguments are those of `GraphConv`. The kernel starts from a truncated normal
+    distribution of standard deviation 0.1, as in the earlier implementations.
+
+    Examples
+    --------
+    >>>     >>> from deepsphere.sampling import Healpix
+    >>> layer = MonomialConv(5, order=3, sampling=Healpix(4))
+    >>> tuple(layer(np.zeros((2, 192, 1), "float32")).shape)
+    (2, 192, 5)
+    """
+
+    basis: ClassVar[str] = "monomial"
+
+    def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
+        """Return the distribution of the earlier implementations."""
+        return keras.initializers.TruncatedNormal(stddev=0.1)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BernsteinConv(GraphConv):
+    """Graph convolution with Bernstein polynomials of the Laplacian's interval.
+
+    ``P_k(s) = C(K, k) / 2^K (1 - s)^(K - k) (1 + s)^k`` with ``K = order``: all of them are
+    positive and sum to 1, so that the coefficients are samples of the frequency response, from
+    low to high. Input shape ``(batch, pixels, channels)``, output shape
+    ``(batch, pixels, filters)``. The arguments are those of `GraphConv`.
+
+    Notes
+    -----
+    He, Wei, Huang & Xu, "BernNet", arXiv 2106.10994, equation 2, with ``L = s + 1`` in [0, 2].
+    The kernel starts from a truncated normal distribution of standard deviation
+    ``sqrt(6 / (channels + filters))``, as in the earlier implementation.
+
+    Examples
+    --------
+    >>>     >>> from deepsphere.sampling import Healpix
+    >>> layer = BernsteinConv(5, order=3, sampling=Healpix(4))
+    >>> tuple(layer(np.zeros((2, 192, 1), "float32")).shape)
+    (2, 192, 5)
+    """
+
+    basis: ClassVar[str] = "bernstein"
+
+    def default_initializer(self, channels: int, filters: int) -> keras.Initializer:
+        """Return the distribution of the earlier implementation."""
+        return keras.initializers.TruncatedNormal(stddev=sqrt(6 / (channels + filters)))

@@ -1,0 +1,152 @@
+"""Learned down- and up-sampling along the hierarchy of a sampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.layers.base import PACKAGE, SphereConv, check_count
+from deepsphere.sampling import Sampling
+
+
+class _PatchLayer(SphereConv):
+    """What both directions share: `p` levels at once."""
+
+    def __init__(
+        self,
+        filters: int | None = None,
+        p: int = 1,
+        sampling: Sampling | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.p = check_count("p", p, least=1)
+        super().__init__(filters, sampling, **kwargs)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape on the output's sampling, with `filters` channels."""
+        return (input_shape[0], len(self.output_sampling), self.filters or input_shape[2])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "p": self.p}
+
+    def _children(self) -> int:
+        return self.require_sampling().branching ** self.p
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PatchConv(_PatchLayer):
+    """Learned down-sampling: one linear map from the pixels of a patch to one coarse pixel.
+
+    Input shape ``(batch, pixels, channels)``, output shape
+    ``(batch, pixels / 4**p, filters)`` on HEALPix. All patches share the kernel; since it tells
+    the pixels of a patch apart, the layer is not equivariant to rotations.
+
+    Parameters
+    ----------
+    filters : int, optional
+        Number of output channels. Default: that of the input.
+    p : int, default 1
+        Number of resolution levels to go down.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    use_bias, activation, kernel_initializer, ...
+        As for every convolution of this package, see `SphereConv`; the kernel starts Glorot
+        uniform, as Keras' convolutions do.
+
+    Attributes
+    ----------
+    kernel : variable, shape (4**p, channels, filters)
+        The layout of `keras.layers.Conv1D`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has no such coarser resolution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> tuple(PatchConv(8, sampling=Healpix(4))(np.zeros((2, 192, 5), "float32")).shape)
+    (2, 48, 8)
+    """
+
+    def resample(self, sampling: Sampling) -> Sampling:
+        """Return the sampling `p` levels coarser."""
+        return sampling.coarsen(self.p)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights."""
+        super().build(input_shape)
+        channels = int(input_shape[2])  # type: ignore[arg-type]
+        filters = self.filters or channels
+        initializer = keras.initializers.GlorotUniform()
+        self._add_weights((self._children(), channels, filters), initializer, filters)
+
+    def call(self, x: Any) -> Any:
+        """Map each patch, add the bias, activate."""
+        children, channels, filters = self.kernel.shape
+        patches = keras.ops.reshape(x, (-1, x.shape[1] // children, children * channels))
+        kernel = keras.ops.cast(self.kernel, x.dtype)
+        y = keras.ops.matmul(patches, keras.ops.reshape(kernel, (children * channels, filters)))
+        return self._add_bias_and_activate(y)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PatchConvTranspose(_PatchLayer):
+    """Learned up-sampling: one linear map from a coarse pixel to the pixels of its patch.
+
+    Input shape ``(batch, pixels, channels)``, output shape
+    ``(batch, pixels * 4**p, filters)`` on HEALPix; the transpose of `PatchConv`.
+
+    Parameters
+    ----------
+    filters : int, optional
+        Number of output channels. Default: that of the input.
+    p : int, default 1
+        Number of resolution levels to go up.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    use_bias, activation, kernel_initializer, ...
+        As for every convolution of this package, see `SphereConv`; the kernel starts Glorot
+        uniform, as Keras' convolutions do.
+
+    Attributes
+    ----------
+    kernel : variable, shape (4**p, filters, channels)
+        The layout of `keras.layers.Conv1DTranspose`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> tuple(PatchConvTranspose(8, sampling=Healpix(4))(np.zeros((2, 192, 5), "float32")).shape)
+    (2, 768, 8)
+    """
+
+    def resample(self, sampling: Sampling) -> Sampling:
+        """Return the sampling `p` levels finer."""
+        return sampling.refine(self.p)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights."""
+        super().build(input_shape)
+        channels = int(input_shape[2])  # type: ignore[arg-type]
+        filters = self.filters or channels
+        initializer = keras.initializers.GlorotUniform()
+        self._add_weights((self._children(), filters, channels), initializer, filters)
+
+    def call(self, x: Any) -> Any:
+        """Map each pixel to its patch, add the bias, activate."""
+        children, filters, channels = self.kernel.shape
+        kernel = keras.ops.reshape(self.kernel, (children * filters, channels))
+        y = keras.ops.matmul(x, keras.ops.transpose(keras.ops.cast(kernel, x.dtype)))
+        y = keras.ops.reshape(y, (-1, x.shape[1] * children, filters))
+        return self._add_bias_and_activate(y)

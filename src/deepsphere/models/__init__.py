@@ -1,0 +1,5 @@
+"""Networks assembled from layers."""
+
+from deepsphere.models.sequential import Sequential
+
+__all__ = ["Sequential"]

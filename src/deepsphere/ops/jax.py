@@ -1,0 +1,158 @@
+"""The operation on JAX: products as a sum over neighbours of gathered rows.
+
+The degrees are walked by ``lax.scan``. Unrolled, XLA would fuse each neighbour sum into the next
+and compute the earlier ones again for every neighbour: exponential in the order.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deepsphere.ops import plan
+from deepsphere.ops.operator import SparseOperator
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def chebyshev_filter(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
+    """Filter features; see `deepsphere.ops.chebyshev_filter`."""
+    return _forward_pass(x, kernel, operator)
+
+
+# Compiled also where the caller is not: operation by operation, JAX would compile anew each time.
+@partial(jax.jit, static_argnums=2)
+def _forward_pass(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
+    dtype = _working_dtype(x)
+    y = _filter(_fold(x.astype(dtype)), kernel.astype(dtype), operator)
+    return _unfold(y, x).astype(x.dtype)
+
+
+@partial(jax.jit, static_argnums=3)
+def _backward_pass(
+    x: jax.Array, kernel: jax.Array, gradient: jax.Array, operator: SparseOperator
+) -> tuple[jax.Array, jax.Array]:
+    dtype = _working_dtype(x)
+    dx, dw = _gradients(
+        _fold(x.astype(dtype)), kernel.astype(dtype), _fold(gradient.astype(dtype)), operator
+    )
+    return _unfold(dx, x).astype(x.dtype), dw.astype(kernel.dtype)
+
+
+chebyshev_filter.defvjp(
+    lambda x, kernel, operator: (chebyshev_filter(x, kernel, operator), (x, kernel)),
+    lambda operator, saved, gradient: _backward_pass(*saved, gradient, operator),
+)
+
+
+def _working_dtype(x: jax.Array) -> jnp.dtype:
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def _fold(x: jax.Array) -> jax.Array:
+    """(batch, n, channels) -> (n, batch, channels): each vertex's numbers lie side by side."""
+    return jnp.transpose(x, (1, 0, 2))
+
+
+def _unfold(y: jax.Array, like: jax.Array) -> jax.Array:
+    batch, n = like.shape[:2]
+    return y.reshape(n, batch, -1).transpose(1, 0, 2)
+
+
+def _filter(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
+    """``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
+    channels, filters = kernel.shape[1:]
+    if plan.clenshaw_is_narrower(channels, filters):
+        return _clenshaw(z, kernel, operator)
+
+    def add(y: jax.Array, term: jax.Array, coefficients: jax.Array) -> tuple[jax.Array, None]:
+        return y + term.reshape(-1, channels) @ coefficients, None
+
+    start = jnp.zeros((z.shape[0] * z.shape[1], filters), z.dtype)
+    return _walk_basis(z, kernel, operator, start, add)[0]
+
+
+def _walk_basis(z, kernel, operator, start, visit):  # type: ignore[no-untyped-def]
+    """Fold ``visit(carry, T_k(A) z, W_k)`` over k; return the carry and the stacked outputs."""
+    first = z.reshape(z.shape[0], -1)
+    carry, output = visit(start, first, kernel[0])
+    outputs = [jax.tree.map(lambda a: a[None], output)]
+    if len(kernel) > 1:
+        second = _matmul(operator, first)
+
+        def step(state, coefficients):  # type: ignore[no-untyped-def]
+            previous, current, carry = state
+            carry, output = visit(carry, current, coefficients)
+            return (current, 2 * _matmul(operator, current) - previous, carry), output
+
+        (_, last, carry), output = lax.scan(step, (first, second, carry), kernel[1:-1])
+        outputs.append(output)
+        carry, output = visit(carry, last, kernel[-1])
+        outputs.append(jax.tree.map(lambda a: a[None], output))
+    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), *outputs)
+
+
+def _clenshaw(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
+    n, batch, channels = z.shape
+    rows = z.reshape(-1, channels)
+
+    def product(b: jax.Array) -> jax.Array:
+        return _matmul(operator, b.reshape(n, -1)).reshape(n * batch, -1)
+
+    if len(kernel) == 1:
+        return rows @ kernel[0]
+
+    def step(state, coefficients):  # type: ignore[no-untyped-def]
+        current, following = state
+        return (rows @ coefficients + 2 * product(current) - following, current), None
+
+    last = rows @ kernel[-1]
+    (current, following), _ = lax.scan(
+        step, (last, jnp.zeros_like(last)), kernel[1:-1], reverse=True
+    )
+    return rows @ kernel[0] + product(current) - following
+
+
+def _gradients(
+    z: jax.Array, kernel: jax.Array, gradient: jax.Array, operator: SparseOperator
+) -> tuple[jax.Array, jax.Array]:
+    channels, filters = kernel.shape[1:]
+    if plan.separate_gradients(channels, filters):
+        rows = gradient.reshape(-1, filters)
+        dx = _filter(gradient, kernel.transpose(0, 2, 1), operator.transpose)
+        _, dw = _walk_basis(
+            z,
+            kernel,
+            operator,
+            (),
+            lambda carry, term, _: (carry, term.reshape(-1, channels).T @ rows),
+        )
+        return dx, dw
+    rows = z.reshape(-1, channels)
+
+    def visit(dx, term, coefficients):  # type: ignore[no-untyped-def]
+        term_rows = term.reshape(-1, filters)
+        return dx + term_rows @ coefficients.T, rows.T @ term_rows
+
+    return _walk_basis(gradient, kernel, operator.transpose, jnp.zeros_like(rows), visit)
+
+
+def _matmul(operator: SparseOperator, columns: jax.Array) -> jax.Array:
+    """Multiply (n, columns) by the operator."""
+    limit = plan.max_columns(operator.nnz)
+    if columns.shape[1] > limit:
+        blocks = [columns[:, i : i + limit] for i in range(0, columns.shape[1], limit)]
+        return jnp.concatenate([_matmul(operator, block) for block in blocks], axis=1)
+    lists = operator.neighbor_lists
+    indices = operator.constant("jax indices", lambda: lists.indices)
+    values = operator.constant(
+        ("jax values", columns.dtype), lambda: lists.values.astype(columns.dtype)
+    )
+    total = jnp.zeros_like(columns)
+    for neighbors, weights in zip(indices, values, strict=True):
+        # The indices are ours: without a promise XLA would check each of them.
+        gathered = columns.at[neighbors].get(mode="promise_in_bounds")
+        total = total + gathered * weights[:, None]
+    return total

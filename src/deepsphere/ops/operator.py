@@ -1,0 +1,116 @@
+"""A square sparse operator: one host matrix, and what the backends make of it, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from deepsphere.graph import rescaled_laplacian
+from deepsphere.sampling import Sampling
+
+
+class NeighborLists(NamedTuple):
+    """Rows of a sparse matrix, padded to one length and stored list by list.
+
+    ``(A x)[i] = sum_j values[j, i] * x[indices[j, i]]``; padding has value 0 and index ``i``.
+    """
+
+    indices: NDArray[np.int32]
+    values: NDArray[np.float64]
+
+
+class SparseOperator:
+    """A square sparse matrix that is applied to features on the vertices of a graph.
+
+    Parameters
+    ----------
+    matrix : csr_array of float64, shape (n, n)
+        The operator. It is kept, not copied: do not change it afterwards.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, or not finite.
+    """
+
+    def __init__(self, matrix: csr_array) -> None:
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise ValueError(f"an operator must be a square matrix, got shape {matrix.shape}")
+        if not np.isfinite(matrix.data).all():
+            raise ValueError("an operator must be finite, got NaN or infinite entries")
+        self.matrix = matrix
+        self._constants: dict[Hashable, Any] = {}
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0])
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        return int(self.matrix.nnz)
+
+    @cached_property
+    def transpose(self) -> SparseOperator:
+        """The transposed operator; this one itself if it is symmetric up to rounding."""
+        transposed = self.matrix.T.tocsr()
+        difference = abs(transposed - self.matrix)
+        if difference.nnz == 0 or difference.max() <= 1e-12 * abs(self.matrix).max():
+            return self
+        result = SparseOperator(transposed)
+        result.__dict__["transpose"] = self
+        return result
+
+    @cached_property
+    def neighbor_lists(self) -> NeighborLists:
+        """The rows padded to one length."""
+        matrix, n = self.matrix, len(self)
+        degrees = np.diff(matrix.indptr)
+        width = int(degrees.max(initial=1))
+        indices = np.tile(np.arange(n, dtype=np.int32), (width, 1))
+        values = np.zeros((width, n))
+        rows = np.repeat(np.arange(n), degrees)
+        slots = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], degrees)
+        indices[slots, rows] = matrix.indices
+        values[slots, rows] = matrix.data
+        return NeighborLists(indices, values)
+
+    def constant(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what a backend made of this operator under `key`, made on first use."""
+        if key not in self._constants:
+            self._constants[key] = make()
+        return self._constants[key]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseOperator:
+        return self  # immutable, shared and large
+
+
+_laplacians: WeakValueDictionary[Hashable, SparseOperator] = WeakValueDictionary()
+
+
+def laplacian_operator(
+    sampling: Sampling, neighbors: int, kind: str, scale: float
+) -> SparseOperator:
+    """Return the rescaled Laplacian of a sampling, shared by all layers that ask for it.
+
+    Parameters
+    ----------
+    sampling, neighbors, kind, scale
+        As for `deepsphere.graph.rescaled_laplacian`.
+
+    Returns
+    -------
+    SparseOperator
+        It lives as long as someone holds it.
+    """
+    key = (sampling, neighbors, kind, scale)
+    operator = _laplacians.get(key)
+    if operator is None:
+        operator = SparseOperator(rescaled_laplacian(sampling, neighbors, kind, scale))
+        _laplacians[key] = operator
+    return operator

@@ -1,0 +1,76 @@
+"""Polynomial bases on [-1, 1], and their coefficients turned into Chebyshev coefficients.
+
+Whatever basis a layer learns in, filters run as Chebyshev series: the three-term recurrence needs
+one product with the operator per degree, and is stable. Turning coefficients costs nothing next to
+that, and loses nothing: the Chebyshev coefficients of all basis polynomials here are at most 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import comb
+
+BASES = ("chebyshev", "monomial", "bernstein")
+"""Polynomial bases by name."""
+
+
+def evaluate_basis(basis: str, order: int, points: ArrayLike) -> NDArray[np.float64]:
+    """Evaluate every polynomial of a basis.
+
+    ``chebyshev``: ``T_k(s)``; ``monomial``: ``s^k``; ``bernstein``:
+    ``C(K, k) / 2^K (1 - s)^(K - k) (1 + s)^k`` with ``K = order``, the Bernstein basis of
+    [0, 2] (arXiv 2106.10994, equation 2) in ``s = t - 1``.
+
+    Parameters
+    ----------
+    basis : str
+        One of `BASES`.
+    order : int
+        Highest degree.
+    points : array_like, shape (n,)
+        Where, in [-1, 1].
+
+    Returns
+    -------
+    ndarray of float64, shape (n, order + 1)
+        One column per polynomial, k = 0 to `order`.
+
+    Raises
+    ------
+    ValueError
+        If the basis is unknown.
+    """
+    s = np.asarray(points, dtype=np.float64)[:, None]
+    k = np.arange(order + 1)
+    if basis == "chebyshev":
+        return np.asarray(chebyshev.chebvander(s[:, 0], order), dtype=np.float64)
+    if basis == "monomial":
+        return s**k
+    if basis == "bernstein":
+        return comb(order, k) / 2.0**order * (1 - s) ** (order - k) * (1 + s) ** k
+    raise ValueError(f"basis must be one of {', '.join(BASES)}; got {basis!r}")
+
+
+def to_chebyshev(basis: str, order: int) -> NDArray[np.float64]:
+    """Return the matrix that turns coefficients in a basis into Chebyshev coefficients.
+
+    Parameters
+    ----------
+    basis : str
+        One of `BASES`.
+    order : int
+        Highest degree.
+
+    Returns
+    -------
+    ndarray of float64, shape (order + 1, order + 1)
+        Column k holds the Chebyshev coefficients of polynomial k.
+    """
+    if basis == "chebyshev":
+        return np.eye(order + 1)
+    nodes = chebyshev.chebpts1(order + 1)  # interpolation of polynomials is exact
+    return np.linalg.solve(
+        chebyshev.chebvander(nodes, order), evaluate_basis(basis, order, nodes)
+    ).astype(np.float64)

@@ -1,0 +1,27 @@
+"""Pictures of maps, filters and training, for the screen and for print.
+
+Every function returns a new `matplotlib.figure.Figure` and leaves matplotlib's global state alone:
+no pyplot figure is opened, no parameter stays changed. Matplotlib is imported by the functions, not
+by the modules. Save a picture with ``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``).
+"""
+
+from deepsphere.plot.filters import (
+    plot_coefficients,
+    plot_gnomonic_filters,
+    plot_sections,
+    plot_spectral,
+)
+from deepsphere.plot.maps import plot_gnomonic, plot_map, plot_maps
+from deepsphere.plot.training import plot_confusion, plot_history
+
+__all__ = [
+    "plot_coefficients",
+    "plot_confusion",
+    "plot_gnomonic",
+    "plot_gnomonic_filters",
+    "plot_history",
+    "plot_map",
+    "plot_maps",
+    "plot_sections",
+    "plot_spectral",
+]

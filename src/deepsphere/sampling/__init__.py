@@ -1,0 +1,53 @@
+"""Where the sphere is sampled: points, areas and their hierarchy, as plain numpy."""
+
+from typing import Any
+
+from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.healpix import Healpix, extend_pixels
+
+SAMPLINGS: dict[str, type[Sampling]] = {cls.kind: cls for cls in (Healpix,)}
+"""Every sampling by the name under which it is written."""
+
+
+def serialize(sampling: Sampling) -> dict[str, Any]:
+    """Write a sampling as plain JSON data.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Any sampling of this package.
+
+    Returns
+    -------
+    dict
+        What `deserialize` reads: the sampling's ``kind`` and its configuration.
+    """
+    return {"kind": sampling.kind, **sampling.get_config()}
+
+
+def deserialize(config: dict[str, Any]) -> Sampling:
+    """Make a sampling from what `serialize` wrote.
+
+    Parameters
+    ----------
+    config : dict
+        Plain JSON data.
+
+    Returns
+    -------
+    Sampling
+        A sampling equal to the one that was written.
+
+    Raises
+    ------
+    ValueError
+        If this version of the package does not know the sampling.
+    """
+    config = dict(config)
+    kind = config.pop("kind", None)
+    if kind not in SAMPLINGS:
+        raise ValueError(f"unknown sampling {kind!r}; known: {', '.join(sorted(SAMPLINGS))}")
+    return SAMPLINGS[kind].from_config(config)
+
+
+__all__ = ["SAMPLINGS", "Healpix", "Sampling", "deserialize", "extend_pixels", "serialize"]

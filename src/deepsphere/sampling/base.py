@@ -1,0 +1,79 @@
+"""What every sampling of the sphere knows: points, areas, hierarchy, and how to be written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Sampling(ABC):
+    """A finite set of points on the unit sphere, with their areas and their hierarchy.
+
+    A sampling is immutable and small: it holds what identifies it, and computes the rest when
+    asked. Two samplings of the same points compare equal and hash equal, so graphs and operators
+    are built once per distinct sampling.
+
+    A subclass gives `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
+    `_identity`, names itself in `kind`, and is listed in `deepsphere.sampling.SAMPLINGS`.
+    """
+
+    kind: ClassVar[str]
+    """Name under which the sampling is written, such as ``"healpix"``."""
+
+    branching: ClassVar[int]
+    """Number of consecutive points that share one point of ``coarsen(1)``."""
+
+    @property
+    @abstractmethod
+    def points(self) -> NDArray[np.float64]:
+        """Unit vectors of the points, shape ``(len(self), 3)``."""
+
+    @property
+    @abstractmethod
+    def areas(self) -> NDArray[np.float64]:
+        """Solid angle that each point stands for, in steradian, shape ``(len(self),)``."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of points."""
+
+    @abstractmethod
+    def coarsen(self, p: int = 1) -> Self:
+        """Return the sampling `p` levels coarser, whose points are the parents of these."""
+
+    @abstractmethod
+    def refine(self, p: int = 1) -> Self:
+        """Return the sampling `p` levels finer, whose points are the children of these."""
+
+    @abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain JSON data."""
+
+    @abstractmethod
+    def _identity(self) -> tuple[Any, ...]:
+        """Return the hashable values that tell two samplings of one class apart."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make a sampling from what `get_config` returned."""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash((self.kind, *self._identity()))
+
+
+def check_levels(p: int) -> int:
+    """Return `p` as an int, or raise if it is no number of resolution levels (an int >= 0)."""
+    if isinstance(p, bool) or not isinstance(p, (int, np.integer)):
+        raise TypeError(f"p must be an integer number of resolution levels, got {p!r}")
+    if p < 0:
+        raise ValueError(f"p must be zero or more resolution levels, got {p}")
+    return int(p)
