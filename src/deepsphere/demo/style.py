@@ -25,7 +25,7 @@ section, figure { margin: 2.5rem 0 0; }
 .note { color: var(--soft); font-size: .875rem; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 400; }
-.bars th { width: 18.5rem; padding: .4rem 1rem .4rem 0; }
+.bars th { width: 19.5rem; padding: .4rem 1rem .4rem 0; }
 .bars .number { width: 10rem; padding-left: 1rem; white-space: nowrap; font-weight: 600; }
 .bars .number .note { font-weight: 400; }
 .bar { position: relative; height: 1.25rem; background: var(--panel); border-radius: 3px; }
@@ -35,7 +35,7 @@ th { text-align: left; font-weight: 400; }
   position: absolute; top: 50%; height: 0; border-top: 2px solid var(--ink);
 }
 .facts th, .facts td { padding: .35rem 0; border-bottom: 1px solid var(--line); }
-.facts th { width: 18.5rem; padding-right: 1rem; color: var(--soft); }
+.facts th { width: 19.5rem; padding-right: 1rem; color: var(--soft); }
 .facts td { overflow-wrap: anywhere; }
 figure img {
   display: block; max-width: 100%; max-height: 44rem; margin: 0 auto;

@@ -23,6 +23,7 @@ from deepsphere.plot.panels import (
     round_ticks,
     shown,
     signed_power,
+    title_height,
     with_counts,
 )
 from deepsphere.plot.projection import angles_from
@@ -257,12 +258,13 @@ def plot_gnomonic_filters(
     longitude, latitude = center_of(sampling, position)
     peak = float(np.abs(kernels[:, :rows, :columns]).max()) or 1.0
     title = f"Filters of {layer.name}\nat {place_name(longitude, latitude)}"
+    title = with_counts(title, (rows, columns), kernels.shape[1:])
     norm = require("matplotlib.colors", "plot").FuncNorm
     stroke = require("matplotlib.patheffects", "plot").withStroke(linewidth=1.5, foreground="w")
     with house_style():
         side = min(1.5, (PAGE_WIDTH - 1.6) / columns)
         width = max(columns * side + (1.55 if shared_scale else 0.8), COLUMN_WIDTH)
-        figure = new_figure(width, rows * (side + 0.05) + 0.9)
+        figure = new_figure(width, rows * (side + 0.05) + 0.6 + title_height(title))
         grid: Any = figure.subplots(rows, columns, squeeze=False)
         for i, j in np.ndindex(rows, columns):
             axes: Axes = grid[i, j]
@@ -281,7 +283,7 @@ def plot_gnomonic_filters(
             if not shared_scale:
                 label = axes.text(0.04, 0.04, f"±{limit:.2g}", transform=axes.transAxes, fontsize=6)
                 label.set_path_effects([stroke])
-        fit_title(figure, with_counts(title, (rows, columns), kernels.shape[1:]))
+        fit_title(figure, title)
         if shared_scale:
             bar = figure.colorbar(image, ax=grid, pad=0.02, aspect=12 * rows)
             bar.set_label("Filter value")

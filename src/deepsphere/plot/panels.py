@@ -32,7 +32,8 @@ def draw_lines(
     rows = -(-channels // columns)
     with house_style():
         width = {1: COLUMN_WIDTH + 0.7, 2: 5.5, 3: PAGE_WIDTH}[columns]
-        figure = new_figure(width, 1.75 * rows + 0.65, "constrained")
+        title = with_counts(title, (channels, filters), counts)
+        figure = new_figure(width, 1.75 * rows + 0.5 + title_height(title), "constrained")
         first: Axes | None = None
         for i in range(channels):
             axes = figure.add_subplot(rows, columns, i + 1, sharex=first, sharey=first)
@@ -44,7 +45,7 @@ def draw_lines(
             axes.tick_params(labelbottom=i + columns >= channels, labelleft=i % columns == 0)
         figure.supxlabel(labels[0], fontsize=8)
         figure.supylabel(labels[1], fontsize=8)
-        fit_title(figure, with_counts(title, (channels, filters), counts))
+        fit_title(figure, title)
         handles, names = figure.axes[0].get_legend_handles_labels()
         if filters > 1:
             figure.legend(handles, names, loc="outside right center")
@@ -107,6 +108,11 @@ def choose_pixel(sampling: Sampling, center: int | tuple[float, float] | None) -
     else:
         target = sampling.points.mean(axis=0)
     return int(np.argmax(sampling.points @ target))
+
+
+def title_height(title: str) -> float:
+    """Return the height in inches that a title of a figure takes up."""
+    return 0.16 * len(title.split("\n"))
 
 
 def fit_title(figure: Figure, title: str) -> None:

@@ -1,0 +1,47 @@
+"""The quick-start network and its training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.layers import ChebyshevConv, Pool
+from deepsphere.models import Sequential
+from deepsphere.sampling import Healpix
+
+
+def quick_start_network(nside: int, classes: int = 2) -> Sequential:
+    """Return the network of the DeepSphere quick-start notebook.
+
+    Three times a Chebyshev convolution (10 terms, 5 channels, bias, batch norm, ReLU) and a
+    max pooling, a Chebyshev convolution to one channel per class, the mean over pixels, and a
+    softmax: a fully convolutional network, invariant to rotations as far as its layers are
+    equivariant.
+
+    Parameters
+    ----------
+    nside : int
+        Resolution of the full-sky input maps, at least 8.
+    classes : int, default 2
+        Number of classes.
+
+    Returns
+    -------
+    Sequential
+        Built for inputs of shape ``(batch, 12 * nside**2, 1)``.
+    """
+    layers: list[keras.layers.Layer] = []
+    for _ in range(3):
+        layers += [ChebyshevConv(5, order=9, batch_norm=True, activation="relu"), Pool()]
+    layers += [
+        ChebyshevConv(classes, order=9),
+        keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Softmax(),
+    ]
+    model = Sequential(Healpix(nside), layers, neighbors=20, name="quick_start")
+    model.build((None, len(model.sampling), 1))
+    return model
