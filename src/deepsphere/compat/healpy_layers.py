@@ -16,6 +16,7 @@ from deepsphere.layers import (
     PatchConvTranspose,
     Pool,
 )
+from deepsphere.layers.base import check_count
 
 _POOL_MODES = {"MAX": "max", "AVG": "mean"}
 
@@ -45,12 +46,6 @@ def _graph_conv(
     )
 
 
-def _check_terms(K: int) -> int:
-    if K < 1:
-        raise ValueError(f"K must be at least 1, got {K}")
-    return K - 1
-
-
 def HealpyChebyshev(  # noqa: N802
     K: int,
     Fout: int | None = None,
@@ -61,7 +56,7 @@ def HealpyChebyshev(  # noqa: N802
     **kwargs: Any,
 ) -> ChebyshevConv:
     """Return ``ChebyshevConv(Fout, order=K - 1, ...)``."""
-    order = _check_terms(K)
+    order = check_count("K", K, least=1) - 1
     return _graph_conv(
         ChebyshevConv, order, Fout, initializer, activation, use_bias, use_bn, **kwargs
     )
@@ -77,7 +72,7 @@ def HealpyMonomial(  # noqa: N802
     **kwargs: Any,
 ) -> MonomialConv:
     """Return ``MonomialConv(Fout, order=K - 1, ...)``."""
-    order = _check_terms(K)
+    order = check_count("K", K, least=1) - 1
     return _graph_conv(
         MonomialConv, order, Fout, initializer, activation, use_bias, use_bn, **kwargs
     )
@@ -93,7 +88,10 @@ def HealpyBernstein(  # noqa: N802
     **kwargs: Any,
 ) -> BernsteinConv:
     """Return ``BernsteinConv(Fout, order=K, ...)``."""
-    return _graph_conv(BernsteinConv, K, Fout, initializer, activation, use_bias, use_bn, **kwargs)
+    order = check_count("K", K, least=0)
+    return _graph_conv(
+        BernsteinConv, order, Fout, initializer, activation, use_bias, use_bn, **kwargs
+    )
 
 
 def HealpyPool(p: int, pool_type: str = "MAX", **kwargs: Any) -> Pool:  # noqa: N802

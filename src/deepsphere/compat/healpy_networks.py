@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import keras
@@ -31,7 +32,7 @@ class HealpyGCNN(Sequential):
     max_batch_size, initial_Fin : int, optional
         No longer needed: products that are too large are split by themselves.
     **kwargs
-        Arguments of `keras.Sequential`.
+        Other arguments of `deepsphere.models.Sequential`: ``laplacian``, ``name``, ``trainable``.
 
     Attributes
     ----------
@@ -65,7 +66,15 @@ class HealpyGCNN(Sequential):
         **kwargs: Any,
     ) -> None:
         super().__init__(Healpix(nside, indices), layers, neighbors=n_neighbors, **kwargs)
-        self.layers_in = list(layers)
+        given = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
+        # In a wrapper that Keras does not look into: in a list of the model it would take the
+        # originals for parts of the model, and save each layer twice.
+        self._given = SimpleNamespace(layers=given)
+
+    @property
+    def layers_in(self) -> list[keras.layers.Layer]:
+        """The layers as given."""
+        return list(self._given.layers)
 
     @property
     def nside_in(self) -> int:
@@ -75,7 +84,7 @@ class HealpyGCNN(Sequential):
     @property
     def nside_out(self) -> int:
         """Resolution of the output."""
-        return self.nside_in * len(self.output_sampling) // len(self.sampling)
+        return cast(Healpix, self.output_sampling).nside
 
     @property
     def indices_in(self) -> NDArray[np.int64]:
@@ -106,6 +115,7 @@ class HealpyGCNN(Sequential):
                 "nside": sampling.nside,
                 "indices": sampling.pixels,
                 "n_neighbors": config["neighbors"],
+                "laplacian": config["laplacian"],
             },
             config,
             custom_objects,

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from deepsphere.data.cosmology import PAPER_COSMOLOGIES, Cosmology, convergence_spectrum
 from deepsphere.extras import require
+from deepsphere.files import replacing
 from deepsphere.sampling.healpix import check_nside
 
 FORMAT_VERSION = 1  # raise it when the same parameters no longer give the same maps
@@ -294,12 +294,5 @@ def _load(path: Path, simulation: SkySimulation) -> tuple[Maps, Labels] | None:
 
 
 def _save(path: Path, simulation: SkySimulation, maps: Maps, labels: Labels) -> None:
-    """Write a cache file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, parameters=np.array(simulation.parameters), maps=maps, labels=labels)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        np.savez(temporary, parameters=np.array(simulation.parameters), maps=maps, labels=labels)

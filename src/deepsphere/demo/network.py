@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from deepsphere.layers import ChebyshevConv, Pool
 from deepsphere.models import Sequential

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from deepsphere.demo.style import CSS
+from deepsphere.files import replacing
 
 ACCURACIES = {
     "test_accuracy": "DeepSphere network",
@@ -104,7 +104,10 @@ def write_report(
         _table("Versions", [(str(k), str(v)) for k, v in (metrics.get("versions") or {}).items()]),
     ]
     page = _PAGE.format(title=escape(title), css=CSS, body="\n".join(filter(None, body)))
-    return _write(directory / "index.html", page)
+    path = directory / "index.html"
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
 
 
 def _accuracies(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -254,20 +257,6 @@ def _percent(fraction: float) -> str:
 
 def _lower(text: str) -> str:
     return text[0].lower() + text[1:]
-
-
-def _write(path: Path, page: str) -> Path:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        # mkstemp makes files that only their owner can read; a page is there to be shown.
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 _PAGE = """<!DOCTYPE html>

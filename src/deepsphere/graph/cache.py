@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -17,8 +16,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from scipy.sparse import csr_array
 
+from deepsphere.files import replacing
+
 logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
+
+# What reading a damaged file raises; RuntimeError where it seems encrypted or oddly compressed.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 
 
 def matrix_bytes(matrix: csr_array) -> int:
@@ -65,14 +69,17 @@ def cache_directory() -> Path | None:
     """Return where large graphs are kept, or None if they are not.
 
     The environment variable ``DEEPSPHERE_CACHE`` names the directory; ``off`` turns the cache
-    off. Default: ``deepsphere`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+    off. Default: ``deepsphere`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None if there is no home.
     """
     name = os.environ.get("DEEPSPHERE_CACHE", "")
     if name.lower() == "off":
         return None
-    if name:
-        return Path(name).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "deepsphere"
+    path = Path(name or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "deepsphere")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # a user without a home, as in some containers
+        logger.warning("keeping no graphs on disk: no directory %s (%s)", path, error)
+        return None
 
 
 class DiskCache:
@@ -100,11 +107,12 @@ class DiskCache:
             return build()
         text = json.dumps({"version": self._version, **key}, sort_keys=True)
         path = directory / f"graph-{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
-        if path.exists():
-            try:
-                return _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                logger.warning("rebuilding the damaged cache file %s (%s)", path, error)
+        try:
+            return _read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except _UNREADABLE as error:
+            logger.warning("rebuilding the damaged cache file %s (%s)", path, error)
         matrix, number = build()
         try:
             _write(path, matrix, number)
@@ -123,19 +131,12 @@ def _read(path: Path) -> tuple[csr_array, float]:
 
 
 def _write(path: Path, matrix: csr_array, number: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own, so that two processes that build the same graph do not collide.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                data=matrix.data,
-                indices=matrix.indices,
-                indptr=matrix.indptr,
-                shape=np.array(matrix.shape),
-                number=number,
-            )
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        np.savez(
+            temporary,
+            data=matrix.data,
+            indices=matrix.indices,
+            indptr=matrix.indptr,
+            shape=np.array(matrix.shape),
+            number=number,
+        )

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from deepsphere.graph.cache import DiskCache, MemoryCache, matrix_bytes
+from deepsphere.graph.neighbors import check_neighbors
 from deepsphere.graph.spectrum import largest_eigenvalue, rescale
 from deepsphere.graph.weights import gaussian_weights
 from deepsphere.sampling import Sampling, serialize
@@ -62,14 +63,17 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
     check_kind(kind)
     degrees = np.asarray(weights.sum(axis=1)).ravel()
     connected = degrees > 0
-    inverse = np.divide(1.0, degrees, out=np.zeros_like(degrees), where=connected)
+    identity = diags_array(connected.astype(float))
+    # Far points can have weights so small that 1 / degree overflows; 1 / sqrt(degree) does not.
+    root = diags_array(
+        np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=connected)
+    )
     if kind == "combinatorial":
         result = diags_array(degrees) - weights
     elif kind == "normalized":
-        root = diags_array(np.sqrt(inverse))
-        result = diags_array(connected.astype(float)) - root @ weights @ root
+        result = identity - root @ weights @ root
     else:
-        result = diags_array(connected.astype(float)) - diags_array(inverse) @ weights
+        result = identity - root @ (root @ weights)
     result = result.tocsr()
     result.sort_indices()
     return result
@@ -110,16 +114,22 @@ def spectral(sampling: Sampling, neighbors: int, kind: str) -> Spectral:
     -------
     Spectral
         Read-only arrays, shared by all who ask.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
     """
     check_kind(kind)
     if not isinstance(sampling, Sampling):
         raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
+    neighbors = check_neighbors(neighbors)  # first of all: 8.0 and True would hit the keys 8 and 1
 
     def build() -> Spectral:
         if len(sampling) < LARGE:
             graph = _build(sampling, neighbors, kind)
         else:
-            key = {"sampling": serialize(sampling), "neighbors": int(neighbors), "kind": kind}
+            key = {"sampling": serialize(sampling), "neighbors": neighbors, "kind": kind}
             graph = Spectral(*_disk.get(key, lambda: _build(sampling, neighbors, kind)))
         for array in (graph.laplacian.data, graph.laplacian.indices, graph.laplacian.indptr):
             array.flags.writeable = False

@@ -23,6 +23,15 @@ class Neighbors(NamedTuple):
     distances: NDArray[np.float64]
 
 
+def check_neighbors(neighbors: int) -> int:
+    """Return `neighbors` as an int, or raise if it is no number of neighbours (an int >= 1)."""
+    if isinstance(neighbors, bool) or not isinstance(neighbors, (int, np.integer)):
+        raise TypeError(f"neighbors must be an integer, got {neighbors!r}")
+    if neighbors < 1:
+        raise ValueError(f"neighbors must be one or more, got {neighbors}")
+    return int(neighbors)
+
+
 def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:
     """Find the `neighbors` nearest other points of each point.
 
@@ -46,12 +55,8 @@ def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:
     TypeError, ValueError
         If `neighbors` is not an integer of one or more.
     """
-    if isinstance(neighbors, bool) or not isinstance(neighbors, (int, np.integer)):
-        raise TypeError(f"neighbors must be an integer, got {neighbors!r}")
-    if neighbors < 1:
-        raise ValueError(f"neighbors must be one or more, got {neighbors}")
     n = len(points)
-    k = min(int(neighbors), n - 1)
+    k = min(check_neighbors(neighbors), n - 1)
     if k == 0:
         nothing = np.zeros(0, dtype=np.int64)
         return Neighbors(nothing, nothing, np.zeros(0))

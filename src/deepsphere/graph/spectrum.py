@@ -30,16 +30,15 @@ def largest_eigenvalue(laplacian: csr_array) -> float:
         The estimate; 1 for a graph without edges, whose eigenvalues are all 0.
     """
     n = laplacian.shape[0]
+    # At least the largest degree and at most twice that: near 0 there are no edges worth the
+    # name (far points, whose weights underflow), and Lanczos would find no direction to go.
+    if laplacian.diagonal().max() <= 1e-12:
+        return 1.0
     if n <= DENSE_SIZE:
-        value = float(np.linalg.eigvalsh(laplacian.toarray())[-1])
-    else:
-        start = np.random.default_rng(0).standard_normal(n)  # the same estimate every time
-        value = float(
-            eigsh(
-                laplacian, k=1, which="LA", tol=1e-3, ncv=20, v0=start, return_eigenvectors=False
-            )[0]
-        )
-    return value if value > 1e-12 else 1.0
+        return float(np.linalg.eigvalsh(laplacian.toarray())[-1])
+    start = np.random.default_rng(0).standard_normal(n)  # the same estimate every time
+    found = eigsh(laplacian, k=1, which="LA", tol=1e-3, ncv=20, v0=start, return_eigenvectors=False)
+    return float(found[0])
 
 
 def rescale(laplacian: csr_array, eigenvalue: float, scale: float = 1.0) -> csr_array:
@@ -64,10 +63,12 @@ def rescale(laplacian: csr_array, eigenvalue: float, scale: float = 1.0) -> csr_
     Raises
     ------
     ValueError
-        If `scale` is not in (0, 1].
+        If `scale` is not in (0, 1], or the eigenvalue not positive.
     """
     if not 0 < scale <= 1:
         raise ValueError(f"scale must be in (0, 1], got {scale}")
+    if not eigenvalue > 0:
+        raise ValueError(f"the largest eigenvalue must be positive, got {eigenvalue}")
     identity = eye_array(laplacian.shape[0], format="csr")
     rescaled = (2 * scale / (MARGIN * eigenvalue)) * laplacian - identity
     rescaled = rescaled.tocsr()

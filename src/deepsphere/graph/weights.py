@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from deepsphere.graph.neighbors import nearest_neighbors
+from deepsphere.graph.neighbors import check_neighbors, nearest_neighbors
 from deepsphere.sampling import Healpix, Sampling
+from deepsphere.sampling.healpix import check_nside
 
 TABLE_NEIGHBORS = (8, 20, 40, 60)
 TABLE_WIDTHS = {
@@ -39,7 +40,13 @@ def kernel_width(nside: int, neighbors: int) -> float:
     -------
     float
         Width sigma of ``exp(-ln 2 (d / sigma)**2)``, in units of the sphere's radius.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `nside` is not a power of two, or `neighbors` not an integer of one or more.
     """
+    nside, neighbors = check_nside(nside), check_neighbors(neighbors)
     level = int(np.clip(nside, min(TABLE_WIDTHS), max(TABLE_WIDTHS)))
     log_k, log_widths = np.log(TABLE_NEIGHBORS), np.log(TABLE_WIDTHS[level])
     log_width = np.interp(np.log(neighbors), log_k, log_widths)

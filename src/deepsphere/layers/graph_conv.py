@@ -74,6 +74,11 @@ class GraphConv(SphereConv):
         batch_norm: bool = False,
         **kwargs: Any,
     ) -> None:
+        if not hasattr(type(self), "basis"):
+            raise TypeError(
+                f"{type(self).__name__} is a base class; use ChebyshevConv, MonomialConv or "
+                "BernsteinConv"
+            )
         super().__init__(filters, sampling, **kwargs)
         self.order = check_count("order", order, least=0)
         self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)

@@ -141,17 +141,18 @@ def _gradients(
 
 def _matmul(operator: SparseOperator, columns: jax.Array) -> jax.Array:
     """Multiply (n, columns) by the operator."""
-    limit = plan.max_columns(operator.nnz)
-    if columns.shape[1] > limit:
-        blocks = [columns[:, i : i + limit] for i in range(0, columns.shape[1], limit)]
-        return jnp.concatenate([_matmul(operator, block) for block in blocks], axis=1)
+    limit, width = plan.max_columns(operator.nnz), columns.shape[1]
+    if width <= limit:
+        return _neighbor_sum(operator, columns)
+    blocks = [columns[:, i : i + limit] for i in range(0, width, limit)]
+    return jnp.concatenate([_neighbor_sum(operator, block) for block in blocks], axis=1)
+
+
+def _neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Array:
     lists = operator.neighbor_lists
-    indices = operator.constant("jax indices", lambda: lists.indices)
-    values = operator.constant(
-        ("jax values", columns.dtype), lambda: lists.values.astype(columns.dtype)
-    )
+    values = operator.constant(("jax", columns.dtype), lambda: lists.values.astype(columns.dtype))
     total = jnp.zeros_like(columns)
-    for neighbors, weights in zip(indices, values, strict=True):
+    for neighbors, weights in zip(lists.indices, values, strict=True):
         # The indices are ours: without a promise XLA would check each of them.
         gathered = columns.at[neighbors].get(mode="promise_in_bounds")
         total = total + gathered * weights[:, None]

@@ -70,10 +70,10 @@ class Sampling(ABC):
         return hash((self.kind, *self._identity()))
 
 
-def check_levels(p: int) -> int:
+def check_levels(p: int, name: str = "p") -> int:
     """Return `p` as an int, or raise if it is no number of resolution levels (an int >= 0)."""
     if isinstance(p, bool) or not isinstance(p, (int, np.integer)):
-        raise TypeError(f"p must be an integer number of resolution levels, got {p!r}")
+        raise TypeError(f"{name} must be an integer number of resolution levels, got {p!r}")
     if p < 0:
-        raise ValueError(f"p must be zero or more resolution levels, got {p}")
+        raise ValueError(f"{name} must be zero or more resolution levels, got {p}")
     return int(p)

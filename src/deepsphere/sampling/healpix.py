@@ -177,7 +177,10 @@ class Healpix(Sampling):
         if (nside is None) == (level is None):
             raise ValueError(f"give either nside or level, got nside={nside!r}, level={level!r}")
         if level is not None:
-            nside = 2 ** check_levels(level)
+            level = check_levels(level, "level")
+            if level > MAX_LEVEL:
+                raise ValueError(f"level must be at most {MAX_LEVEL}, got {level}")
+            nside = 2**level
         self._nside = check_nside(nside)  # type: ignore[arg-type]
         self._pixels: NDArray[np.int64] | None = None
         if pixels is not None:
@@ -209,7 +212,9 @@ class Healpix(Sampling):
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
         """NEST numbers of the pixels, strictly increasing, shape ``(len(self),)``."""
-        pixels = np.arange(12 * self._nside**2) if self._pixels is None else self._pixels
+        if self._pixels is not None:
+            return self._pixels
+        pixels = np.arange(12 * self._nside**2, dtype=np.int64)
         pixels.flags.writeable = False
         return pixels
 
@@ -279,7 +284,12 @@ class Healpix(Sampling):
         ValueError
             If the resolution would exceed the largest `nside`, 2**29.
         """
-        nside = check_nside(self._nside << check_levels(p))
+        p = check_levels(p)
+        if p > MAX_LEVEL - self.level:
+            raise ValueError(
+                f"nside {self._nside} has {MAX_LEVEL - self.level} finer levels, got p={p}"
+            )
+        nside = self._nside << p
         if self._pixels is None:
             return type(self)(nside)
         children = (self._pixels[:, None] << 2 * p) + np.arange(4**p)
@@ -305,6 +315,10 @@ class Healpix(Sampling):
 
     def _identity(self) -> tuple[Any, ...]:
         return (self._nside, self._digest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and pickles go through the constructor: numpy would make their pixels writable.
+        return type(self), (self._nside, self._pixels)
 
     def __repr__(self) -> str:
         if self._pixels is None:

@@ -25,13 +25,21 @@ def encode_pixels(pixels: ArrayLike) -> str:
     str
         ASCII text that `decode_pixels` reads.
 
+    Raises
+    ------
+    ValueError
+        If the pixels are none, negative, or not strictly increasing.
+
     Examples
     --------
     >>> decode_pixels(encode_pixels([4, 5, 6, 9])).tolist()
     [4, 5, 6, 9]
     """
     pixels = np.asarray(pixels, dtype=np.int64)
-    breaks = np.flatnonzero(np.diff(pixels) != 1) + 1
+    gaps = np.diff(pixels)
+    if pixels.size == 0 or pixels[0] < 0 or np.any(gaps < 1):
+        raise ValueError("pixels to encode must be non-negative and strictly increasing, not empty")
+    breaks = np.flatnonzero(gaps != 1) + 1
     starts = pixels[np.concatenate(([0], breaks))]
     stops = pixels[np.concatenate((breaks, [len(pixels)])) - 1] + 1
     edges = np.column_stack((starts, stops)).ravel()
@@ -61,7 +69,10 @@ def decode_pixels(text: str) -> NDArray[np.int64]:
     try:
         planes = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
         steps = np.ascontiguousarray(planes.reshape(8, -1).T).view("<u8").ravel()
-        edges = np.cumsum(steps.astype(np.int64)).reshape(-1, 2)
+        edges = np.cumsum(steps.astype(np.int64))
+        if edges.size == 0 or edges[0] < 0 or np.any(np.diff(edges) < 1):
+            raise ValueError("the runs of pixels do not increase")
+        edges = edges.reshape(-1, 2)
     except (ValueError, zlib.error) as error:
         raise ValueError(f"the encoded pixels are damaged: {text[:40]!r}...") from error
     starts, lengths = edges[:, 0], edges[:, 1] - edges[:, 0]

@@ -1,0 +1,122 @@
+"""The pictures of the demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.data.cosmology import Cosmology
+from deepsphere.files import replacing
+from deepsphere.layers import GraphConv
+from deepsphere.models import Sequential
+from deepsphere.plot import (
+    plot_coefficients,
+    plot_confusion,
+    plot_gnomonic_filters,
+    plot_history,
+    plot_maps,
+    plot_sections,
+    plot_spectral,
+)
+
+Picture = tuple[str, str, str]
+
+
+def class_name(cosmology: Cosmology) -> str:
+    """Return a cosmology's name for pictures, as mathtext."""
+    return rf"$\Omega_\mathrm{{m}} = {cosmology.omega_m:g}$, $\sigma_8 = {cosmology.sigma_8:g}$"
+
+
+def draw_pictures(
+    directory: Path,
+    model: Sequential,
+    maps: Sequence[NDArray[np.floating]],
+    class_names: Sequence[str],
+    history: Mapping[str, Sequence[float]],
+    confusion: NDArray[np.integer],
+) -> list[Picture]:
+    """Draw the data, the training and what the network has learned, as PNG files.
+
+    Parameters
+    ----------
+    directory : Path
+        Where the files go.
+    model : Sequential
+        The trained network.
+    maps : sequence of ndarray, shape (pixels,)
+        One map of each class.
+    class_names : sequence of str
+        Their names.
+    history : mapping
+        Measures of each epoch.
+    confusion : ndarray, shape (classes, classes)
+        Number of test maps by true and predicted class.
+
+    Returns
+    -------
+    list of (file name, title, caption)
+        What `deepsphere.demo.report.write_report` takes.
+    """
+    convolutions = [layer for layer in model.layers if isinstance(layer, GraphConv)]
+    first, last = convolutions[0], convolutions[-1]
+    drawn = [
+        (
+            plot_maps(maps, model.sampling, class_names, unit="convergence with noise"),
+            "maps",
+            "The data",
+            "One simulated map of each class, in Mollweide projection: weak-lensing convergence "
+            "of sources at one redshift, with white noise.",
+        ),
+        (
+            plot_history(history),
+            "training",
+            "Training",
+            "Loss and accuracy after each epoch. The learning rate falls along a cosine.",
+        ),
+        (
+            plot_confusion(confusion, class_names),
+            "confusion",
+            "Test maps",
+            "True against predicted class of the maps that the network never trained on.",
+        ),
+        (
+            plot_coefficients(first),
+            "coefficients",
+            "Filters: coefficients",
+            "Chebyshev coefficients of the first layer's filters.",
+        ),
+        (
+            plot_spectral(first),
+            "spectral",
+            "Filters: spectral domain",
+            "What the first layer's filters multiply each graph frequency by: small eigenvalues "
+            "of the Laplacian are large scales on the sphere.",
+        ),
+        (
+            plot_sections(first),
+            "sections",
+            "Filters: sections",
+            "The first layer's filters around a pixel on the equator, along its parallel.",
+        ),
+        (
+            plot_gnomonic_filters(first),
+            "gnomonic",
+            "Filters on the sphere",
+            "The first layer's filters around the same pixel, in gnomonic projection.",
+        ),
+        (
+            plot_gnomonic_filters(last),
+            "gnomonic-last",
+            "Filters of the last layer",
+            "From each channel (rows) to each class (columns), at the coarsest resolution.",
+        ),
+    ]
+    pictures = []
+    for figure, name, title, caption in drawn:
+        with replacing(directory / f"{name}.png") as path:
+            figure.savefig(path, dpi=150)
+        pictures.append((f"{name}.png", title, caption))
+    return pictures

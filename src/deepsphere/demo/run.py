@@ -1,0 +1,221 @@
+"""The demonstration from beginning to end: simulate, train, compare, draw, save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from deepsphere.data.skies import SkySimulation, simulate
+from deepsphere.demo.baselines import (
+    linear_svm_accuracy,
+    power_spectrum_features,
+    variance_features,
+)
+from deepsphere.demo.network import quick_start_network
+from deepsphere.demo.pictures import class_name, draw_pictures
+from deepsphere.demo.report import write_report
+from deepsphere.demo.training import train
+from deepsphere.extras import require
+from deepsphere.files import replacing
+
+TEST_SHARE = 0.25
+"""Share of the maps that the network never trains on: 50 of 200."""
+
+OPTIONAL = (
+    ("camb", "cosmology"),
+    ("healpy", "cosmology"),
+    ("tqdm", "cosmology"),
+    ("sklearn.model_selection", "baselines"),
+    ("matplotlib.figure", "plot"),
+)
+"""Optional modules that the demonstration uses, with the extras that install them."""
+
+LIBRARIES = (
+    "deepsphere-keras",
+    "keras",
+    "numpy",
+    "scipy",
+    "astropy-healpix",
+    "healpy",
+    "camb",
+    "scikit-learn",
+)
+"""Distributions whose versions are noted, beside that of the backend."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demonstration does.
+
+    Parameters
+    ----------
+    simulation : SkySimulation
+        The maps; its seed is that of the whole demonstration.
+    epochs : int, default 25
+        Passes over the training maps.
+    batch_size : int, default 16
+        Maps per training step.
+
+    Raises
+    ------
+    ValueError
+        If a number is below one.
+    """
+
+    simulation: SkySimulation = field(default_factory=SkySimulation)
+    epochs: int = 25
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def training_name(self) -> str:
+        """Name of the training's state: another one for whatever would train differently."""
+        backend = keras.backend.backend()
+        text = f"{self.simulation.parameters} {self.epochs} {self.batch_size} {backend}"
+        return f"training-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def run_demo(
+    demo: Demo, output: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None
+) -> dict[str, Any]:
+    """Simulate skies of two cosmologies, train a network to tell them apart, and report.
+
+    Everything is written to `output`: ``metrics.json``, ``history.csv``, ``model.keras``, the
+    pictures and ``index.html``. A second run takes the maps from the cache, and one that was cut
+    off in training goes on after the last finished epoch.
+
+    Parameters
+    ----------
+    demo : Demo
+        What to do.
+    output : path
+        Directory for the results; made if it does not exist.
+    cache : path, optional
+        Directory for the simulated maps. Default: ``cache`` in `output`.
+
+    Returns
+    -------
+    dict
+        What ``metrics.json`` holds.
+
+    Raises
+    ------
+    ImportError
+        If an optional library is missing, before any work is done.
+    """
+    for module, extra in OPTIONAL:
+        require(module, extra)
+    output = Path(output)
+    cache = output / "cache" if cache is None else Path(cache)
+    simulation, seed = demo.simulation, demo.simulation.seed
+    begin = time.perf_counter()
+
+    _say("Simulating weak-lensing skies of two cosmologies")
+    maps, labels = simulate(simulation, cache)
+    simulation_seconds = time.perf_counter() - begin
+    train_rows, test_rows = require("sklearn.model_selection", "baselines").train_test_split(
+        np.arange(len(maps)), test_size=TEST_SHARE, stratify=labels, random_state=seed
+    )
+    scaled = maps / maps[train_rows].std()
+
+    _say("Building the network and its graphs")
+    keras.utils.set_random_seed(seed)
+    start = time.perf_counter()
+    model = quick_start_network(simulation.nside, len(simulation.cosmologies))
+    build_seconds = time.perf_counter() - start
+    model.summary()
+
+    _say(f"Training on {len(train_rows)} maps with {keras.backend.backend()}")
+    start = time.perf_counter()
+    history = train(
+        model,
+        (scaled[train_rows], labels[train_rows]),
+        (scaled[test_rows], labels[test_rows]),
+        epochs=demo.epochs,
+        batch_size=demo.batch_size,
+        history_file=output / "history.csv",
+        backup=Path(cache) / demo.training_name,
+    )
+    train_seconds = time.perf_counter() - start
+    with replacing(output / "model.keras") as path:
+        model.save(path)
+    predicted = model.predict(scaled[test_rows], batch_size=demo.batch_size, verbose=0).argmax(1)
+
+    _say("Comparing with linear support vector machines")
+    accuracies = {"test_accuracy": float(np.mean(predicted == labels[test_rows]))}
+    for name, features in (
+        ("baseline_accuracy", power_spectrum_features(maps)),
+        ("variance_accuracy", variance_features(maps)),
+    ):
+        accuracies[name] = linear_svm_accuracy(
+            features[train_rows], labels[train_rows], features[test_rows], labels[test_rows], seed
+        )
+
+    _say("Drawing")
+    classes = range(len(simulation.cosmologies))
+    pictures = draw_pictures(
+        output,
+        model,
+        [maps[np.argmax(labels == label), :, 0] for label in classes],
+        [class_name(cosmology) for cosmology in simulation.cosmologies],
+        history,
+        np.array(
+            [
+                [np.sum((labels[test_rows] == true) & (predicted == guess)) for guess in classes]
+                for true in classes
+            ]
+        ),
+    )
+    metrics = {
+        **accuracies,
+        "train_seconds": round(train_seconds, 2),
+        "build_seconds": round(build_seconds, 2),
+        "simulation_seconds": round(simulation_seconds, 2),
+        "total_seconds": round(time.perf_counter() - begin, 2),
+        "parameters": model.count_params(),
+        "train_maps": len(train_rows),
+        "test_maps": len(test_rows),
+        "epochs": demo.epochs,
+        "batch_size": demo.batch_size,
+        "nside": simulation.nside,
+        "signal_to_noise": simulation.signal_to_noise,
+        "lognormal": simulation.lognormal,
+        "backend": keras.backend.backend(),
+        "seed": seed,
+        "versions": _versions(),
+    }
+    with replacing(output / "metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    page = write_report(output, metrics, pictures)
+
+    _say(
+        f"Done in {metrics['total_seconds']:.0f} s: share of {len(test_rows)} test maps told right"
+    )
+    print(f"  DeepSphere network                {metrics['test_accuracy']:6.1%}")
+    print(f"  linear SVM on the power spectrum  {metrics['baseline_accuracy']:6.1%}")
+    print(f"  linear SVM on the variance        {metrics['variance_accuracy']:6.1%}")
+    print(f"\n{page} shows the rest; {output / 'model.keras'} is the network.")
+    return metrics
+
+
+def _say(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def _versions() -> dict[str, str]:
+    names = (*LIBRARIES, keras.backend.backend())
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,202 @@
+"""HealpyGCNN: attributes, partial sky, saving, independence of models."""
+
+import h5py
+import healpy as hp
+import keras
+import numpy as np
+import pytest
+
+import deepsphere
+from deepsphere import HealpyGCNN
+from deepsphere import healpy_layers as hl
+from deepsphere.models import Sequential
+from deepsphere.sampling import Healpix
+from deepsphere.utils import extend_indices
+
+DISC = extend_indices(hp.query_disc(8, (1.0, 0, 0), 0.8, nest=True), 8, 2)
+
+
+def some_layers() -> list[keras.layers.Layer]:
+    return [
+        hl.HealpyChebyshev(K=3, Fout=4, use_bias=True, use_bn=True, activation="relu"),
+        hl.HealpyPool(p=1),
+        hl.HealpyMonomial(K=3, Fout=3),
+        hl.HealpyPseudoConv(p=1, Fout=5),
+        hl.HealpyBernstein(K=2, Fout=2),
+        keras.layers.Dense(2),
+    ]
+
+
+def maps(pixels: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((3, pixels, 1)).astype("float32")
+
+
+def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(x, training=False))
+
+
+@pytest.mark.parametrize("indices", [np.arange(768), DISC], ids=["full", "part"])
+def test_attributes(indices, seeded):
+    layers = some_layers()
+    model = HealpyGCNN(nside=8, indices=indices, layers=layers, n_neighbors=12)
+    assert (model.nside_in, model.nside_out) == (8, 2)
+    assert isinstance(model.nside_out, int)
+    assert model.reduction_fac == 4
+    assert model.n_neighbors == 12
+    np.testing.assert_array_equal(model.indices_in, indices)
+    assert model.layers_in == layers
+    assert model.layers_use == model.layers
+    assert [type(a) for a in model.layers_use] == [type(a) for a in layers]
+    y = predict(model, maps(len(indices)))
+    assert y.shape == (3, len(indices) // 16, 2)
+    assert np.all(np.isfinite(y))
+    # Each graph layer is on its own resolution, and has the model's number of neighbours.
+    samplings = [layer.sampling.nside for layer in model.layers_use[:-1]]
+    assert samplings == [8, 8, 4, 4, 2]
+    assert model.layers_use[0].graph["neighbors"] == model.layers_use[4].graph["neighbors"] == 12
+    assert model.layers_in == layers
+    assert len(model.layers) == 6
+
+
+@pytest.mark.parametrize(
+    ("layers", "nside_out"),
+    [
+        ([], 4),
+        ([hl.HealpyChebyshev(2)], 4),
+        ([hl.HealpyPool(1)], 2),
+        ([hl.HealpyPool(2)], 1),
+        ([hl.HealpyPseudoConv(1, 2), hl.HealpyPool(1)], 1),
+        ([hl.HealpyPseudoConv_Transpose(1, 2)], 8),
+        ([hl.HealpyPseudoConv_Transpose(2, 1), hl.HealpyPool(1)], 8),
+        ([hl.HealpyPool(1), keras.layers.GlobalAveragePooling1D()], 2),
+    ],
+)
+def test_resolution_of_the_output(layers, nside_out):
+    model = HealpyGCNN(4, np.arange(192), layers)
+    assert model.nside_out == nside_out
+    assert model.reduction_fac == 4 / nside_out
+
+
+def test_default_is_eight_neighbors():
+    model = HealpyGCNN(4, np.arange(192), [hl.HealpyChebyshev(2)])
+    assert model.n_neighbors == model.layers_use[0].graph["neighbors"] == 8
+
+
+def test_old_arguments_are_taken():
+    model = HealpyGCNN(4, np.arange(192), [hl.HealpyChebyshev(2)], 20, 64, 1, name="old")
+    assert (model.n_neighbors, model.name) == (20, "old")
+    HealpyGCNN(nside=4, indices=range(192), layers=[], max_batch_size=64, initial_Fin=1)
+
+
+def test_is_a_sequential_of_the_package(seeded):
+    x, layers = maps(768), some_layers()
+    old = HealpyGCNN(8, np.arange(768), layers, n_neighbors=20)
+    new = Sequential(Healpix(8), some_layers(), neighbors=20)
+    assert isinstance(old, Sequential)
+    predict(old, x), predict(new, x)
+    new.set_weights(old.get_weights())
+    np.testing.assert_array_equal(predict(old, x), predict(new, x))
+
+
+def test_pixels_not_closed():
+    with pytest.raises(ValueError, match=r"extend_pixels\(pixels, 8, 4\)"):
+        HealpyGCNN(8, DISC[1:], some_layers())
+    with pytest.raises(ValueError, match="nside 8 has 3 coarser levels, got p=4"):
+        HealpyGCNN(8, np.arange(768), [hl.HealpyPool(4)])
+    HealpyGCNN(8, DISC[1:], [hl.HealpyChebyshev(2)])  # no resolution changes: any pixels will do
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ((6, [0], []), ValueError, "nside must be a power of two"),
+        ((8, [3, 1], []), ValueError, "strictly increasing"),
+        ((8, np.ones(768, bool), []), TypeError, "boolean map"),
+        ((8, [0, 1], [], 0), ValueError, "neighbors must be at least 1, got 0"),
+    ],
+)
+def test_errors(arguments, error, match):
+    with pytest.raises(error, match=match):
+        HealpyGCNN(*arguments)
+
+
+def test_wrong_number_of_pixels():
+    model = HealpyGCNN(8, DISC, some_layers())
+    with pytest.raises(ValueError, match=rf"\(batch, {len(DISC)}, channels\)"):
+        model.build((None, 768, 1))
+
+
+@pytest.mark.parametrize("indices", [np.arange(768), DISC], ids=["full", "part"])
+def test_save_and_load(indices, tmp_path, seeded):
+    model = HealpyGCNN(8, indices, some_layers(), n_neighbors=12, laplacian="combinatorial")
+    model.compile("adam", "mse")
+    x = maps(len(indices))
+    model.fit(x, np.zeros((3, len(indices) // 16, 2), "float32"), epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is HealpyGCNN
+    np.testing.assert_array_equal(predict(loaded, x), predict(model, x))
+    assert (loaded.nside_in, loaded.nside_out, loaded.n_neighbors) == (8, 2, 12)
+    assert (loaded.laplacian, loaded.name) == ("combinatorial", model.name)
+    np.testing.assert_array_equal(loaded.indices_in, indices)
+    assert [layer.name for layer in loaded.layers_in] == [layer.name for layer in model.layers]
+    assert len(loaded.layers_in) == 6
+
+
+def test_save_and_load_before_it_is_built(tmp_path):
+    HealpyGCNN(8, DISC, some_layers()).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert predict(loaded, maps(len(DISC))).shape == (3, len(DISC) // 16, 2)
+
+
+def test_weights_file(tmp_path, seeded):
+    x = maps(768)
+    model, other = (HealpyGCNN(8, np.arange(768), some_layers()) for _ in range(2))
+    assert np.abs(predict(model, x) - predict(other, x)).max() > 1e-3
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(predict(model, x), predict(other, x))
+    # The layers as they were given are no part of the model: nothing is saved twice.
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        assert set(file) == {"layers", "vars"}
+    plain = Sequential(Healpix(8), some_layers(), neighbors=8)
+    plain.build((None, 768, 1))
+    plain.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(predict(model, x), predict(plain, x))
+
+
+def test_one_list_makes_two_models(seeded):
+    layers = some_layers()[:-1]
+    x = maps(768)
+    first = HealpyGCNN(8, np.arange(768), layers, n_neighbors=8)
+    second = HealpyGCNN(8, np.arange(768), layers, n_neighbors=20)
+    small = HealpyGCNN(8, DISC, layers)
+    y = predict(first, x)
+    predict(second, x), predict(small, maps(len(DISC)))
+    assert not set(map(id, first.layers)) & set(map(id, second.layers)) & set(map(id, layers))
+    second.set_weights([weight + 1 for weight in second.get_weights()])
+    np.testing.assert_array_equal(predict(first, x), y)
+    assert not any(layer.built for layer in layers)
+    assert [layer.graph["neighbors"] for layer in (first.layers[0], second.layers[0])] == [8, 20]
+
+
+def test_training_learns(seeded):
+    """The mean of a map is within reach of such a network: the error falls by far."""
+    layers = [
+        hl.HealpyChebyshev(3, 4, use_bias=True, activation="elu"),
+        hl.HealpyPool(1, "AVG"),
+        hl.HealpyChebyshev(3, 1, use_bias=True),
+        keras.layers.GlobalAveragePooling1D(),
+    ]
+    model = HealpyGCNN(4, np.arange(192), layers)
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((32, 1)).astype("float32")
+    x = (y[:, None] + 0.1 * rng.standard_normal((32, 192, 1))).astype("float32")
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    history = model.fit(x, y, epochs=30, batch_size=8, verbose=0).history["loss"]
+    assert history[-1] < 0.1 * history[0]
+
+
+def test_public_names():
+    assert deepsphere.HealpyGCNN is HealpyGCNN
+    assert deepsphere.healpy_layers is hl

@@ -1,0 +1,258 @@
+"""Graphs are built once: in memory up to a limit, large ones also on disk."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from deepsphere.graph import cache, clear_cache, laplacians, spectral
+from deepsphere.graph.cache import DiskCache, MemoryCache, cache_directory, matrix_bytes
+from deepsphere.sampling import Healpix
+
+MATRIX = csr_array(np.diag([1.0, 2.0, 3.0]))
+KEY = {"sampling": {"kind": "healpix", "nside": 4}, "neighbors": 8}
+
+
+def refuse():
+    raise RuntimeError("built again")
+
+
+class TestMemory:
+    def texts(self, limit: int) -> MemoryCache[str]:
+        return MemoryCache(size=len, limit=limit)
+
+    def test_built_once(self):
+        texts = self.texts(10)
+        first = texts.get("a", lambda: "value")
+        assert texts.get("a", refuse) is first
+
+    def test_least_recently_used_goes_first(self):
+        texts = self.texts(limit=9)
+        for name in "abc":
+            texts.get(name, lambda: "xxx")
+        texts.get("a", refuse)  # now b is the oldest
+        texts.get("d", lambda: "xxx")
+        for name in "cad":
+            texts.get(name, refuse)
+        with pytest.raises(RuntimeError, match="built again"):
+            texts.get("b", refuse)
+
+    def test_several_go_for_a_large_one(self):
+        texts = self.texts(limit=9)
+        for name in "abc":
+            texts.get(name, lambda: "xxx")
+        texts.get("large", lambda: "x" * 6)
+        texts.get("c", refuse)
+        for name in "ab":
+            with pytest.raises(RuntimeError, match="built again"):
+                texts.get(name, refuse)
+
+    def test_the_last_stays_however_large(self):
+        texts = self.texts(limit=9)
+        texts.get("a", lambda: "xxx")
+        texts.get("huge", lambda: "x" * 100)
+        texts.get("huge", refuse)
+        with pytest.raises(RuntimeError, match="built again"):
+            texts.get("a", refuse)
+
+    def test_a_failed_build_leaves_nothing(self):
+        texts = self.texts(9)
+        with pytest.raises(RuntimeError, match="built again"):
+            texts.get("a", refuse)
+        assert texts.get("a", lambda: "now") == "now"
+
+    def test_clear(self):
+        texts = self.texts(9)
+        texts.get("a", lambda: "old")
+        texts.clear()
+        assert texts.get("a", lambda: "new") == "new"
+
+    def test_threads_build_once(self):
+        texts, built = self.texts(100), []
+
+        def build():
+            time.sleep(0.02)
+            built.append(1)
+            return "x"
+
+        threads = [threading.Thread(target=texts.get, args=("a", build)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(built) == 1
+
+    def test_bytes(self):
+        assert matrix_bytes(MATRIX) == 3 * 8 + MATRIX.indices.itemsize * (3 + 4)
+
+    def test_graphs_are_shared(self):
+        pixels = np.arange(64, 192)
+        graph = spectral(Healpix(8, pixels), 8, "normalized")
+        assert (
+            spectral(Healpix(level=3, pixels=pixels.tolist()), np.int32(8), "normalized") is graph
+        )
+        others = [
+            spectral(Healpix(8, pixels), 9, "normalized"),
+            spectral(Healpix(8, pixels), 8, "combinatorial"),
+            spectral(Healpix(8, pixels[:-1]), 8, "normalized"),
+        ]
+        assert all(other is not graph for other in others)
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """Return a directory for graphs, with all graphs large enough to be kept there."""
+    monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "made" / "when needed"))
+    monkeypatch.setattr(laplacians, "LARGE", 100)
+    clear_cache()
+    yield tmp_path / "made" / "when needed"
+    clear_cache()
+
+
+def same(first: laplacians.Spectral, second: laplacians.Spectral) -> bool:
+    return (
+        first.eigenvalue == second.eigenvalue
+        and first.laplacian.dtype == second.laplacian.dtype
+        and np.array_equal(first.laplacian.toarray(), second.laplacian.toarray())
+    )
+
+
+class TestGraphsOnDisk:
+    def test_written_and_read(self, directory, monkeypatch):
+        built = spectral(Healpix(4), 8, "normalized")
+        (file,) = directory.iterdir()
+        assert file.suffix == ".npz"
+        clear_cache()
+        monkeypatch.setattr(laplacians, "_build", lambda *_: refuse())
+        read = spectral(Healpix(4), 8, "normalized")
+        assert read is not built
+        assert same(read, built)
+        assert isinstance(read, laplacians.Spectral)
+        with pytest.raises(ValueError, match="read-only"):
+            read.laplacian.data[0] = 1
+
+    def test_every_request_has_its_file(self, directory):
+        part = Healpix(8, np.arange(64, 192))
+        for sampling in (Healpix(4), Healpix(8), part, Healpix(8, np.arange(64, 193))):
+            for neighbors in (8, 9):
+                for kind in ("normalized", "combinatorial"):
+                    spectral(sampling, neighbors, kind)
+        assert len(list(directory.iterdir())) == 16
+
+    def test_small_graphs_are_not_written(self, directory):
+        spectral(Healpix(2), 8, "normalized")
+        assert not directory.exists()
+
+    def test_the_limit_is_above_nside_64(self):
+        """A quick start leaves no files behind: such graphs take a second to build."""
+        assert 12 * 64**2 < laplacians.LARGE <= 12 * 256**2
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda raw: raw[:0],
+            lambda raw: b"no such format" + raw,
+            lambda raw: raw[: len(raw) // 2],
+            lambda raw: raw[:-1],
+            lambda raw: raw[:2000] + bytes([raw[2000] ^ 255]) + raw[2001:],
+        ],
+        ids=["empty", "text", "half", "cut", "changed"],
+    )
+    def test_damaged(self, directory, monkeypatch, caplog, damage):
+        built = spectral(Healpix(4), 8, "normalized")
+        (file,) = directory.iterdir()
+        file.write_bytes(damage(file.read_bytes()))
+        clear_cache()
+        with caplog.at_level(logging.WARNING):
+            assert same(spectral(Healpix(4), 8, "normalized"), built)
+        assert f"rebuilding the damaged cache file {file}" in caplog.text
+        # The new file is whole.
+        clear_cache()
+        monkeypatch.setattr(laplacians, "_build", lambda *_: refuse())
+        assert same(spectral(Healpix(4), 8, "normalized"), built)
+        assert list(directory.iterdir()) == [file]
+
+    @pytest.mark.parametrize("word", ["off", "OFF"])
+    def test_off(self, directory, monkeypatch, word):
+        monkeypatch.setenv("DEEPSPHERE_CACHE", word)
+        monkeypatch.chdir(directory.parents[1])
+        spectral(Healpix(4), 8, "normalized")
+        assert list(directory.parents[1].iterdir()) == []
+
+
+class TestDisk:
+    def test_any_byte_may_be_damaged(self, tmp_path, monkeypatch, caplog):
+        """Whatever byte is wrong, the file is read rightly or built anew; nothing is raised."""
+        monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path))
+        disk = DiskCache(1)
+        disk.get(KEY, lambda: (MATRIX, 2.5))
+        (file,) = tmp_path.iterdir()
+        raw = file.read_bytes()
+        caplog.set_level(logging.CRITICAL)
+        for i in range(len(raw)):
+            file.write_bytes(raw[:i] + bytes([raw[i] ^ 0x81]) + raw[i + 1 :])
+            matrix, number = disk.get(KEY, lambda: (MATRIX, 2.5))
+            assert number == 2.5
+            np.testing.assert_array_equal(matrix.toarray(), MATRIX.toarray())
+
+    def test_another_version_reads_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path))
+        DiskCache(1).get(KEY, lambda: (MATRIX, 2.5))
+        assert DiskCache(1).get(KEY, refuse)[1] == 2.5
+        assert DiskCache(2).get(KEY, lambda: (MATRIX, 7.0))[1] == 7.0
+
+    @pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+    def test_nowhere_to_write(self, tmp_path, monkeypatch, caplog, name):
+        (tmp_path / "file").write_text("in the way")
+        monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / name))
+        with caplog.at_level(logging.WARNING):
+            assert DiskCache(1).get(KEY, lambda: (MATRIX, 2.5)) == (MATRIX, 2.5)
+        assert "could not keep a graph in" in caplog.text
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_interrupted_writing(self, tmp_path, monkeypatch, caplog):
+        """Nobody ever sees a part of a file, and nothing is left of it."""
+        monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path))
+        seen = []
+
+        def fill_the_disk(path, **_):
+            Path(path).write_bytes(b"the first half")
+            seen.extend(tmp_path.glob("graph-*"))
+            raise OSError("no space left")
+
+        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+            patch.setattr(cache.np, "savez", fill_the_disk)
+            assert DiskCache(1).get(KEY, lambda: (MATRIX, 2.5)) == (MATRIX, 2.5)
+        assert "no space left" in caplog.text
+        assert seen == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_failed_build_is_the_callers(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path))
+        with pytest.raises(RuntimeError, match="built again"):
+            DiskCache(1).get(KEY, refuse)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestDirectory:
+    def test_named(self, monkeypatch):
+        monkeypatch.setenv("DEEPSPHERE_CACHE", "~/graphs")
+        assert cache_directory() == Path.home() / "graphs"
+
+    def test_default(self, monkeypatch):
+        monkeypatch.delenv("DEEPSPHERE_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
+        assert cache_directory() == Path("/some/where/deepsphere")
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        assert cache_directory() == Path.home() / ".cache" / "deepsphere"
+
+    def test_no_home(self, monkeypatch, caplog):
+        monkeypatch.setenv("DEEPSPHERE_CACHE", "~no_such_user_here/graphs")
+        with caplog.at_level(logging.WARNING):
+            assert cache_directory() is None
+            assert DiskCache(1).get(KEY, lambda: (MATRIX, 2.5)) == (MATRIX, 2.5)
+        assert "keeping no graphs on disk" in caplog.text

@@ -1,0 +1,224 @@
+"""Laplacians against dense formulas, and against numbers of deepsphere-cosmo-tf2."""
+
+from pathlib import Path
+
+import healpy as hp
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from scipy.spatial import cKDTree
+
+from deepsphere.graph import (
+    KINDS,
+    clear_cache,
+    gaussian_weights,
+    kernel_width,
+    laplacian,
+    laplacian_of_weights,
+    nearest_neighbors,
+    rescaled_laplacian,
+    spectral,
+)
+from deepsphere.sampling import Healpix
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "layers.npz"
+PART = Healpix(8, np.flatnonzero(np.random.default_rng(0).random(768) < 0.3))
+LONELY = Healpix(1024, [0, 1, 2, 3, 7_000_000])  # one far from all others: its weights underflow
+
+
+def dense_laplacian(weights: np.ndarray, kind: str) -> np.ndarray:
+    """Laplacian by its formula, row by row; points without edges have zeros."""
+    degrees = weights.sum(axis=1)
+    result = np.zeros_like(weights)
+    for i, degree in enumerate(degrees):
+        if degree == 0:
+            continue
+        for j, other in enumerate(degrees):
+            if kind == "combinatorial":
+                result[i, j] = (i == j) * degree - weights[i, j]
+            elif kind == "random_walk":
+                result[i, j] = (i == j) - weights[i, j] / degree
+            elif weights[i, j]:
+                result[i, j] = -weights[i, j] / (np.sqrt(degree) * np.sqrt(other))
+        if kind == "normalized":
+            result[i, i] = 1
+    return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [4, 20])
+@pytest.mark.parametrize("sampling", [Healpix(1), Healpix(4), PART, LONELY], ids=str)
+def test_formula(sampling, k, kind):
+    expected = dense_laplacian(gaussian_weights(sampling, k).toarray(), kind)
+    result = laplacian(sampling, k, kind)
+    assert isinstance(result, csr_array)
+    assert result.dtype == np.float64
+    assert result.has_sorted_indices
+    # Sums of up to 30 terms below 10, in another order.
+    np.testing.assert_allclose(result.toarray(), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_formula_for_any_weights(kind):
+    rng = np.random.default_rng(0)
+    weights = np.triu(rng.random((30, 30)) * (rng.random((30, 30)) < 0.2), 1)
+    weights += weights.T
+    weights[:, 7] = weights[7] = 0  # a vertex without edges
+    result = laplacian_of_weights(csr_array(weights), kind).toarray()
+    np.testing.assert_allclose(result, dense_laplacian(weights, kind), rtol=1e-13, atol=1e-15)
+    assert not result[7].any()
+    assert not result[:, 7].any()
+
+
+@pytest.mark.parametrize("k", [8, 20])
+@pytest.mark.parametrize("sampling", [Healpix(4), PART], ids=str)
+def test_spectra(sampling, k):
+    normalized, combinatorial, random_walk = (
+        laplacian(sampling, k, kind).toarray() for kind in KINDS
+    )
+    degrees = gaussian_weights(sampling, k).sum(axis=1)
+    # Constants are in the null space of two of them, square roots of the degrees in the third's.
+    np.testing.assert_allclose(combinatorial.sum(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(random_walk.sum(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(normalized @ np.sqrt(degrees), 0, atol=1e-12)
+    np.testing.assert_allclose(normalized, normalized.T, atol=1e-15)
+    np.testing.assert_allclose(combinatorial, combinatorial.T, atol=1e-15)
+    eigenvalues = np.linalg.eigvalsh(normalized)
+    assert eigenvalues[0] == pytest.approx(0, abs=1e-12)
+    assert eigenvalues[-1] < 2
+    walk = np.linalg.eigvals(random_walk)
+    np.testing.assert_allclose(walk.imag, 0, atol=1e-9)
+    np.testing.assert_allclose(np.sort(walk.real), eigenvalues, atol=1e-9)
+    assert np.linalg.eigvalsh(combinatorial)[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_random_walk_has_the_normalized_bound():
+    assert spectral(PART, 8, "random_walk").eigenvalue == pytest.approx(
+        spectral(PART, 8, "normalized").eigenvalue, rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_pixel(kind):
+    assert laplacian(Healpix(8, [5]), 20, kind).toarray().tolist() == [[0]]
+    assert rescaled_laplacian(Healpix(8, [5]), 20, kind).toarray().tolist() == [[-1]]
+
+
+@pytest.mark.parametrize("kind", ["normalized", "random_walk"])
+def test_far_pixels_whose_weight_all_but_underflows(kind):
+    """Of such a pair's weight, 2**-1056, the inverse is beyond the largest number."""
+    points, sigma = Healpix(64).points, kernel_width(64, 8)
+    exponents = (np.linalg.norm(points - points[0], axis=1) / sigma) ** 2
+    partner = int(np.argmin(np.abs(exponents - 1056)))
+    pair = Healpix(64, [0, partner])
+    assert 0 < gaussian_weights(pair, 8).max() < 2.0**-1030
+    # Subnormal numbers have few digits: 2**-1056 keeps 18 bits.
+    np.testing.assert_allclose(laplacian(pair, 8, kind).toarray(), [[1, -1], [-1, 1]], atol=1e-4)
+
+
+def test_the_copy_is_the_callers():
+    first = laplacian(PART, 8)
+    kept = first.toarray()
+    first.data[:] = 7
+    first.indices[:] = 0
+    np.testing.assert_array_equal(laplacian(PART, 8).toarray(), kept)
+    rescaled = rescaled_laplacian(PART, 8)
+    kept = rescaled.toarray()
+    rescaled.data[:] = 7
+    np.testing.assert_array_equal(rescaled_laplacian(PART, 8).toarray(), kept)
+
+
+def test_the_shared_matrix_cannot_be_changed():
+    shared = spectral(PART, 8, "normalized").laplacian
+    for array in (shared.data, shared.indices, shared.indptr):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+def test_defaults():
+    assert abs(laplacian(PART) - laplacian(PART, 20, "normalized")).max() == 0
+    by_hand = rescaled_laplacian(PART, 20, "normalized", 1.0)
+    assert abs(rescaled_laplacian(PART) - by_hand).max() == 0
+
+
+@pytest.mark.parametrize("make", [laplacian, rescaled_laplacian, spectral])
+def test_errors(make):
+    with pytest.raises(ValueError, match=r"one of normalized, combinatorial, random_walk; got 'x'"):
+        make(PART, 8, "x")
+    with pytest.raises(
+        TypeError, match=r"sampling must be a Sampling such as Healpix\(64\), got 8"
+    ):
+        make(8, 8, "normalized")
+    with pytest.raises(ValueError, match="neighbors must be one or more, got 0"):
+        make(PART, 0, "normalized")
+    make(PART, 1, "normalized"), make(PART, 8, "normalized")
+    # Equal as keys to numbers that were just asked for, and wrong all the same.
+    for wrong in (8.0, True):
+        with pytest.raises(TypeError, match=f"neighbors must be an integer, got {wrong}"):
+            make(PART, wrong, "normalized")
+
+
+def test_errors_of_weights_and_scale():
+    with pytest.raises(ValueError, match="one of normalized"):
+        laplacian_of_weights(gaussian_weights(PART, 8), "Normalized")
+    with pytest.raises(ValueError, match=r"scale must be in \(0, 1\], got 2"):
+        rescaled_laplacian(PART, 8, scale=2)
+
+
+def test_clear_cache():
+    before = spectral(PART, 8, "normalized")
+    clear_cache()
+    after = spectral(PART, 8, "normalized")
+    assert before is not after
+    assert abs(before.laplacian - after.laplacian).max() == 0
+
+
+class TestGolden:
+    """nside 8, 8 or 20 neighbours, full sphere and part, from deepsphere-cosmo-tf2 0.3.0."""
+
+    @pytest.fixture(params=["k8_full", "k8_part", "k20_full", "k20_part"])
+    def case(self, request):
+        with np.load(GOLDEN) as file:
+            pixels, sums = file[f"{request.param}_idx"], file[f"{request.param}_Ldiag_sum"]
+        return pixels, 8 if "k8" in request.param else 20, sums
+
+    def test_with_the_old_choice_among_ties(self, case):
+        """The old code took k + 1 points from a tree and broke ties as rounding fell."""
+        pixels, k, sums = case
+        points = np.column_stack(hp.pix2vec(8, pixels, nest=True))
+        distances, columns = cKDTree(points).query(points, k + 1)
+        values = 2.0 ** -((distances[:, 1:].ravel() / kernel_width(8, k)) ** 2)
+        rows = np.repeat(np.arange(len(points)), k)
+        one_way = csr_array((values, (rows, columns[:, 1:].ravel())), shape=(len(points),) * 2)
+        result = laplacian_of_weights(one_way.maximum(one_way.T).tocsr())
+        # Sums of 2000 to 16 000 numbers below 1, of which the first nearly cancels.
+        np.testing.assert_allclose(
+            [result.sum(), abs(result).sum(), result.nnz], sums, rtol=0, atol=1e-11
+        )
+
+    def test_with_all_ties(self, case):
+        """We keep all points at the last distance: what that may change follows from their number.
+
+        A tied pair that the old code left out adds an edge of weight w and two entries. With
+        S = sum_ij W_ij / sqrt(d_i d_j), row sums s_i of that matrix and degrees d, one finds
+        dS/dW_ij = 2 / sqrt(d_i d_j) - s_i / d_i - s_j / d_j, so |dS| <= 2 w max(1, s) / d_min
+        for each edge; the sum of L is n - S, the sum of absolute values n + S.
+        """
+        pixels, k, sums = case
+        sampling = Healpix(8, pixels)
+        result = laplacian(sampling, k)
+        rows, _, distances = nearest_neighbors(sampling.points, k)
+        extra = np.bincount(rows) - k
+        assert 0 < extra.sum() < 50
+        assert sums[2] < result.nnz <= sums[2] + 2 * extra.sum()
+        tied = [distances[rows == i].max() for i in np.flatnonzero(extra)]
+        weight = (2.0 ** -((np.array(tied) / kernel_width(8, k)) ** 2)).max()
+        edges = (result.nnz - sums[2]) / 2
+        # Degrees and row sums between the two graphs are within that of ours, less the new edges.
+        degree = gaussian_weights(sampling, k).sum(axis=1).min() - extra.max() * weight
+        row_sum = max(1, (abs(result).sum(axis=1) - 1).max() * 1.1)
+        bound = edges * weight * 2 * row_sum / degree
+        assert abs(result.sum() - sums[0]) < bound
+        assert abs(abs(result).sum() - sums[1]) < bound
+        assert abs(result.sum() + abs(result).sum() - 2 * len(pixels)) < 1e-9  # no isolated pixel
+        print(f"bound {bound:.3f}", result.sum() - sums[0], abs(result).sum() - sums[1])

@@ -1,0 +1,120 @@
+"""The estimate of the largest eigenvalue against dense solvers, and the rescaling."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array, random_array
+
+from deepsphere.graph import (
+    KINDS,
+    MARGIN,
+    laplacian,
+    laplacian_of_weights,
+    largest_eigenvalue,
+    rescale,
+    rescaled_laplacian,
+    spectral,
+)
+from deepsphere.sampling import Healpix
+
+PART = Healpix(8, np.flatnonzero(np.random.default_rng(0).random(768) < 0.4))
+
+
+def check(matrix: csr_array) -> None:
+    estimate, exact = largest_eigenvalue(matrix), np.linalg.eigvalsh(matrix.toarray())[-1]
+    assert estimate <= exact * (1 + 1e-12)  # a Rayleigh quotient is never above, but for rounding
+    assert estimate >= exact * (1 - 1e-3)
+    assert MARGIN * estimate > exact
+
+
+@pytest.mark.parametrize("kind", ["normalized", "combinatorial"])
+@pytest.mark.parametrize("k", [2, 8, 20, 60])
+@pytest.mark.parametrize(
+    "sampling", [Healpix(1), Healpix(2), Healpix(4), Healpix(8), PART], ids=str
+)
+def test_against_a_dense_solver(sampling, k, kind):
+    check(laplacian(sampling, k, kind))
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 66, 400])
+@pytest.mark.parametrize("kind", ["normalized", "combinatorial"])
+def test_graphs_of_any_size(n, kind):
+    one_way = random_array((n, n), density=min(1, 6 / n), rng=n, format="csr")
+    weights = (one_way + one_way.T).toarray()
+    np.fill_diagonal(weights, 0)
+    matrix = laplacian_of_weights(csr_array(weights), kind)
+    if not weights.any():
+        assert largest_eigenvalue(matrix) == 1
+    else:
+        check(matrix)
+
+
+@pytest.mark.parametrize(("nside", "value"), [(8, 1.2884), (16, 1.2892), (32, 1.2905)])
+def test_known_values(nside, value):
+    """Normalized Laplacian of 20 neighbours, computed by others to four digits."""
+    assert spectral(Healpix(nside), 20, "normalized").eigenvalue == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [2, 10, 100])
+def test_without_edges(n):
+    assert largest_eigenvalue(csr_array((n, n))) == 1
+    tiny = csr_array(([1e-300, -1e-300, -1e-300, 1e-300], ([0, 0, 1, 1], [0, 1, 0, 1])), (n, n))
+    assert largest_eigenvalue(tiny) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scattered_pixels(kind):
+    """A hundred pixels so far apart that all weights underflow; a pair joins in the second."""
+    far = Healpix(1024, np.arange(100) * 65_536)  # of each pixel at nside 4 the first
+    assert spectral(far, 8, kind).eigenvalue == 1
+    np.testing.assert_array_equal(rescaled_laplacian(far, 8, kind).toarray(), -np.eye(100))
+    pair = Healpix(1024, np.unique(np.append(far.pixels, 1)))
+    exact = np.linalg.eigvals(laplacian(pair, 8, kind).toarray()).real.max()
+    assert spectral(pair, 8, kind).eigenvalue == pytest.approx(exact, rel=1e-3)
+    assert spectral(pair, 8, kind).eigenvalue <= exact * (1 + 1e-12)
+
+
+def test_same_every_time():
+    matrix = laplacian(Healpix(8), 20)
+    np.random.seed(1)  # noqa: NPY002  the global state must not matter
+    first = largest_eigenvalue(matrix)
+    np.random.seed(2)  # noqa: NPY002
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    assert largest_eigenvalue(matrix) == first
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.75, 0.1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rescaled_spectrum(scale, kind):
+    graph = spectral(PART, 8, kind)
+    result = rescale(graph.laplacian, graph.eigenvalue, scale).toarray()
+    eigenvalues = np.sort(np.linalg.eigvals(result).real)
+    assert eigenvalues[0] == pytest.approx(-1, abs=1e-9)
+    top = 2 * scale / 1.02 - 1
+    # The estimate is up to 1e-3 too small, which moves the end up by that part of top + 1.
+    assert top - 1e-9 <= eigenvalues[-1] <= top + 1e-3 * (top + 1)
+    assert eigenvalues[-1] < 1
+    exact = 2 * scale / (1.02 * graph.eigenvalue) * graph.laplacian.toarray() - np.eye(len(PART))
+    np.testing.assert_allclose(result, exact, atol=1e-15)
+    shared = rescaled_laplacian(PART, 8, kind, scale)
+    np.testing.assert_array_equal(shared.toarray(), result)
+    assert shared.has_sorted_indices
+
+
+def test_rescale_leaves_its_argument():
+    matrix = laplacian(PART, 8)
+    before = matrix.toarray()
+    rescale(matrix, 1.3, 0.75)
+    np.testing.assert_array_equal(matrix.toarray(), before)
+
+
+@pytest.mark.parametrize("scale", [0, -0.5, 1.01, 2, float("nan")])
+def test_scale_errors(scale):
+    with pytest.raises(ValueError, match=rf"scale must be in \(0, 1\], got {scale}"):
+        rescale(laplacian(PART, 8), 1.3, scale)
+
+
+@pytest.mark.parametrize("eigenvalue", [0.0, -1.0, float("nan")])
+def test_eigenvalue_errors(eigenvalue):
+    with pytest.raises(ValueError, match=f"eigenvalue must be positive, got {eigenvalue}"):
+        rescale(laplacian(PART, 8), eigenvalue)

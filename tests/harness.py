@@ -1,0 +1,235 @@
+"""Gates that every layer passes, on whichever backend Keras runs.
+
+The truth is computed in float64 by other means than the package's: eigenvectors of the dense
+Laplacian, and polynomials as numpy and scipy evaluate them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy.interpolate import BPoly
+
+from deepsphere.graph import laplacian, spectral
+
+BACKEND = keras.backend.backend()
+
+SINGLE = 2e-5
+"""Relative tolerance in float32: the longest chain here, 10 terms of sums over 40 neighbours and
+20 channels, loses about sqrt(10 * 40 * 20) = 90 roundings of 6e-8, and some more in products."""
+
+HALF = {"mixed_bfloat16": 2e-2, "mixed_float16": 3e-3}
+"""Relative tolerances of half precision: a few units in the last place (8e-3 and 1e-3), since
+inputs and outputs are rounded to it but sums are in float32."""
+
+MODES = {"tensorflow": ["eager", "graph", "xla"], "jax": ["eager", "jit"], "torch": ["eager"]}[
+    BACKEND
+]
+"""Ways in which the backend can run a function."""
+
+
+def to_numpy(x) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(x))
+
+
+def relative_error(value, truth) -> float:
+    value, truth = to_numpy(value).astype(float), np.asarray(truth, dtype=float)
+    assert value.shape == truth.shape
+    return float(np.abs(value - truth).max() / np.abs(truth).max())
+
+
+def basis_function(basis: str, order: int, k: int, s: np.ndarray) -> np.ndarray:
+    """One polynomial on [-1, 1], by numpy or scipy."""
+    if basis == "chebyshev":
+        return np.cos(k * np.arccos(np.clip(s, -1, 1)))
+    if basis == "monomial":
+        return np.power(s, k)
+    coefficients = np.zeros((order + 1, 1))
+    coefficients[k] = 1
+    return BPoly(coefficients, [-1, 1])(s)
+
+
+def spectral_truth(
+    x, kernel, sampling, *, basis, neighbors, kind="normalized", scale
+) -> np.ndarray:
+    """Filter by the definition: ``sum_k U P_k(Lambda~) U^-1 x W_k``.
+
+    `kernel` has the layer's layout, rows ordered by channel and then by degree.
+    """
+    dense = laplacian(sampling, neighbors, kind).toarray()
+    values, vectors = np.linalg.eig(dense) if kind == "random_walk" else np.linalg.eigh(dense)
+    values, vectors = values.real, vectors.real
+    s = 2 * scale * values / (1.02 * spectral(sampling, neighbors, kind).eigenvalue) - 1
+    batch, n, channels = x.shape
+    terms = kernel.shape[0] // channels
+    spectrum = np.linalg.solve(vectors, x.transpose(1, 0, 2).reshape(n, -1).astype(float))
+    result = np.zeros((batch, n, kernel.shape[1]))
+    for k in range(terms):
+        response = basis_function(basis, terms - 1, k, s)
+        filtered = vectors @ (response[:, None] * spectrum)
+        result += filtered.reshape(n, batch, channels).transpose(1, 0, 2) @ kernel[k::terms]
+    return result
+
+
+def gradients(function: Callable, arguments: list[np.ndarray], weights: np.ndarray, mode: str):
+    """Value of ``function(*arguments)`` and gradients of ``sum(weights * value)``."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        def compute(*tensors):
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                value = function(*tensors)
+                loss = tf.reduce_sum(tf.cast(value, weights.dtype) * weights)
+            return value, tape.gradient(loss, tensors)
+
+        if mode != "eager":  # the first axis unknown, as in a data set whose last batch is short
+            unknown_batch = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in arguments[:1]]
+            known = [tf.TensorSpec(a.shape, a.dtype) for a in arguments[1:]]
+            compute = tf.function(
+                compute, jit_compile=mode == "xla", input_signature=unknown_batch + known
+            )
+        value, found = compute(*map(tf.constant, arguments))
+    elif BACKEND == "jax":
+        import jax
+
+        def loss(*tensors):
+            value = function(*tensors)
+            return (value * weights).sum(), value
+
+        compute = jax.value_and_grad(loss, argnums=tuple(range(len(arguments))), has_aux=True)
+        (_, value), found = (jax.jit(compute) if mode == "jit" else compute)(*arguments)
+    else:
+        import torch
+
+        tensors = [torch.tensor(a, requires_grad=True) for a in arguments]
+        value = function(*tensors)
+        found = torch.autograd.grad((value * torch.tensor(weights)).sum(), tensors)
+    return to_numpy(value), [to_numpy(g) for g in found]
+
+
+def finite_difference(function: Callable, argument: np.ndarray, direction: np.ndarray) -> float:
+    """Central difference of a scalar function along a direction, in float64."""
+    step = 1e-3
+    forward = function((argument + step * direction).astype(argument.dtype))
+    backward = function((argument - step * direction).astype(argument.dtype))
+    return (forward - backward) / (2 * step)
+
+
+def check_layer(make: Callable[[], keras.layers.Layer], x: np.ndarray, folder: Path) -> None:
+    """Pass a layer through all gates that need no truth of its own.
+
+    Gradients against finite differences, every way of running it, a step of training (compiled
+    and not), mixed precision, and a model that is saved and loaded.
+    """
+    _check_modes(make, x)
+    _check_gradients(make, x)
+    _check_fit(make, x)
+    _check_half_precision(make, x)
+    _check_saving(make, x, folder)
+
+
+def _check_modes(make: Callable, x: np.ndarray) -> None:
+    layer = make()
+    expected = to_numpy(layer(x))
+    assert layer.compute_output_shape(x.shape) == expected.shape
+    for mode in MODES:
+        value, _ = gradients(layer, [x], np.ones_like(expected), mode)
+        assert relative_error(value, expected) < SINGLE, mode
+    for batch in (1, 2):  # another batch size on the same layer
+        assert relative_error(layer(x[:batch]), expected[:batch]) < SINGLE
+
+
+def _check_gradients(make: Callable, x: np.ndarray) -> None:
+    layer = make()
+    rng = np.random.default_rng(1)
+    weights = rng.standard_normal(to_numpy(layer(x)).shape).astype(np.float32)
+
+    def loss(values: np.ndarray) -> float:
+        return float(np.sum(weights * to_numpy(layer(values)).astype(np.float64)))
+
+    # Values in float32 are off by 1e-7 or so of their size, which over a step of 1e-3 is 1e-4 of
+    # the derivative; a kink or a change of maximum within the step adds some more: 1e-2 is safe.
+    direction = rng.standard_normal(x.shape)
+    numeric = finite_difference(loss, x, direction)
+    for mode in MODES:
+        _, (dx,) = gradients(layer, [x], weights, mode)
+        assert abs(np.sum(dx * direction) - numeric) < 1e-2 * np.linalg.norm(dx), mode
+    found = _weight_gradients(layer, x, weights)
+    for variable, analytic in zip(layer.trainable_variables, found, strict=True):
+        start = np.array(to_numpy(variable))  # PyTorch would show what is assigned later
+        step = rng.standard_normal(start.shape)
+
+        def loss_of_weight(values: np.ndarray, variable=variable) -> float:
+            variable.assign(values)
+            return loss(x)
+
+        numeric = finite_difference(loss_of_weight, start, step)
+        variable.assign(start)
+        assert abs(np.sum(analytic * step) - numeric) < 1e-2 * np.linalg.norm(analytic)
+
+
+def _weight_gradients(layer, x: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+    """Gradients of ``sum(weights * layer(x))`` with respect to the trainable variables."""
+    variables = layer.trainable_variables
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x) * weights)
+        found = tape.gradient(loss, [v.value for v in variables])
+    elif BACKEND == "jax":
+        import jax
+
+        constant = [v.value for v in layer.non_trainable_variables]
+        found = jax.grad(
+            lambda values: (layer.stateless_call(values, constant, x)[0] * weights).sum()
+        )([v.value for v in variables])
+    else:
+        import torch
+
+        loss = (layer(x) * keras.ops.convert_to_tensor(weights)).sum()
+        found = torch.autograd.grad(loss, [v.value for v in variables])
+    return [to_numpy(gradient) for gradient in found]
+
+
+def _check_fit(make: Callable, x: np.ndarray) -> None:
+    # torch.compile takes half a minute a layer: one test of its own does it.
+    for jit in (False,) if BACKEND == "torch" else (False, True):
+        layer = make()
+        inputs = keras.Input(x.shape[1:])
+        model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+        model.compile(keras.optimizers.SGD(1e-2), "mse", jit_compile=jit)
+        target = np.zeros((*layer.compute_output_shape(x.shape)[:2], 1), np.float32)
+        losses = model.fit(x, target, batch_size=2, epochs=2, verbose=0).history["loss"]
+        assert losses[1] < losses[0]
+
+
+def _check_half_precision(make: Callable, x: np.ndarray) -> None:
+    layer = make()
+    expected = to_numpy(layer(x))
+    for policy, tolerance in HALF.items():
+        config = {**layer.get_config(), "dtype": policy}
+        half = type(layer).from_config(config)
+        half.build(x.shape)
+        half.set_weights(layer.get_weights())
+        y = half(x)
+        assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
+        assert relative_error(keras.ops.cast(y, "float32"), expected) < tolerance, policy
+
+
+def _check_saving(make: Callable, x: np.ndarray, folder: Path) -> None:
+    layer = make()
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, layer(inputs))
+    for variable in model.variables:  # not the initial values
+        variable.assign(to_numpy(variable) + 0.1)
+    expected = model.predict(x, verbose=0)
+    path = folder / "model.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    assert loaded.layers[-1].get_config() == layer.get_config()

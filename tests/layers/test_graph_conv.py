@@ -1,0 +1,220 @@
+import keras
+import numpy as np
+import pytest
+
+from deepsphere.layers import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
+from deepsphere.sampling import Healpix
+from harness import BACKEND, SINGLE, check_layer, relative_error, spectral_truth, to_numpy
+
+LAYERS = [ChebyshevConv, MonomialConv, BernsteinConv]
+SPHERE = Healpix(4)
+PART = Healpix(4, np.r_[0:16, 32:48, 100:108])
+
+
+def data(sampling, channels=3, batch=3):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, len(sampling), channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["normalized", "combinatorial", "random_walk"])
+@pytest.mark.parametrize("sampling", [SPHERE, PART], ids=repr)
+@pytest.mark.parametrize("scale", [None, 1.0, 0.5])
+@pytest.mark.parametrize("cls", LAYERS)
+def test_output_is_that_of_the_definition(cls, scale, sampling, kind):
+    layer = cls(4, 5, sampling, neighbors=9, laplacian=kind, scale=scale, use_bias=False)
+    x = data(sampling)
+    y = layer(x)
+    expected = spectral_truth(
+        x,
+        to_numpy(layer.kernel),
+        sampling,
+        basis=cls.basis,
+        neighbors=9,
+        kind=kind,
+        scale=scale or {"chebyshev": 0.75, "monomial": 1.0, "bernstein": 1.0}[cls.basis],
+    )
+    assert relative_error(y, expected) < SINGLE
+
+
+def test_defaults_are_those_of_the_papers():
+    layer = ChebyshevConv(2, sampling=PART)
+    x = data(PART)
+    y = layer(x)
+    assert layer.graph == {"neighbors": 20, "laplacian": "normalized"}
+    kernel = to_numpy(layer.kernel)
+    assert kernel.shape == (15, 2)
+    expected = spectral_truth(x, kernel, PART, basis="chebyshev", neighbors=20, scale=0.75)
+    assert relative_error(y, expected) < SINGLE
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+@pytest.mark.parametrize("filters", [2, 5], ids=["fewer filters", "more filters"])
+def test_gates(cls, filters, tmp_path, seeded):
+    # 8 neighbours on 48 pixels: XLA compiles a term for each neighbour
+    check_layer(
+        lambda: cls(
+            filters,
+            3,
+            Healpix(2),
+            neighbors=8,
+            activation="tanh",
+            kernel_regularizer=None,
+            name="convolution",
+        ),
+        data(Healpix(2)),
+        tmp_path,
+    )
+
+
+def test_gates_with_batch_norm_on_part_of_the_sphere(tmp_path, seeded):
+    part = Healpix(4, np.r_[0:16, 20:30])
+    check_layer(
+        lambda: ChebyshevConv(4, 2, part, neighbors=5, batch_norm=True, laplacian="random_walk"),
+        data(part),
+        tmp_path,
+    )
+
+
+def test_order_of_operations():
+    """Filter, then normalise, then bias, then activation."""
+    layer = ChebyshevConv(4, 3, SPHERE, batch_norm=True, activation="relu")
+    linear = ChebyshevConv(4, 3, SPHERE, use_bias=False)
+    x = data(SPHERE)
+    for each in (layer, linear):
+        each(x)
+    bias = np.array([0.5, -0.5, 1.0, 0.0], np.float32)
+    layer.bias.assign(bias)
+    linear.set_weights([to_numpy(layer.kernel)])
+    z = to_numpy(linear(x)).astype(float)
+    normalised = (z - z.mean((0, 1))) / np.sqrt(z.var((0, 1)) + 1e-5)
+    assert relative_error(layer(x, training=True), np.maximum(normalised + bias, 0)) < SINGLE
+    # The call moved the running statistics a tenth of the way, from mean 0 and variance 1.
+    mean, variance = 0.1 * z.mean((0, 1)), 0.9 + 0.1 * z.var((0, 1))
+    expected = np.maximum((z - mean) / np.sqrt(variance + 1e-5) + bias, 0)
+    assert relative_error(layer(x, training=False), expected) < SINGLE
+    assert [v.path.split("/")[-1] for v in layer.trainable_variables] == ["kernel", "bias"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "deviation"),
+    [
+        (ChebyshevConv, 1 / np.sqrt(30 * 10.5 / 2)),  # 1 / sqrt(Fin (K + 0.5) / 2), K = 10
+        (MonomialConv, 0.1),
+        (BernsteinConv, np.sqrt(6 / (30 + 40))),
+    ],
+)
+def test_initial_weights(cls, deviation, seeded):
+    layer = cls(40, 9, Healpix(1))
+    layer.build((None, 12, 30))
+    kernel = to_numpy(layer.kernel)
+    assert kernel.shape == (300, 40)
+    assert np.abs(kernel).max() <= 2 * deviation * (1 + 1e-6)  # cut at two standard deviations
+    # The cut normal distribution has 0.8796 of the deviation; 12 000 draws know it to 1 %.
+    assert kernel.std() == pytest.approx(0.8796 * deviation, rel=0.03)
+    assert not to_numpy(layer.bias).any()
+
+
+def test_chebyshev_keeps_the_variance(seeded):
+    layer = ChebyshevConv(200, 9, Healpix(8), scale=1.0)
+    x = np.random.default_rng(0).standard_normal((1, 768, 20)).astype(np.float32)
+    # Of the order of one: the formula assumes a spectrum that is spread over the interval.
+    assert 0.3 < to_numpy(layer(x)).var() < 3
+
+
+def test_kernel_rows_are_ordered_by_channel():
+    layer = MonomialConv(1, 2, Healpix(2), use_bias=False)
+    x = data(Healpix(2), channels=2)
+    layer(x)
+    kernel = np.zeros((6, 1), np.float32)
+    kernel[3] = 1  # channel 1, degree 0
+    layer.set_weights([kernel])
+    np.testing.assert_allclose(to_numpy(layer(x))[..., 0], x[..., 1], atol=1e-6)
+
+
+def test_filters_default_to_the_channels():
+    layer = ChebyshevConv(order=1, sampling=SPHERE)
+    assert layer(data(SPHERE, channels=7)).shape[-1] == 7
+    assert layer.compute_output_shape((None, 192, 7)) == (None, 192, 7)
+
+
+def test_order_zero_is_a_pointwise_product():
+    layer = ChebyshevConv(4, 0, SPHERE, use_bias=False)
+    x = data(SPHERE)
+    y = layer(x)
+    assert relative_error(y, x.astype(float) @ to_numpy(layer.kernel)) < SINGLE
+
+
+def test_regularizer_and_constraint_reach_the_kernel():
+    layer = ChebyshevConv(
+        4, 2, SPHERE, kernel_regularizer=keras.regularizers.L2(0.5), kernel_constraint="non_neg"
+    )
+    layer(data(SPHERE))
+    kernel = to_numpy(layer.kernel).astype(float)
+    assert float(layer.losses[0]) == pytest.approx(0.5 * (kernel**2).sum(), rel=1e-5)
+    assert isinstance(layer.kernel.constraint, keras.constraints.NonNeg)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "torch", reason="the other backends compile in every test")
+def test_torch_compile():
+    inputs = keras.Input((48, 3))
+    model = keras.Model(inputs, ChebyshevConv(2, 3, Healpix(2), neighbors=8)(inputs))
+    x = data(Healpix(2))
+    expected = model.predict(x, verbose=0)
+    model.compile("sgd", "mse", jit_compile=True)
+    assert relative_error(model.predict(x, verbose=0), expected) < SINGLE
+    losses = model.fit(x, np.zeros((3, 48, 2)), epochs=2, verbose=0).history["loss"]
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"filters": 0}, ValueError, "filters must be at least 1, got 0"),
+        ({"filters": 2.5}, TypeError, "filters must be an integer, got 2.5"),
+        ({"order": -1}, ValueError, "order must be at least 0, got -1"),
+        ({"order": "5"}, TypeError, "order must be an integer, got '5'"),
+        ({"neighbors": 0}, ValueError, "neighbors must be at least 1, got 0"),
+        ({"laplacian": "normalised"}, ValueError, "got 'normalised'"),
+        ({"scale": 0.0}, ValueError, r"scale must be in \(0, 1\], got 0.0"),
+        ({"scale": 1.5}, ValueError, r"scale must be in \(0, 1\], got 1.5"),
+        ({"activation": "rleu"}, ValueError, "rleu"),
+        ({"sampling": 64}, TypeError, r"sampling must be a Sampling such as Healpix\(64\), got 64"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ChebyshevConv(**{"filters": 4, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 191, 3), r"Healpix\(nside=4\) and needs inputs of shape \(batch, 192, channels\)"),
+        ((2, 192), r"needs inputs of shape \(batch, pixels, channels\), got \(2, 192\)"),
+        ((2, 12, 16, 3), r"got \(2, 12, 16, 3\)"),
+    ],
+)
+def test_bad_inputs(shape, message):
+    with pytest.raises(ValueError, match=message):
+        ChebyshevConv(4, sampling=SPHERE)(np.zeros(shape, np.float32))
+
+
+def test_a_built_layer_checks_its_inputs_too():
+    layer = ChebyshevConv(4, sampling=SPHERE)
+    layer(data(SPHERE))
+    with pytest.raises(ValueError, match="expected axis 1 of input shape to have value 192"):
+        layer(np.zeros((2, 48, 3), np.float32))
+    with pytest.raises(ValueError, match="expected axis 2 of input shape to have value 3"):
+        layer(np.zeros((2, 192, 4), np.float32))
+
+
+def test_a_layer_without_sampling_says_so():
+    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+        ChebyshevConv(4)(np.zeros((2, 192, 3), np.float32))
+
+
+def test_the_base_cannot_be_used():
+    with pytest.raises(TypeError, match="GraphConv is a base class; use ChebyshevConv"):
+        GraphConv(4)

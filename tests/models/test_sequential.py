@@ -1,0 +1,196 @@
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from deepsphere.layers import ChebyshevConv, MonomialConv, PatchConv, PatchConvTranspose, Pool
+from deepsphere.models import Sequential
+from deepsphere.sampling import Healpix, extend_pixels
+from harness import SINGLE, relative_error, to_numpy
+
+PART = Healpix(8, extend_pixels(np.arange(100), 8, 2))
+
+
+def stack():
+    return [
+        ChebyshevConv(5, 3, batch_norm=True, activation="relu"),
+        Pool(),
+        keras.layers.LayerNormalization(),
+        MonomialConv(4, 2, neighbors=8),
+        PatchConv(6),
+        PatchConvTranspose(3, p=2),
+        keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Dense(2, activation="softmax"),
+    ]
+
+
+def data(sampling=PART, batch=4):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, len(sampling), 1)).astype(np.float32)
+
+
+def test_walks_the_resolutions():
+    model = Sequential(PART, stack(), neighbors=10, laplacian="combinatorial")
+    samplings = [getattr(layer, "sampling", None) for layer in model.layers]
+    half, quarter = PART.coarsen(1), PART.coarsen(2)
+    assert samplings == [PART, PART, None, half, half, quarter, None, None]
+    assert model.output_sampling == PART
+    first, second = model.layers[0], model.layers[3]
+    assert first.graph == {"neighbors": 10, "laplacian": "combinatorial"}
+    assert second.graph == {"neighbors": 8, "laplacian": "combinatorial"}  # its own choice stays
+
+
+def test_output_is_that_of_its_layers_one_by_one():
+    model = Sequential(PART, stack())
+    x = data()
+    y = model(x)
+    assert y.shape == (4, 2)
+    expected = x
+    for layer in model.layers:
+        expected = layer(expected)
+    np.testing.assert_array_equal(to_numpy(y), to_numpy(expected))
+
+
+def test_build_before_data_and_any_batch_size():
+    model = Sequential(PART, stack())
+    model.build((3, len(PART), 1))
+    assert model.output_shape == (None, 2)
+    assert model.predict(data(batch=5), batch_size=2, verbose=0).shape == (5, 2)
+    with_input = Sequential(PART, [keras.Input((len(PART), 1)), *stack()])
+    assert with_input.built
+    assert with_input.output_shape == (None, 2)
+
+
+def test_one_list_makes_independent_models():
+    layers = [ChebyshevConv(2, 2), Pool()]
+    models = [Sequential(PART, layers), Sequential(Healpix(4), layers)]
+    assert layers[0].sampling is None
+    assert not layers[0].built
+    for model in models:
+        model.build((None, len(model.sampling), 1))
+    kernels = [model.layers[0].kernel for model in models]
+    assert kernels[0] is not kernels[1]
+    assert [model.layers[0].sampling for model in models] == [PART, Healpix(4)]
+
+
+def test_add_and_pop():
+    model = Sequential(PART)
+    model.add(Pool())
+    model.add(ChebyshevConv(2, 1))
+    assert model.layers[1].sampling == PART.coarsen()
+    model.pop()
+    assert model.output_sampling == PART.coarsen()
+    model.add(PatchConvTranspose(3))
+    assert model.output_sampling == PART
+    assert model(data()).shape == (4, len(PART), 3)
+
+
+def test_graphs_are_shared_between_layers():
+    model = Sequential(
+        PART, [ChebyshevConv(2, 1), ChebyshevConv(2, 1), Pool(), PatchConvTranspose(1)]
+    )
+    model.add(ChebyshevConv(2, 3))
+    model.build((None, len(PART), 1))
+    operators = [layer.operator for layer in model.layers if hasattr(layer, "operator")]
+    assert operators[0] is operators[1] is operators[2]
+
+
+def test_save_and_load(tmp_path):
+    model = Sequential(PART, stack(), neighbors=10, laplacian="random_walk")
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(data(), np.array([0, 1, 0, 1]), verbose=0)
+    expected = model.predict(data(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is Sequential
+    assert (loaded.sampling, loaded.neighbors, loaded.laplacian) == (PART, 10, "random_walk")
+    np.testing.assert_array_equal(loaded.predict(data(), verbose=0), expected)
+    # Training goes on in the same way.
+    losses = [m.train_on_batch(data(), np.array([0, 1, 0, 1])) for m in (model, loaded)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = Sequential(PART, stack(), neighbors=10, laplacian="random_walk")
+    other.build((None, len(PART), 1))
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert relative_error(other.predict(data(), verbose=0), model.predict(data(), verbose=0)) == 0
+
+
+def test_unbuilt_model_has_a_config():
+    config = json.loads(json.dumps(Sequential(PART, stack()).get_config()))
+    clone = Sequential.from_config(config)
+    assert [type(a) for a in clone.layers] == [type(a) for a in stack()]
+    assert clone.get_config() == config
+
+
+def test_clone_model():
+    model = Sequential(PART, stack())
+    model.build((None, len(PART), 1))
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    assert relative_error(clone(data()), to_numpy(model(data()))) < SINGLE
+
+
+def test_a_million_pixels_save_small(tmp_path):
+    """A survey of a million pixels in several resolutions, and one that is all holes."""
+    rng = np.random.default_rng(0)
+    blocks = np.sort(rng.choice(12 * 64**2, 3906, replace=False))  # of 256 pixels each
+    survey = Healpix(1024, (blocks[:, None] * 256 + np.arange(256)).ravel())
+    ragged = Healpix(1024, np.sort(rng.choice(12 * 1024**2, 10**6, replace=False)))
+    for sampling, layers in (
+        (survey, [Pool(), Pool(), PatchConv(2), Pool(mode="mean")]),
+        (ragged, [keras.layers.Dense(2)]),
+    ):
+        assert len(sampling) >= 999_000
+        model = Sequential(sampling, layers)
+        model.build((None, len(sampling), 1))
+        path = tmp_path / "model.keras"
+        model.save(path)
+        with zipfile.ZipFile(path) as file:
+            assert len(file.read("config.json")) < 5e6
+        assert keras.models.load_model(path).sampling == sampling
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Sequential(64, []), TypeError, r"Sampling such as Healpix\(64\), got 64"),
+        (lambda: Sequential(PART, [], neighbors=0), ValueError, "neighbors must be at least 1"),
+        (lambda: Sequential(PART, [], laplacian="x"), ValueError, "got 'x'"),
+        (
+            lambda: Sequential(PART, [Pool(3)]),
+            ValueError,
+            r"not closed under nside 1.*extend_pixels",
+        ),
+        (
+            lambda: Sequential(Healpix(2), [Pool(), Pool()]),
+            ValueError,
+            "has 0 coarser levels, got p=1",
+        ),
+        (
+            lambda: Sequential(PART, [ChebyshevConv(2, sampling=Healpix(4))]),
+            ValueError,
+            r"is on Healpix\(nside=4\), but its place in the model is on Healpix\(nside=8",
+        ),
+        (
+            lambda: Sequential(PART, stack()).build((None, 100, 1)),
+            ValueError,
+            r"needs inputs of shape \(batch, 112, channels\), got \(None, 100, 1\)",
+        ),
+        (
+            lambda: Sequential(PART, stack())(np.zeros((2, 768, 1), np.float32)),
+            ValueError,
+            r"needs inputs of shape \(batch, 112, channels\)",
+        ),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_layer_after_a_change_of_pixels_it_cannot_know():
+    model = Sequential(PART, [keras.layers.MaxPooling1D(4), ChebyshevConv(2)])
+    with pytest.raises(ValueError, match=r"needs inputs of shape \(batch, 112, channels\)"):
+        model(data())
