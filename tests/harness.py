@@ -175,6 +175,8 @@ def _check_gradients(make: Callable, x: np.ndarray) -> None:
 def _weight_gradients(layer, x: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
     """Gradients of ``sum(weights * layer(x))`` with respect to the trainable variables."""
     variables = layer.trainable_variables
+    if not variables:
+        return []
     if BACKEND == "tensorflow":
         import tensorflow as tf
 

@@ -12,7 +12,13 @@ from scipy.spatial import cKDTree
 
 import deepsphere.compat.healpy_layers as compat
 from deepsphere import healpy_layers as hl
-from deepsphere.graph import kernel_width, laplacian, laplacian_of_weights, rescale
+from deepsphere.graph import (
+    kernel_width,
+    laplacian,
+    laplacian_of_weights,
+    largest_eigenvalue,
+    rescale,
+)
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
@@ -157,10 +163,8 @@ def test_negative_degree():
 
 
 @pytest.mark.parametrize("make", [case[0] for case in CONVOLUTIONS])
-@pytest.mark.parametrize("K", [2.5, "3", True, None])
+@pytest.mark.parametrize("K", [2.5, "three", True, None])
 def test_no_number_of_terms(make, K):
-    if K == "3":
-        K = "three"
     with pytest.raises(TypeError, match=f"K must be an integer, got {K!r}"):
         make(K)
 
@@ -231,8 +235,7 @@ class TestGolden:
         """
         layer, x, expected = pair
         matrix = self.old_laplacian(layer.sampling, layer.neighbors)
-        largest = np.linalg.eigvalsh(matrix.toarray())[-1]
-        layer.operator = SparseOperator(rescale(matrix, largest, layer.scale))
+        layer.operator = SparseOperator(rescale(matrix, largest_eigenvalue(matrix), layer.scale))
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(layer(x)), expected, rtol=0, atol=1e-5
         )
@@ -246,14 +249,17 @@ class TestGolden:
         assert relative < 0.05
 
     def test_far_from_ties(self, pair):
-        """An output depends on the graph up to 4 steps away, and on degrees one step further."""
+        """Where the two graphs agree, so do the outputs: those see up to 4 steps away."""
         layer, x, expected = pair
-        old, ours = (
-            self.old_laplacian(layer.sampling, layer.neighbors),
-            laplacian(layer.sampling, layer.neighbors),
-        )
-        changed = abs(old - ours).max(axis=1).toarray() > 1e-12
+        if layer.neighbors == 20:
+            return  # 4 steps of 20 neighbours reach a tie from everywhere
+        old = self.old_laplacian(layer.sampling, 8)
+        ours = laplacian(layer.sampling, 8)
+        # The bound is a number of the whole graph, ties included: take the old one.
+        layer.operator = SparseOperator(rescale(ours, largest_eigenvalue(old), layer.scale))
+        changed = np.abs((old - ours).toarray()).max(axis=1) > 1e-12
         for _ in range(4):
             changed |= abs(ours) @ changed.astype(float) > 0
+        assert np.count_nonzero(~changed) > 10
         y = keras.ops.convert_to_numpy(layer(x))
-        np.testing.assert_allclose(y[:, ~changed], expected[:, ~changed], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(y[:, ~changed], expected[:, ~changed], rtol=0, atol=1e-5)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
+from scipy.sparse.linalg import eigsh
 
 from deepsphere.graph import (
     KINDS,
@@ -20,7 +21,11 @@ PART = Healpix(8, np.flatnonzero(np.random.default_rng(0).random(768) < 0.4))
 
 
 def check(matrix: csr_array) -> None:
-    estimate, exact = largest_eigenvalue(matrix), np.linalg.eigvalsh(matrix.toarray())[-1]
+    estimate = largest_eigenvalue(matrix)
+    if matrix.shape[0] < 400:
+        exact = np.linalg.eigvalsh(matrix.toarray())[-1]
+    else:  # a dense solver takes seconds on busy cores
+        exact = eigsh(matrix, k=1, which="LA", tol=0, return_eigenvectors=False)[0]
     assert estimate <= exact * (1 + 1e-12)  # a Rayleigh quotient is never above, but for rounding
     assert estimate >= exact * (1 - 1e-3)
     assert MARGIN * estimate > exact
@@ -35,7 +40,7 @@ def test_against_a_dense_solver(sampling, k, kind):
     check(laplacian(sampling, k, kind))
 
 
-@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 66, 400])
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 66, 300])
 @pytest.mark.parametrize("kind", ["normalized", "combinatorial"])
 def test_graphs_of_any_size(n, kind):
     one_way = random_array((n, n), density=min(1, 6 / n), rng=n, format="csr")

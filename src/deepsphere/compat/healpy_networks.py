@@ -67,14 +67,17 @@ class HealpyGCNN(Sequential):
     ) -> None:
         super().__init__(Healpix(nside, indices), layers, neighbors=n_neighbors, **kwargs)
         given = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
-        # In a wrapper that Keras does not look into: in a list of the model it would take the
-        # originals for parts of the model, and save each layer twice.
+        # In a wrapper that Keras does not look into, or it would take them for parts of the model.
         self._given = SimpleNamespace(layers=given)
 
     @property
     def layers_in(self) -> list[keras.layers.Layer]:
         """The layers as given."""
         return list(self._given.layers)
+
+    def __dir__(self) -> list[str]:
+        # Keras saves all layers that it finds by this list; the originals are none of the model.
+        return [name for name in super().__dir__() if name != "layers_in"]
 
     @property
     def nside_in(self) -> int:

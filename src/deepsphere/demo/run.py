@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from deepsphere.data.skies import SkySimulation, simulate
 from deepsphere.demo.baselines import (
@@ -127,9 +128,7 @@ def run_demo(
     _say("Simulating weak-lensing skies of two cosmologies")
     maps, labels = simulate(simulation, cache)
     simulation_seconds = time.perf_counter() - begin
-    train_rows, test_rows = require("sklearn.model_selection", "baselines").train_test_split(
-        np.arange(len(maps)), test_size=TEST_SHARE, stratify=labels, random_state=seed
-    )
+    train_rows, test_rows = split(labels, seed)
     scaled = maps / maps[train_rows].std()
 
     _say("Building the network and its graphs")
@@ -210,6 +209,28 @@ def run_demo(
     print(f"  linear SVM on the variance        {metrics['variance_accuracy']:6.1%}")
     print(f"\n{page} shows the rest; {output / 'model.keras'} is the network.")
     return metrics
+
+
+def split(labels: NDArray[np.integer], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose which maps train the network and which ones only test it.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (maps,)
+        Class of each map; both parts get the same share of each.
+    seed : int
+        Seed of the choice.
+
+    Returns
+    -------
+    tuple of ndarray of int64
+        Row numbers for training (three quarters) and for testing.
+    """
+    train_test_split = require("sklearn.model_selection", "baselines").train_test_split
+    train_rows, test_rows = train_test_split(
+        np.arange(len(labels)), test_size=TEST_SHARE, stratify=labels, random_state=seed
+    )
+    return train_rows, test_rows
 
 
 def _say(text: str) -> None:

@@ -16,10 +16,10 @@ from deepsphere.sampling import Sampling, serialize
 KINDS = ("normalized", "combinatorial", "random_walk")
 """Laplacians by name."""
 
-LARGE = 2**18
+LARGE = 2**17
 """Number of points from which graphs are also kept on disk: they take seconds to build."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of what is written to disk; raise it when the same request builds another graph."""
 
 

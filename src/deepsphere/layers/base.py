@@ -82,13 +82,15 @@ class SphereLayer(keras.layers.Layer):
         Raises
         ------
         ValueError
-            If this layer is on another sampling already.
+            If this layer is on another sampling already, or the sampling does not have the
+            resolution that the layer leads to.
         """
         if self.sampling is not None and self.sampling != sampling:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} is on {self.sampling}, "
                 f"but its place in the model is on {sampling}"
             )
+        self.resample(sampling)  # fails here if the layer asks for a resolution there is not
         config = self.get_config()
         for name, value in graph.items():
             if name in config and config[name] is None:

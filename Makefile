@@ -1,0 +1,66 @@
+# make demo   simulate skies, train a network on them, draw and save the results in demo/
+# make test   the whole suite on all three backends, and once on the lowest versions
+# make lint   ruff, mypy, import contract
+# make dev    everything above ready to use, with pre-commit hooks
+#
+# Each target makes the virtual environment it needs and installs into it; PYTHON chooses the
+# interpreter (3.11 or newer), BACKEND the one of `make demo` (tensorflow, jax or torch).
+
+PYTHON ?= python3
+BACKEND ?= tensorflow
+DEMO ?= demo
+BIN := .venv/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
+# A part of the suite needs no backend: it runs once, with TensorFlow.
+WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat tests/plot \
+	tests/demo/test_run.py tests/test_agreement.py tests/test_import.py tests/test_cli.py
+
+.PHONY: demo test test-tensorflow test-jax test-torch test-lowest lint dev clean
+
+demo: .venv/installed-$(BACKEND)
+	$(BIN)/deepsphere demo --output $(DEMO) --backend $(BACKEND)
+
+test: test-tensorflow test-jax test-torch test-lowest
+
+test-tensorflow: .venv/installed-dev
+	KERAS_BACKEND=tensorflow $(BIN)/pytest
+
+test-jax: .venv/installed-dev
+	KERAS_BACKEND=jax $(BIN)/pytest $(WITH_BACKEND)
+
+test-torch: .venv/installed-dev
+	KERAS_BACKEND=torch $(BIN)/pytest $(WITH_BACKEND)
+
+# Needs Python 3.11 or 3.12: the lowest versions have no wheels for newer ones.
+test-lowest: .venv-lowest/installed
+	KERAS_BACKEND=tensorflow .venv-lowest/bin/pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+dev: .venv/installed-dev
+	$(BIN)/pre-commit install
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DeepSphere needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed-dev: pyproject.toml constraints/test.txt | .venv/bin/python
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt torch
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt -e '.[tensorflow,jax,torch,dev]'
+	touch $@
+
+.venv/installed-%: pyproject.toml constraints/test.txt | .venv/bin/python
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt -e '.[demo,$*]'
+	touch $@
+
+.venv-lowest/installed: pyproject.toml constraints/lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install $(PIP_FLAGS) -c constraints/lowest.txt -e '.[demo,tensorflow]' pytest
+	touch $@
+
+clean:
+	rm -rf .venv .venv-lowest build dist src/*.egg-info

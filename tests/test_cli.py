@@ -1,0 +1,54 @@
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import deepsphere
+from deepsphere import cli
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == deepsphere.__version__
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nside", "12"], "nside must be a power of two"),
+        (["--signal-to-noise", "-1"], "signal_to_noise must be positive"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+    ],
+)
+def test_errors_are_one_line(capsys, tmp_path, arguments, message):
+    assert cli.main(["demo", "--output", str(tmp_path), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("deepsphere: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_demo_on_another_backend(tmp_path):
+    """The command starts anew where Keras has already taken another backend."""
+    other = {"tensorflow": "torch", "jax": "torch", "torch": "jax"}[keras.backend.backend()]
+    command = [sys.executable, "-m", "deepsphere.cli", "demo", "--output", str(tmp_path)]
+    small = ["--nside", "8", "--maps", "4", "--epochs", "1", "--backend", other]
+    subprocess.run(
+        [*command, *small],
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        check=True,
+        capture_output=True,
+    )
+    assert json.loads((tmp_path / "metrics.json").read_text())["backend"] == other
