@@ -2,15 +2,14 @@
 
 import logging
 
+import astropy.io.fits as fits
+import astropy_healpix.healpy as positions
+import healpy
 import numpy as np
 import pytest
 
 from deepsphere.data.maps import read_healpix_maps
 from deepsphere.sampling import Healpix
-
-healpy = pytest.importorskip("healpy")
-fits = pytest.importorskip("astropy.io.fits")
-positions = pytest.importorskip("astropy_healpix.healpy")
 
 NSIDE = 8
 PIXELS = 12 * NSIDE**2

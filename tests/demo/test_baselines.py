@@ -16,9 +16,9 @@ PIXELS = 12 * NSIDE**2
 @pytest.fixture
 def spherical_harmonics():
     """Return NEST maps (1, pixels, 1) of zonal harmonics, by Legendre polynomials."""
+    import astropy_healpix.healpy as positions
     from numpy.polynomial.legendre import legval
 
-    positions = pytest.importorskip("astropy_healpix.healpy")
     z = positions.pix2vec(NSIDE, np.arange(PIXELS), nest=True)[2]
 
     def make(amplitudes):
@@ -36,7 +36,6 @@ def test_spectrum_of_known_coefficients(spherical_harmonics):
 
     Quadrature with one iteration errs by some 0.1 % at nside 16 for l up to 7.
     """
-    pytest.importorskip("healpy")
     amplitudes = np.array([5.0, 4.0, 3.0, 2.0, 1.0, 2.0, 3.0, 1.5])
     features = power_spectrum_features(spherical_harmonics(amplitudes), lmax=7)
     ell = np.arange(2, 8)
@@ -45,7 +44,6 @@ def test_spectrum_of_known_coefficients(spherical_harmonics):
 
 
 def test_channels_follow_one_another():
-    pytest.importorskip("healpy")
     maps = np.random.default_rng(0).standard_normal((3, PIXELS, 2)).astype(np.float32)
     both = power_spectrum_features(maps)
     width = 3 * NSIDE - 2
@@ -78,7 +76,6 @@ def two_classes(shift, seed, count=60, features=5):
 
 def test_accuracy_of_separable_and_equal_classes():
     """A shift of d standard deviations can be told with accuracy Phi(d / 2)."""
-    pytest.importorskip("sklearn")
     train, test = two_classes(8.0, 0), two_classes(8.0, 1)
     assert linear_svm_accuracy(*train, *test, seed=0) == 1.0
     # labels the wrong way round: the accuracy is that of the labels given
@@ -94,7 +91,6 @@ def test_accuracy_of_separable_and_equal_classes():
 
 
 def test_accuracy_repeats_and_takes_small_sets():
-    pytest.importorskip("sklearn")
     train, test = two_classes(1.0, 6, count=6), two_classes(1.0, 7)
     accuracies = {linear_svm_accuracy(*train, *test, seed=3) for _ in range(3)}
     assert len(accuracies) == 1
@@ -103,7 +99,6 @@ def test_accuracy_repeats_and_takes_small_sets():
 @pytest.mark.filterwarnings("error")
 def test_more_features_than_maps_converges():
     """The solver's default number of iterations does not suffice for every regularisation."""
-    pytest.importorskip("sklearn")
     generator = np.random.default_rng(8)
     labels = np.arange(150) % 2
     rows = generator.standard_normal((150, 190)) + 0.3 * labels[:, None]
@@ -112,8 +107,6 @@ def test_more_features_than_maps_converges():
 
 def test_baselines_tell_amplitudes_apart():
     """An amplitude 20 % larger is 44 % in variance, which 3072 pixels give to 2.6 %."""
-    pytest.importorskip("healpy")
-    pytest.importorskip("sklearn")
     generator = np.random.default_rng(9)
     labels = np.arange(60) % 2
     maps = generator.standard_normal((60, PIXELS, 1)) * (1 + 0.2 * labels[:, None, None])
@@ -136,7 +129,6 @@ def test_baselines_tell_amplitudes_apart():
     ],
 )
 def test_bad_maps(maps, lmax, message):
-    pytest.importorskip("healpy")
     with pytest.raises(ValueError, match=message):
         power_spectrum_features(maps, lmax=lmax)
 

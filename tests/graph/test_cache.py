@@ -149,7 +149,7 @@ class TestGraphsOnDisk:
 
     def test_the_limit_is_above_nside_64(self):
         """A quick start leaves no files behind: such graphs take a second to build."""
-        assert 12 * 64**2 < laplacians.LARGE <= 12 * 256**2
+        assert 12 * 64**2 < laplacians.LARGE <= 12 * 128**2
 
     @pytest.mark.parametrize(
         "damage",

@@ -1,8 +1,7 @@
 import sys
 
+import matplotlib
 import pytest
-
-matplotlib = pytest.importorskip("matplotlib")
 
 
 def parameters():

@@ -19,7 +19,7 @@ from deepsphere.extras import require
 from deepsphere.files import replacing
 from deepsphere.sampling.healpix import check_nside
 
-FORMAT_VERSION = 1  # raise it when the same parameters no longer give the same maps
+FORMAT_VERSION = 2  # raise it when the same parameters no longer give the same maps
 
 Draw = Callable[[np.random.Generator], NDArray[np.float64]]
 Maps = NDArray[np.float32]
@@ -39,10 +39,12 @@ class SkySimulation:
     maps_per_class : int, default 100
         Number of maps of each class; 100 and 100 make the demonstration of some minutes.
     nside : int, default 64
-        Resolution, a power of two; pixels are 55 arc minutes wide at 64. The maps hold multipoles
-        up to ``lmax = 3 * nside - 1``, the most that the pixels resolve.
-    source_redshift : float, default 1.0
-        Redshift of the lensed sources.
+        Resolution, a power of two; pixels are 55 arc minutes wide at 64. The signal holds
+        multipoles up to ``lmax = 2 * nside``: beyond, HEALPix pixels alias them.
+    source_redshift : float, default 1.2
+        Redshift of the lensed sources. At 1.2, with as much noise as signal at nside 64, the
+        likelihoods of the papers' two cosmologies differ by 6.6 standard deviations: the best
+        possible classifier errs on one map in 2000. At 1.0 these are 5.4 and one in 300.
     signal_to_noise : float, default 1.0
         Ratio of powers: the variance of the signal over the variance of the noise, in a pixel.
         The signal's variance is its expectation ``sum((2l + 1) C_l) / 4 pi`` up to lmax, averaged
@@ -65,13 +67,13 @@ class SkySimulation:
     Examples
     --------
     >>> SkySimulation(maps_per_class=10, nside=32).lmax
-    95
+    64
     """
 
     cosmologies: tuple[Cosmology, ...] = PAPER_COSMOLOGIES
     maps_per_class: int = 100
     nside: int = 64
-    source_redshift: float = 1.0
+    source_redshift: float = 1.2
     signal_to_noise: float = 1.0
     lognormal: bool = False
     seed: int = 0
@@ -112,7 +114,7 @@ class SkySimulation:
     @property
     def lmax(self) -> int:
         """Largest multipole of the maps."""
-        return 3 * self.nside - 1
+        return 2 * self.nside
 
     @property
     def parameters(self) -> str:
