@@ -1,14 +1,15 @@
 """The three backends give the same numbers: models saved here are loaded under the others."""
 
-import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from agreement import outputs_and_step
 from deepsphere import HealpyGCNN, Sequential, healpy_layers
 from deepsphere.layers import (
     BernsteinConv,
@@ -25,11 +26,6 @@ TOLERANCE = 1e-5
 """Relative. In float32, sums in other orders differ by some 1e-7 of their size."""
 
 PART = Healpix(8, extend_pixels([5, 100, 300, 301], 8, 2))
-
-
-def one_layer(layer, sampling=PART, channels=3):
-    inputs = keras.Input((len(sampling), channels))
-    return keras.Model(inputs, layer(inputs))
 
 
 def network():
@@ -59,33 +55,36 @@ def old_network():
     return model
 
 
-MODELS = {
-    "chebyshev": lambda: one_layer(ChebyshevConv(4, 9, PART)),
-    "chebyshev, fewer filters": lambda: one_layer(ChebyshevConv(2, 5, PART, batch_norm=True)),
-    "chebyshev, more filters": lambda: one_layer(
-        ChebyshevConv(8, 5, PART, laplacian="random_walk")
-    ),
-    "monomial": lambda: one_layer(MonomialConv(4, 5, PART, laplacian="combinatorial")),
-    "bernstein": lambda: one_layer(BernsteinConv(4, 5, PART)),
-    "pool": lambda: one_layer(Pool(2, "mean", PART)),
-    "patch": lambda: one_layer(PatchConv(4, 2, PART)),
-    "patch transpose": lambda: one_layer(PatchConvTranspose(4, 1, PART)),
-    "network": network,
-    "old network": old_network,
+LAYERS = {
+    "chebyshev": lambda: ChebyshevConv(4, 9, PART),
+    "fewer filters": lambda: ChebyshevConv(2, 5, PART, batch_norm=True),
+    "more filters": lambda: ChebyshevConv(8, 5, PART, laplacian="random_walk"),
+    "monomial": lambda: MonomialConv(4, 5, PART, laplacian="combinatorial"),
+    "bernstein": lambda: BernsteinConv(4, 5, PART),
+    "pool": lambda: Pool(2, "mean", PART),
+    "patch": lambda: PatchConv(4, 2, PART),
+    "patch transpose": lambda: PatchConvTranspose(4, 1, PART),
 }
 
+
+def every_layer():
+    """One output a layer: compiled and trained in one go."""
+    inputs = keras.Input((len(PART), 3))
+    return keras.Model(inputs, [make()(inputs) for make in LAYERS.values()])
+
+
+MODELS = {"every layer": every_layer, "network": network, "old network": old_network}
+
 LOAD = """
-import json, sys
+import sys
 import keras, numpy as np
 import deepsphere
-folder, names = sys.argv[1], json.loads(sys.argv[2])
-x = np.load(f"{folder}/x.npy")
-for i, name in enumerate(names):
-    model = keras.models.load_model(f"{folder}/{i}.keras")
-    np.save(f"{folder}/{i}-value.npy", model.predict(x, verbose=0))
-    model.train_on_batch(x, np.load(f"{folder}/{i}-target.npy"))
-    weights = [keras.ops.convert_to_numpy(v).ravel() for v in model.trainable_variables]
-    np.save(f"{folder}/{i}-weights.npy", np.concatenate([np.zeros(1), *weights]))
+sys.path.append(sys.argv[1])
+from agreement import outputs_and_step
+for name in sys.argv[3:]:
+    model = keras.models.load_model(f"{sys.argv[2]}/{name}.keras")
+    outputs, before, after = outputs_and_step(model, sys.argv[2])
+    np.savez(f"{sys.argv[2]}/{name}.npz", *outputs, before=before, after=after)
 """
 
 
@@ -93,35 +92,27 @@ for i, name in enumerate(names):
 @pytest.mark.parametrize("other", [b for b in BACKENDS if b != keras.backend.backend()])
 def test_values_and_training_agree(other, tmp_path, seeded):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((3, len(PART), 3)).astype(np.float32)
-    np.save(tmp_path / "x.npy", x)
-    expected = []
-    for i, make in enumerate(MODELS.values()):
+    np.save(tmp_path / "x.npy", rng.standard_normal((3, len(PART), 3)).astype(np.float32))
+    expected = {}
+    for name, make in MODELS.items():
         model = make()
-        value = model.predict(x, verbose=0)
-        target = rng.standard_normal(value.shape).astype(np.float32)
-        np.save(tmp_path / f"{i}-target.npy", target)
-        model.compile(keras.optimizers.SGD(0.1), "mse")
-        model.save(tmp_path / f"{i}.keras")
-        before = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
-        model.train_on_batch(x, target)
-        after = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
-        expected.append((value, before, after))
+        model.save(tmp_path / f"{name}.keras")
+        expected[name] = outputs_and_step(model, tmp_path)
     result = subprocess.run(
-        [sys.executable, "-c", LOAD, str(tmp_path), json.dumps(list(MODELS))],
+        [sys.executable, "-c", LOAD, str(Path(__file__).parent), str(tmp_path), *MODELS],
         env={**os.environ, "KERAS_BACKEND": other},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    for i, (name, (value, before, after)) in enumerate(zip(MODELS, expected, strict=True)):
-        found = np.load(tmp_path / f"{i}-value.npy")
-        assert np.abs(found - value).max() < TOLERANCE * np.abs(value).max(), name
-        weights = np.load(tmp_path / f"{i}-weights.npy")[1:]
-        start, end = (np.concatenate([np.zeros(0), *map(np.ravel, w)]) for w in (before, after))
-        if len(start):  # the step is the gradient; it loses what the weights are rounded to
-            step = np.abs(end - start).max()
-            assert step > 0
-            rounding = 2**-23 * np.abs(start).max() / step
-            assert np.abs(weights - end).max() < (TOLERANCE + 2 * rounding) * step, name
+    for name, (outputs, before, after) in expected.items():
+        found = np.load(tmp_path / f"{name}.npz")
+        for i, output in enumerate(outputs):
+            error = np.abs(found[f"arr_{i}"] - output).max()
+            assert error < TOLERANCE * np.abs(output).max(), (name, i)
+        np.testing.assert_array_equal(found["before"], before)
+        # The step is the gradient; it loses what the weights are rounded to.
+        step, rounding = np.abs(after - before).max(), 2**-23 * np.abs(before).max()
+        assert step > 0
+        assert np.abs(found["after"] - after).max() < TOLERANCE * step + 2 * rounding, name
