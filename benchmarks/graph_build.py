@@ -170,9 +170,11 @@ def draw(timings: Timings, path: Path) -> None:
                 left.annotate(
                     readable(median(values)),
                     (median(values), y),
-                    (6, 0),
+                    (-3, 0),
                     textcoords="offset points",
                     va="center",
+                    ha="right",
+                    color="white",
                     fontsize=6.5,
                 )
             if nside in TARGETS:
@@ -180,7 +182,7 @@ def draw(timings: Timings, path: Path) -> None:
                 left.vlines(TARGETS[nside], y - height / 2, y + height / 2, "black", linewidth=1)
         left.plot([], [], "k|", markersize=7, label="target")
         left.set_xscale("log")
-        left.set_xlim(1e-5, 40 * max(median(v) for v in timings.values()))
+        left.set_xlim(1e-5, 10 * max(median(v) for v in timings.values()))
         left.set_yticks(range(len(whats)), [w.replace(", ", ",\n") for w in whats])
         left.invert_yaxis()
         left.set_xlabel("seconds for the graphs of four resolutions")

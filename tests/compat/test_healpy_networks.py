@@ -98,7 +98,6 @@ def test_is_a_sequential_of_the_package(seeded):
     np.testing.assert_array_equal(predict(old, x), predict(new, x))
 
 
-@pytest.mark.xfail(strict=True, reason="SphereLayer.bind passes on Keras' TypeError instead")
 def test_pixels_not_closed():
     with pytest.raises(ValueError, match=r"extend_pixels\(pixels, 8, 4\)"):
         HealpyGCNN(8, DISC[1:], some_layers())

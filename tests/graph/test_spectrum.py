@@ -78,6 +78,17 @@ def test_scattered_pixels(kind):
     assert spectral(pair, 8, kind).eigenvalue <= exact * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("kind", ["normalized", "combinatorial"])
+def test_few_eigenvalues(kind):
+    """Lanczos ends early where all vertices are alike, or but two of them have an edge."""
+    complete = csr_array(np.ones((100, 100)) - np.eye(100))
+    expected = {"normalized": 100 / 99, "combinatorial": 100}[kind]
+    found = largest_eigenvalue(laplacian_of_weights(complete, kind))
+    assert found == pytest.approx(expected, rel=1e-12)
+    edge = csr_array(([1.0, 1.0], ([3, 70], [70, 3])), (100, 100))
+    assert largest_eigenvalue(laplacian_of_weights(edge, kind)) == pytest.approx(2, rel=1e-12)
+
+
 def test_same_every_time():
     matrix = laplacian(Healpix(8), 20)
     np.random.seed(1)  # noqa: NPY002  the global state must not matter

@@ -74,7 +74,9 @@ def draw_pictures(
             plot_history(history),
             "training",
             "Training",
-            "Loss and accuracy after each epoch. The learning rate falls along a cosine.",
+            "Loss and accuracy after each epoch; validation is on the test maps, by which nothing "
+            "is chosen. Early on the running statistics of batch normalisation lag behind the "
+            "weights, and validation jumps; it settles as the learning rate falls along a cosine.",
         ),
         (
             plot_confusion(confusion, class_names),
@@ -108,7 +110,7 @@ def draw_pictures(
             "The first layer's filters around the same pixel, in gnomonic projection.",
         ),
         (
-            plot_gnomonic_filters(last),
+            plot_gnomonic_filters(last, width_degrees=100),
             "gnomonic-last",
             "Filters of the last layer",
             "From each channel (rows) to each class (columns), at the coarsest resolution.",

@@ -22,7 +22,8 @@ def largest_eigenvalue(laplacian: csr_array) -> float:
 
     Filters need a bound, not an eigenvalue, and `MARGIN` covers 2 %. But the numbers of earlier
     implementations, which solved to machine precision, are met only as well as their bound is:
-    to a residual of 1e-3, outputs of a layer at nside 8 differ by up to 5e-3, to one of 1e-4 by 1e-5.
+    outputs of a layer at nside 8 differ by up to 5e-3 after a residual of 1e-3, by less than
+    1e-5 after one of 1e-4.
 
     Parameters
     ----------
