@@ -108,8 +108,11 @@ def test_save_and_load(tmp_path):
     assert (loaded.sampling, loaded.neighbors, loaded.laplacian) == (PART, 10, "random_walk")
     np.testing.assert_array_equal(loaded.predict(data(), verbose=0), expected)
     # Training goes on in the same way.
-    losses = [m.train_on_batch(data(), np.array([0, 1, 0, 1])) for m in (model, loaded)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    for each in (model, loaded):
+        each.train_on_batch(data(), np.array([0, 1, 0, 1]))
+    after = model.predict(data(), verbose=0)
+    assert relative_error(loaded.predict(data(), verbose=0), after) < 1e-6  # some roundings
+    assert relative_error(after, expected) > 1e-5
     model.save_weights(tmp_path / "model.weights.h5")
     other = Sequential(PART, stack(), neighbors=10, laplacian="random_walk")
     other.build((None, len(PART), 1))
