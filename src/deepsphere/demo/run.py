@@ -157,7 +157,7 @@ def run_demo(
     _say("Comparing with linear support vector machines")
     accuracies = {"test_accuracy": float(np.mean(predicted == labels[test_rows]))}
     for name, features in (
-        ("baseline_accuracy", power_spectrum_features(maps)),
+        ("baseline_accuracy", power_spectrum_features(maps, simulation.lmax)),
         ("variance_accuracy", variance_features(maps)),
     ):
         accuracies[name] = linear_svm_accuracy(

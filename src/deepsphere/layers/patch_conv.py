@@ -23,6 +23,17 @@ class _PatchLayer(SphereConv):
         self.p = check_count("p", p, least=1)
         super().__init__(filters, sampling, **kwargs)
 
+    def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
+        raise NotImplementedError
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights."""
+        super().build(input_shape)
+        channels = int(input_shape[2])  # type: ignore[arg-type]
+        filters = self.filters or channels
+        initializer = keras.initializers.GlorotUniform()
+        self._add_weights(self._kernel_shape(channels, filters), initializer, filters)
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape on the output's sampling, with `filters` channels."""
         return (input_shape[0], len(self.output_sampling), self.filters or input_shape[2])
@@ -77,13 +88,8 @@ class PatchConv(_PatchLayer):
         """Return the sampling `p` levels coarser."""
         return sampling.coarsen(self.p)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights."""
-        super().build(input_shape)
-        channels = int(input_shape[2])  # type: ignore[arg-type]
-        filters = self.filters or channels
-        initializer = keras.initializers.GlorotUniform()
-        self._add_weights((self._children(), channels, filters), initializer, filters)
+    def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
+        return self._children(), channels, filters
 
     def call(self, x: Any) -> Any:
         """Map each patch, add the bias, activate."""
@@ -135,13 +141,8 @@ class PatchConvTranspose(_PatchLayer):
         """Return the sampling `p` levels finer."""
         return sampling.refine(self.p)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights."""
-        super().build(input_shape)
-        channels = int(input_shape[2])  # type: ignore[arg-type]
-        filters = self.filters or channels
-        initializer = keras.initializers.GlorotUniform()
-        self._add_weights((self._children(), filters, channels), initializer, filters)
+    def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
+        return self._children(), filters, channels
 
     def call(self, x: Any) -> Any:
         """Map each pixel to its patch, add the bias, activate."""
