@@ -120,6 +120,21 @@ def test_save_and_load(tmp_path):
     assert relative_error(other.predict(data(), verbose=0), model.predict(data(), verbose=0)) == 0
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "lion"])
+def test_compiled_models_name_no_backend(tmp_path, optimizer):
+    """Keras does under PyTorch, and such a file cannot be loaded where PyTorch is missing."""
+    model = Sequential(PART, [Pool(2), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    model.fit(data(), np.zeros((4, 7, 1)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        assert b"keras.src.backend" not in file.read("config.json")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is type(model.optimizer)
+    losses = [each.evaluate(data(), np.zeros((4, 7, 1)), verbose=0) for each in (model, loaded)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
 def test_unbuilt_model_has_a_config():
     config = json.loads(json.dumps(Sequential(PART, stack()).get_config()))
     clone = Sequential.from_config(config)

@@ -132,6 +132,15 @@ class Sequential(keras.Sequential):
             "laplacian": self.laplacian,
         }
 
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return how the model was compiled, in terms that every backend knows."""
+        config = super().get_compile_config()
+        optimizer = (config or {}).get("optimizer")
+        # Under PyTorch Keras writes its private subclass, which needs PyTorch to be loaded.
+        if isinstance(optimizer, dict) and optimizer["module"].startswith("keras.src.backend."):
+            optimizer.update(module="keras.optimizers", registered_name=None)
+        return config
+
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Make a model from what `get_config` returned."""
