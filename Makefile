@@ -24,6 +24,7 @@ test: test-tensorflow test-jax test-torch test-lowest
 
 test-tensorflow: .venv/installed-dev
 	KERAS_BACKEND=tensorflow $(BIN)/pytest
+	KERAS_BACKEND=tensorflow $(BIN)/pytest --doctest-modules src
 
 test-jax: .venv/installed-dev
 	KERAS_BACKEND=jax $(BIN)/pytest $(WITH_BACKEND)

@@ -176,7 +176,8 @@ class ChebyshevConv(GraphConv):
 
     Examples
     --------
-    >>>     >>> from deepsphere.sampling import Healpix
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
     >>> layer = ChebyshevConv(5, order=9, sampling=Healpix(4), activation="relu")
     >>> tuple(layer(np.zeros((2, 192, 1), "float32")).shape)
     (2, 192, 5)
@@ -201,7 +202,8 @@ class MonomialConv(GraphConv):
 
     Examples
     --------
-    >>>     >>> from deepsphere.sampling import Healpix
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
     >>> layer = MonomialConv(5, order=3, sampling=Healpix(4))
     >>> tuple(layer(np.zeros((2, 192, 1), "float32")).shape)
     (2, 192, 5)
@@ -231,7 +233,8 @@ class BernsteinConv(GraphConv):
 
     Examples
     --------
-    >>>     >>> from deepsphere.sampling import Healpix
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
     >>> layer = BernsteinConv(5, order=3, sampling=Healpix(4))
     >>> tuple(layer(np.zeros((2, 192, 1), "float32")).shape)
     (2, 192, 5)

@@ -68,8 +68,8 @@ def _filter(z: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Ten
         def add(y: tf.Tensor, _: Any, term: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
             return y + _rows(term, channels) @ coefficients
 
-        start = tf.zeros_like(z[..., :1]) @ tf.zeros([1, filters], z.dtype)
-        return _walk_basis(z, kernel, product, _rows(start, filters), add)
+        start = tf.zeros([tf.shape(z)[0] * tf.shape(z)[1], filters], z.dtype)
+        return _walk_basis(z, kernel, product, start, add)
 
     if plan.clenshaw_is_narrower(channels, filters):
         return _with_product(operator, z, filters, lambda product: _clenshaw(z, kernel, product))
