@@ -6,6 +6,7 @@ Laplacian, and polynomials as numpy and scipy evaluate them.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from scipy.interpolate import BPoly
 from deepsphere.graph import laplacian, spectral
 
 BACKEND = keras.backend.backend()
+
+OTHERS = [
+    name
+    for name in ("tensorflow", "jax", "torch")
+    if name != BACKEND and importlib.util.find_spec(name)
+]
+"""The other backends that are installed: the environment of the lowest versions has one only."""
 
 SINGLE = 2e-5
 """Relative tolerance in float32: the longest chain here, 10 terms of sums over 40 neighbours and

@@ -20,8 +20,8 @@ from deepsphere.layers import (
     Pool,
 )
 from deepsphere.sampling import Healpix, extend_pixels
+from harness import OTHERS
 
-BACKENDS = ("tensorflow", "jax", "torch")
 TOLERANCE = 1e-5
 """Relative. In float32, sums in other orders differ by some 1e-7 of their size."""
 
@@ -89,7 +89,7 @@ for name in sys.argv[3:]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("other", [b for b in BACKENDS if b != keras.backend.backend()])
+@pytest.mark.parametrize("other", OTHERS)
 def test_values_and_training_agree(other, tmp_path, seeded):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.standard_normal((3, len(PART), 3)).astype(np.float32))
