@@ -40,6 +40,16 @@ def test_errors_are_one_line(capsys, tmp_path, arguments, message):
     assert error.count("\n") == 1
 
 
+def test_a_missing_backend_starts_no_process_after_process(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(cli, "_current_backend", lambda: None)
+    monkeypatch.setattr(subprocess, "run", None)  # cannot be called
+    monkeypatch.delattr(deepsphere, "models")
+    monkeypatch.setattr(deepsphere, "_missing_backend", "jax", raising=False)
+    assert cli.main(["demo", "--backend", "jax", "--output", str(tmp_path)]) == 1
+    assert "Keras' backend 'jax', which is not installed" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS[-1:])
 def test_demo_on_another_backend(other, tmp_path):

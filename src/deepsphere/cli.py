@@ -30,8 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow tells of its own start
-    if options.backend and options.backend != _current_backend():
-        # Keras took its backend when this process began: start one that takes the other.
+    asked = os.environ.get("KERAS_BACKEND")
+    if options.backend and options.backend not in (_current_backend(), asked):
+        # Keras took its backend when this process began: start one that takes the other. If that
+        # one was asked for already and is not there, another process would not find it either.
         environment = {**os.environ, "KERAS_BACKEND": options.backend}
         command = [sys.executable, "-m", "deepsphere.cli", *arguments]
         return subprocess.run(command, env=environment, check=False).returncode
