@@ -97,6 +97,7 @@ def test_a_cut_off_training_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_demo(SMALL, tmp_path)
     assert not (tmp_path / "model.keras").exists()
+    (tmp_path / "history.csv").write_text("epoch,loss\n7,1.0\n")  # of another training
     monkeypatch.setattr(keras.Sequential, "fit", fit_and_count)
     run_demo(SMALL, tmp_path)
     assert epochs == [2]

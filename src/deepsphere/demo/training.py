@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere.files import replacing
+
 Examples = tuple[NDArray[np.float32], NDArray[np.int32]]
 History = dict[str, list[float]]
 
@@ -43,10 +45,10 @@ def train(
     batch_size : int
         Maps per step.
     history_file : Path
-        CSV file for the measures of each epoch.
+        CSV file for the measures of each epoch, written at the end.
     backup : Path
-        Directory for the state after each epoch; removed at the end. It must belong to this
-        training alone.
+        Directory for the state after each epoch and the measures until then; removed at the end.
+        It must belong to this training alone.
 
     Returns
     -------
@@ -61,20 +63,21 @@ def train(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    resumed = backup.exists() and history_file.exists()
-    if not resumed:
-        shutil.rmtree(backup, ignore_errors=True)
-    history_file.parent.mkdir(parents=True, exist_ok=True)
+    # State and measures lie together: another training may have written to history_file since.
+    log = backup / "history.csv"
+    log.parent.mkdir(parents=True, exist_ok=True)
     model.fit(
         *training,
         batch_size=batch_size,
         epochs=epochs,
         validation_data=validation,
-        callbacks=[
-            keras.callbacks.BackupAndRestore(str(backup)),
-            keras.callbacks.CSVLogger(str(history_file), append=resumed),
+        callbacks=[  # logged first: an epoch that is cut off in between is logged twice, not never
+            keras.callbacks.CSVLogger(str(log), append=log.exists()),
+            keras.callbacks.BackupAndRestore(str(backup / "state")),
         ],
     )
+    with replacing(history_file) as path:
+        shutil.copyfile(log, path)
     shutil.rmtree(backup, ignore_errors=True)
     return read_history(history_file)
 
