@@ -97,7 +97,7 @@ def test_footprint_is_extended(write, fill):
     values = sky(nest=True)
     values[[1, 2]] = np.nan  # children of pixel 0 at nside 4
     values[16:32] = np.nan  # all children of pixel 1 at nside 2
-    maps = read_healpix_maps(write(values, nest=True), closed_under=2, fill=fill)
+    maps = read_healpix_maps(write(values, nest=True), coarse_nside=2, fill=fill)
     expected = np.setdiff1d(np.arange(PIXELS), np.arange(16, 32))
     np.testing.assert_array_equal(maps.sampling.pixels, expected)
     np.testing.assert_array_equal(np.flatnonzero(~maps.observed), [1, 2])
@@ -115,7 +115,7 @@ def test_maps_that_disagree_are_cut_to_what_all_saw(write, caplog):
     second[2:8] = np.nan
     paths = [write(first, nest=True), write(second, nest=True)]
     with caplog.at_level(logging.WARNING, logger="deepsphere.data.maps"):
-        maps = read_healpix_maps(paths, closed_under=4)
+        maps = read_healpix_maps(paths, coarse_nside=4)
     assert f"6 of {PIXELS} pixels are missing in some maps" in caplog.text
     np.testing.assert_array_equal(maps.sampling.pixels, np.arange(8, PIXELS))
     assert maps.values.shape == (2, PIXELS - 8, 1)
@@ -127,7 +127,7 @@ def test_maps_that_disagree_are_cut_to_what_all_saw(write, caplog):
     assert "missing in some maps" not in caplog.text
 
     # the pixels that only one map saw do not show in the other, extended or not
-    maps = read_healpix_maps(paths, closed_under=1, fill=7)
+    maps = read_healpix_maps(paths, coarse_nside=1, fill=7)
     assert np.all(maps.values[:, :8] == 7)
 
 
@@ -206,11 +206,11 @@ def test_bad_files(write, tmp_path):
         ({"field": "KAPPA"}, TypeError, "field must be an integer or several, got 'KAPPA'"),
         ({"field": True}, TypeError, "field must be an integer or several, got True"),
         ({"nside": 12}, ValueError, "nside must be a power of two.*got 12"),
-        ({"closed_under": 3}, ValueError, "nside must be a power of two.*got 3"),
+        ({"coarse_nside": 3}, ValueError, "nside must be a power of two.*got 3"),
         (
-            {"closed_under": 16},
+            {"coarse_nside": 16},
             ValueError,
-            "closed_under must be at most the maps' nside 8, got 16",
+            "coarse_nside must be at most the maps' nside 8, got 16",
         ),
         ({"fill": np.nan}, ValueError, "fill must be a finite float32, got nan"),
     ],

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.extras import require
-from deepsphere.sampling import Healpix, extend_pixels
+from deepsphere.sampling import Footprint, Healpix
 from deepsphere.sampling.healpix import check_nside
 
 logger = logging.getLogger(__name__)
@@ -27,22 +27,29 @@ class HealpixMaps:
     ----------
     values : ndarray of float32, shape (maps, pixels, channels)
         The maps in NEST ordering, in the unit of the files.
-    sampling : Healpix
-        The pixels of `values`.
-    observed : ndarray of bool, shape (pixels,)
-        True where every map and channel was observed; False where `values` holds the fill value
-        because the footprint was extended.
+    footprint : Footprint
+        The pixels of `values`, and which of them every map and channel observed; the others hold
+        the fill value because the footprint was padded.
     """
 
     values: NDArray[np.float32]
-    sampling: Healpix
-    observed: NDArray[np.bool_]
+    footprint: Footprint
+
+    @property
+    def sampling(self) -> Healpix:
+        """The pixels of `values`."""
+        return self.footprint.sampling
+
+    @property
+    def observed(self) -> NDArray[np.bool_]:
+        """True where `values` holds data, shape (pixels,)."""
+        return self.footprint.observed
 
 
 def read_healpix_maps(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     nside: int | None = None,
-    closed_under: int | None = None,
+    coarse_nside: int | None = None,
     field: int | Sequence[int] = 0,
     fill: float = 0.0,
 ) -> HealpixMaps:
@@ -61,9 +68,9 @@ def read_healpix_maps(
         Resolution to bring all maps to, a power of two. Degrading averages the pixels; a coarse
         pixel is missing if any of its fine pixels is. Upgrading repeats them. Default: that of
         the files, which must then agree.
-    closed_under : int, optional
+    coarse_nside : int, optional
         Coarsest resolution that the network reaches. The footprint is extended to whole pixels of
-        it, as pooling needs (`deepsphere.sampling.extend_pixels`). Default: no extension.
+        it, as pooling needs (`deepsphere.sampling.Footprint`). Default: no extension.
     field : int or sequence of ints, default 0
         Columns of the files that become channels, from 0; in partial-sky files the column of
         pixel numbers does not count.
@@ -74,7 +81,7 @@ def read_healpix_maps(
     Returns
     -------
     HealpixMaps
-        The values, their sampling, and which pixels were observed.
+        The values and their footprint.
 
     Raises
     ------
@@ -85,15 +92,15 @@ def read_healpix_maps(
     ValueError
         If a file is not a HEALPix map, lacks a field, has a resolution that is not a power of two
         or another one than the first file while `nside` is not given, or holds infinite values;
-        if no pixel is seen in all maps; or if `closed_under` is above the resolution.
+        if no pixel is seen in all maps; or if `coarse_nside` is above the resolution.
     ImportError
         If healpy is not installed.
     """
     files = _check_paths(paths)
     columns = _check_field(field)
     wanted = None if nside is None else check_nside(nside)
-    if closed_under is not None:
-        check_nside(closed_under)
+    if coarse_nside is not None:
+        check_nside(coarse_nside)
     if not abs(fill) <= np.finfo(np.float32).max:
         raise ValueError(f"fill must be a finite float32, got {fill!r}")
 
@@ -111,17 +118,17 @@ def read_healpix_maps(
             sky = _change_nside(sky, wanted)
         skies.append(sky)
     values = np.stack(skies)
-    return _common_footprint(values, closed_under, np.float32(fill))
+    return _common_footprint(values, coarse_nside, np.float32(fill))
 
 
 def _common_footprint(
-    values: NDArray[np.float32], closed_under: int | None, fill: np.float32
+    values: NDArray[np.float32], coarse_nside: int | None, fill: np.float32
 ) -> HealpixMaps:
     """Cut full-sky maps (maps, pixels, channels), NaN where missing, to their footprint."""
     nside = _nside_of(values[0])
-    if closed_under is not None and closed_under > nside:
+    if coarse_nside is not None and coarse_nside > nside:
         raise ValueError(
-            f"closed_under must be at most the maps' nside {nside}, got {closed_under}"
+            f"coarse_nside must be at most the maps' nside {nside}, got {coarse_nside}"
         )
     seen = ~np.isnan(values)
     observed: NDArray[np.bool_] = np.all(seen, axis=(0, 2))
@@ -138,14 +145,8 @@ def _common_footprint(
             disagreeing,
             len(observed),
         )
-    pixels = np.flatnonzero(observed)
-    if closed_under is not None:
-        pixels = extend_pixels(pixels, nside, closed_under)
-    sampling = Healpix(nside, pixels=pixels)
-    # indexing copies, so the full maps are not kept alive
-    cut = values[:, pixels]
-    cut[:, ~observed[pixels]] = fill
-    return HealpixMaps(values=cut, sampling=sampling, observed=observed[pixels])
+    footprint = Footprint.from_mask(observed, coarse_nside, nest=True)
+    return HealpixMaps(footprint.pack(values, nest=True, fill=float(fill)), footprint)
 
 
 def _read_nest(file: Path, columns: tuple[int, ...]) -> NDArray[np.float32]:

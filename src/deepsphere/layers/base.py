@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import keras
 
+from deepsphere.layers.masking import resample_mask
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 PACKAGE = "deepsphere"
@@ -20,7 +21,8 @@ class SphereLayer(keras.layers.Layer):
 
     A subclass with arguments of its own adds them to `get_config`; one that changes the
     resolution overrides `resample`; one that has weights or sublayers calls ``super().build``
-    first, which checks the input.
+    first, which checks the input; one that mixes pixels takes ``mask`` in its `call` and leaves
+    out what was not observed (see `deepsphere.layers.masking`).
 
     Parameters
     ----------
@@ -42,6 +44,7 @@ class SphereLayer(keras.layers.Layer):
         if sampling is not None and not isinstance(sampling, Sampling):
             raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
         self.sampling = sampling
+        self.supports_masking = True
         if sampling is not None:
             self.resample(sampling)  # fails now if there is no such resolution
 
@@ -111,6 +114,12 @@ class SphereLayer(keras.layers.Layer):
                 f"shape (batch, {points}, channels), got {tuple(input_shape)}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={1: points, 2: int(input_shape[2])})
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
+        """Return which pixels of the output are observed, given those of the input."""
+        if previous_mask is None:
+            return None
+        return resample_mask(previous_mask, len(self.require_sampling()), len(self.output_sampling))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""

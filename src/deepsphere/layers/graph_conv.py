@@ -9,6 +9,7 @@ import keras
 
 from deepsphere.graph import check_kind
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
+from deepsphere.layers.masking import hide
 from deepsphere.ops import chebyshev_filter, laplacian_operator, to_chebyshev
 from deepsphere.sampling import Sampling
 
@@ -43,6 +44,12 @@ class GraphConv(SphereConv):
     batch_norm : bool, default False
         Whether to normalise the channels over batch and pixels, before the bias (momentum 0.9,
         epsilon 1e-5, no offset and no factor: bias and kernel have these roles).
+    filter_dropout : float, default 0
+        Probability, from 0 to below 1, with which each filter (all coefficients between an input
+        and an output channel) is left out of a training step. The others are scaled by
+        ``1 / (1 - filter_dropout)``, which keeps the expected output. It is ``dropFilt`` in the
+        code of Defferrard et al., arXiv 2012.15000, but for two things: that was the probability
+        to keep a filter, and nothing was scaled.
     use_bias, activation, kernel_initializer, ...
         As for every convolution of this package, see `SphereConv`.
 
@@ -72,6 +79,7 @@ class GraphConv(SphereConv):
         laplacian: str | None = None,
         scale: float | None = None,
         batch_norm: bool = False,
+        filter_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         if not hasattr(type(self), "basis"):
@@ -97,6 +105,17 @@ class GraphConv(SphereConv):
                 scale=False,
                 dtype=self.dtype_policy,
                 name="batch_norm",
+            )
+        self.filter_dropout = float(filter_dropout)
+        if not 0 <= self.filter_dropout < 1:
+            raise ValueError(f"filter_dropout must be in [0, 1), got {filter_dropout}")
+        self.dropout = None
+        if self.filter_dropout > 0:
+            self.dropout = keras.layers.Dropout(
+                self.filter_dropout,
+                noise_shape=(None, 1, None),  # of (channels, terms, filters)
+                dtype=self.variable_dtype,  # the kernel keeps its own precision
+                name="filter_dropout",
             )
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:
@@ -128,10 +147,13 @@ class GraphConv(SphereConv):
         if self.norm is not None:
             self.norm.build((*input_shape[:2], filters))
 
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        """Filter, normalise, add the bias, activate."""
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Filter, normalise, add the bias, activate; pixels outside `mask` count as 0."""
+        x = hide(x, mask)
         terms, channels = self.order + 1, x.shape[-1]
         kernel = keras.ops.reshape(self.kernel, (channels, terms, -1))
+        if self.dropout is not None:
+            kernel = self.dropout(kernel, training=training)
         if self.basis == "chebyshev":
             kernel = keras.ops.transpose(kernel, (1, 0, 2))
         else:
@@ -139,7 +161,7 @@ class GraphConv(SphereConv):
             kernel = keras.ops.einsum("kj,cjf->kcf", turn, kernel)
         y = chebyshev_filter(x, kernel, self.operator)
         if self.norm is not None:
-            y = self.norm(y, training=training)
+            y = self.norm(y, training=training, mask=mask)
         return self._add_bias_and_activate(y)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -155,6 +177,7 @@ class GraphConv(SphereConv):
             "laplacian": self.laplacian,
             "scale": self.scale,
             "batch_norm": self.batch_norm,
+            "filter_dropout": self.filter_dropout,
         }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
+from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
 
 
@@ -91,8 +92,9 @@ class PatchConv(_PatchLayer):
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
         return self._children(), channels, filters
 
-    def call(self, x: Any) -> Any:
-        """Map each patch, add the bias, activate."""
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Map each patch, add the bias, activate; pixels outside `mask` count as 0."""
+        x = hide(x, mask)
         children, channels, filters = self.kernel.shape
         patches = keras.ops.reshape(x, (-1, x.shape[1] // children, children * channels))
         kernel = keras.ops.cast(self.kernel, x.dtype)
@@ -144,8 +146,9 @@ class PatchConvTranspose(_PatchLayer):
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
         return self._children(), filters, channels
 
-    def call(self, x: Any) -> Any:
-        """Map each pixel to its patch, add the bias, activate."""
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Map each pixel to its patch, add the bias, activate; those outside `mask` count as 0."""
+        x = hide(x, mask)
         children, filters, channels = self.kernel.shape
         kernel = keras.ops.reshape(self.kernel, (children * filters, channels))
         y = keras.ops.matmul(x, keras.ops.transpose(keras.ops.cast(kernel, x.dtype)))

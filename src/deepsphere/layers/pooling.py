@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
 
 MODES = ("max", "mean")
@@ -56,11 +57,22 @@ class Pool(SphereLayer):
         """Return the sampling `p` levels coarser."""
         return sampling.coarsen(self.p)
 
-    def call(self, x: Any) -> Any:
-        """Take the maximum or mean of the children of each coarse pixel."""
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Take the maximum or mean of the observed children of each coarse pixel, or 0 of none."""
         children = self.require_sampling().branching ** self.p
-        x = keras.ops.reshape(x, (-1, x.shape[1] // children, children, x.shape[2]))
-        return keras.ops.max(x, axis=2) if self.mode == "max" else keras.ops.mean(x, axis=2)
+        coarse = x.shape[1] // children
+        reduce = keras.ops.max if self.mode == "max" else keras.ops.mean
+        lowest = float("-inf") if self.mode == "max" else 0.0
+        y = keras.ops.reshape(hide(x, mask, lowest), (-1, coarse, children, x.shape[2]))
+        y = reduce(y, axis=2)
+        if mask is None:
+            return y
+        share = keras.ops.mean(
+            keras.ops.reshape(keras.ops.cast(mask, y.dtype), (-1, coarse, children)), axis=2
+        )[..., None]
+        if self.mode == "max":
+            return keras.ops.where(share > 0, y, keras.ops.zeros_like(y))
+        return keras.ops.divide_no_nan(y, share)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape with the coarser sampling's number of pixels."""

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from deepsphere.sampling import Healpix, Sampling
+from deepsphere.sampling.footprint import is_missing
 
 REACH = 1.5
 """How far from its nearest point a place still counts as sampled, where a sampling has no cells.
@@ -15,9 +16,6 @@ In units of the spacing (the 95th percentile of the distance from a point to its
 point). The gaps of regular grids reach 0.71 spacings, the diagonal of a square cell; of points
 strewn at random all but one place in a thousand lie within 1.5.
 """
-
-UNSEEN = -1.6375e30
-"""The value by which HEALPix files mark missing pixels."""
 
 
 def nearest_vertex(sampling: Sampling, directions: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
@@ -66,7 +64,8 @@ def check_values(values: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
     Parameters
     ----------
     values : array_like, shape (n,) or (n, 1)
-        One value per point of `sampling`; NaN, infinite and `UNSEEN` count as missing.
+        One value per point of `sampling`; NaN, infinite and ``healpy.UNSEEN`` count
+        as missing.
     sampling : Sampling
         Where the values lie.
 
@@ -87,7 +86,7 @@ def check_values(values: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
             f"got shape {array.shape}; plot one map and one channel at a time"
         )
     array = array.reshape(-1)
-    array[~np.isfinite(array) | np.isclose(array, UNSEEN, rtol=1e-5)] = np.nan
+    array[~np.isfinite(array) | is_missing(array)] = np.nan
     if np.isnan(array).all():
         raise ValueError(f"there is nothing to plot: all {len(array)} values are missing")
     return array

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from deepsphere.sampling import regions
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.footprint import UNSEEN, Footprint
 from deepsphere.sampling.healpix import Healpix, extend_pixels
 
 SAMPLINGS: dict[str, type[Sampling]] = {cls.kind: cls for cls in (Healpix,)}
@@ -50,4 +52,14 @@ def deserialize(config: dict[str, Any]) -> Sampling:
     return SAMPLINGS[kind].from_config(config)
 
 
-__all__ = ["SAMPLINGS", "Healpix", "Sampling", "deserialize", "extend_pixels", "serialize"]
+__all__ = [
+    "SAMPLINGS",
+    "UNSEEN",
+    "Footprint",
+    "Healpix",
+    "Sampling",
+    "deserialize",
+    "extend_pixels",
+    "regions",
+    "serialize",
+]

@@ -1,0 +1,147 @@
+"""Regions of the sphere as boolean maps, to be combined by ``&``, ``|`` and ``~``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepsphere.sampling.base import Sampling
+
+FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic"}
+"""Coordinate systems by the letters that HEALPix files use, and their names in astropy."""
+
+
+def disc(sampling: Sampling, lon: float, lat: float, radius: float) -> NDArray[np.bool_]:
+    """Return which points lie within a disc.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the sphere is sampled, for instance ``Healpix(64)``.
+    lon, lat : float
+        Centre in degrees.
+    radius : float
+        Angular radius in degrees, above 0 and at most 180.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True for points at most `radius` away from the centre.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> int(disc(Healpix(8), lon=0, lat=90, radius=20).sum())
+    24
+    """
+    if not 0 < radius <= 180:
+        raise ValueError(f"radius must be above 0 and at most 180 degrees, got {radius}")
+    center = _vectors(np.array([[lon, lat]]))[0]
+    # The chord, not the cosine: it tells points apart however small the disc.
+    distance = np.linalg.norm(sampling.points - center, axis=1)
+    return np.asarray(distance <= 2 * np.sin(np.radians(radius) / 2))
+
+
+def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
+    """Return which points lie within a convex polygon, the edges of which are great circles.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the sphere is sampled.
+    vertices : array_like, shape (m, 2), m >= 3
+        Longitude and latitude of the corners in degrees, in order, either way round.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True for points inside or on an edge.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, or the polygon is not convex; put others together from convex
+        ones by ``|``.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> int(polygon(Healpix(8), [(0, 0), (90, 0), (0, 90)]).sum())  # an eighth of the sphere
+    104
+    """
+    corners = np.asarray(vertices, dtype=np.float64)
+    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
+        raise ValueError(
+            f"vertices must have shape (m, 2) with m at least 3, got shape {corners.shape}"
+        )
+    corners = _vectors(corners)
+    normals = np.cross(corners, np.roll(corners, -1, axis=0))
+    if np.linalg.norm(normals, axis=1).min() < 1e-12:
+        raise ValueError("two vertices that follow each other are equal or opposite")
+    sides = normals @ corners.T  # on which side of each edge the corners lie
+    rounding = 1e-12
+    if (sides >= -rounding).all():
+        direction = 1
+    elif (sides <= rounding).all():
+        direction = -1
+    else:
+        raise ValueError("the polygon is not convex; put it together from convex ones by |")
+    return np.asarray((direction * (sampling.points @ normals.T) >= -rounding).all(axis=1))
+
+
+def galactic_cut(sampling: Sampling, latitude: float, coordinates: str = "G") -> NDArray[np.bool_]:
+    """Return which points lie away from the plane of our galaxy.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the sphere is sampled.
+    latitude : float
+        Galactic latitude in degrees, from 0 to 90, below which (and above the negative of which)
+        the sky is cut.
+    coordinates : str, default "G"
+        In which coordinates the maps are: ``"G"`` galactic, ``"C"`` equatorial (ICRS), ``"E"``
+        ecliptic; galactic is what most full-sky maps of the microwave sky come in.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True where the galactic latitude is larger.
+
+    Raises
+    ------
+    ValueError
+        If the latitude is out of range, or the coordinates are unknown.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> round(float(galactic_cut(Healpix(64), 30).mean()), 1)  # sin 30 degrees is cut
+    0.5
+    """
+    if not 0 <= latitude < 90:
+        raise ValueError(f"latitude must be from 0 to below 90 degrees, got {latitude}")
+    if coordinates not in FRAMES:
+        raise ValueError(f"coordinates must be one of {', '.join(FRAMES)}; got {coordinates!r}")
+    pole = np.array([0.0, 0.0, 1.0])
+    if coordinates != "G":
+        from astropy.coordinates import SkyCoord
+
+        galactic_pole = SkyCoord(0, 90, unit="deg", frame="galactic")
+        pole = galactic_pole.transform_to(FRAMES[coordinates]).cartesian.xyz.value
+    return np.asarray(np.abs(sampling.points @ pole) > np.sin(np.radians(latitude)))
+
+
+def _vectors(lonlat: NDArray[np.floating]) -> NDArray[np.float64]:
+    if not np.isfinite(lonlat).all() or np.abs(lonlat[:, 1]).max() > 90:
+        raise ValueError(
+            "longitudes and latitudes must be finite degrees, latitudes from -90 to 90; "
+            f"got {lonlat.tolist()}"
+        )
+    lon, lat = np.radians(lonlat).T
+    return np.column_stack((np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)))

@@ -1,0 +1,184 @@
+"""What the pixels outside a mask hold never reaches those inside."""
+
+import keras
+import numpy as np
+import pytest
+
+import deepsphere
+from deepsphere.layers import (
+    BernsteinConv,
+    ChebyshevConv,
+    MonomialConv,
+    PatchConv,
+    PatchConvTranspose,
+    Pool,
+    SurveyMask,
+)
+from deepsphere.layers.masking import hide, resample_mask
+from deepsphere.sampling import Footprint, Healpix, regions
+from harness import SINGLE, check_layer, relative_error, to_numpy
+
+FOOTPRINT = Footprint.from_mask(
+    regions.disc(Healpix(8), lon=20, lat=35, radius=40), coarse_nside=2, nest=True
+)
+SAMPLING, OBSERVED = FOOTPRINT.sampling, FOOTPRINT.observed
+CHILDREN = OBSERVED.reshape(-1, 4)
+
+
+def data(channels=2, batch=3, outside=0.0):
+    x = np.random.default_rng(0).standard_normal((batch, len(SAMPLING), channels))
+    x[:, ~OBSERVED] = outside
+    return x.astype(np.float32)
+
+
+def batch_mask(batch=3):
+    return np.repeat(OBSERVED[None], batch, axis=0)
+
+
+def test_some_coarse_pixels_are_observed_in_part_and_some_not_at_all():
+    shares = CHILDREN.mean(axis=1)
+    assert ((shares > 0) & (shares < 1)).any()
+    assert (shares == 0).any()
+
+
+def test_resampled_masks():
+    coarser = to_numpy(resample_mask(batch_mask(), len(SAMPLING), len(SAMPLING) // 4))
+    np.testing.assert_array_equal(coarser[0], CHILDREN.any(axis=1))
+    finer = to_numpy(resample_mask(batch_mask(), len(SAMPLING), len(SAMPLING) * 4))
+    np.testing.assert_array_equal(finer[0], np.repeat(OBSERVED, 4))
+    assert resample_mask(None, 4, 1) is None
+    assert hide("anything", None) == "anything"
+
+
+LAYERS = {
+    "chebyshev": lambda: ChebyshevConv(3, 3, SAMPLING, batch_norm=True, activation="relu"),
+    "monomial": lambda: MonomialConv(3, 3, SAMPLING),
+    "bernstein": lambda: BernsteinConv(3, 3, SAMPLING),
+    "max": lambda: Pool(1, "max", SAMPLING),
+    "mean": lambda: Pool(1, "mean", SAMPLING),
+    "patch": lambda: PatchConv(3, 1, SAMPLING),
+    "transpose": lambda: PatchConvTranspose(3, 1, SAMPLING),
+    "survey": lambda: SurveyMask(OBSERVED, SAMPLING),
+}
+
+
+@pytest.mark.parametrize("outside", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_leave_out_what_was_not_observed(name, outside):
+    layer = LAYERS[name]()
+    expected = to_numpy(layer(data(), mask=batch_mask()))
+    y = to_numpy(layer(data(outside=outside), mask=batch_mask()))
+    np.testing.assert_array_equal(y, expected)
+    new_mask = to_numpy(layer.compute_mask(data(), batch_mask()))
+    assert new_mask.shape == expected.shape[:2]
+    assert np.isfinite(expected).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_mask_of_all_pixels_changes_nothing(name):
+    layer = LAYERS[name]()
+    everything = np.ones((3, len(SAMPLING)), dtype=bool)
+    # A mean over all pixels divides by their number in another way.
+    assert relative_error(layer(data(), mask=everything), to_numpy(layer(data()))) < SINGLE
+
+
+def test_pooling_takes_the_observed_children():
+    x = data(outside=np.nan)
+    blocks = x.reshape(3, -1, 4, 2)
+    seen = CHILDREN.any(axis=1)
+    for mode, reduce in (("max", np.nanmax), ("mean", np.nanmean)):
+        y = to_numpy(Pool(1, mode, SAMPLING)(x, mask=batch_mask()))
+        assert relative_error(y[:, seen], reduce(blocks[:, seen], axis=2)) < SINGLE
+        assert (y[:, ~seen] == 0).all()
+
+
+def test_each_map_may_have_its_own_mask():
+    masks = np.random.default_rng(1).random((3, len(SAMPLING))) < 0.5
+    x = data()
+    layer = Pool(1, "mean", SAMPLING)
+    y = to_numpy(layer(x, mask=masks))
+    for i in range(3):
+        alone = to_numpy(layer(x[i : i + 1], mask=masks[i : i + 1]))
+        np.testing.assert_array_equal(y[i], alone[0])
+
+
+def test_batch_norm_counts_observed_pixels_only():
+    layer = ChebyshevConv(2, 0, SAMPLING, batch_norm=True, use_bias=False)
+    y = to_numpy(layer(data(outside=np.nan), training=True, mask=batch_mask()))[:, OBSERVED]
+    # The normalised output has variance v / (v + 1e-5) with v the variance before, about 0.5.
+    np.testing.assert_allclose(y.mean(axis=(0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std(axis=(0, 1)), 1, atol=1e-4)
+
+
+def network():
+    model = deepsphere.Sequential(
+        SAMPLING,
+        [
+            SurveyMask(OBSERVED),
+            ChebyshevConv(4, order=2, batch_norm=True, activation="relu"),
+            Pool(mode="max"),
+            MonomialConv(4, order=2, activation="elu"),
+            Pool(mode="mean"),
+            ChebyshevConv(2, order=2),
+            keras.layers.GlobalAveragePooling1D(),
+        ],
+        neighbors=8,
+    )
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    return model
+
+
+def test_networks_never_see_what_was_not_observed(tmp_path):
+    target = np.random.default_rng(2).standard_normal((3, 2)).astype(np.float32)
+    results = []
+    for outside in (0.0, np.nan):
+        keras.utils.set_random_seed(0)
+        model = network()
+        x = data(outside=outside)
+        losses = model.fit(x, target, epochs=3, batch_size=3, verbose=0).history["loss"]
+        results.append((losses, model.predict(x, verbose=0), *model.get_weights()))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert results[0][0][-1] < results[0][0][0]
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert relative_error(model(x), model.predict(x, verbose=0)) < SINGLE
+
+
+def test_the_average_is_over_observed_pixels():
+    inputs = keras.Input((len(SAMPLING), 1))
+    hidden = SurveyMask(OBSERVED, SAMPLING)(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(hidden))
+    y = model.predict(np.ones((2, len(SAMPLING), 1), np.float32), verbose=0)
+    np.testing.assert_allclose(y, 1, rtol=1e-6)
+
+
+def test_survey_mask_passes_the_gates(tmp_path):
+    check_layer(lambda: SurveyMask(OBSERVED, SAMPLING), data(outside=1.0), tmp_path)
+
+
+def test_survey_masks_combine():
+    other = np.random.default_rng(3).random((3, len(SAMPLING))) < 0.5
+    layer = SurveyMask(OBSERVED, SAMPLING)
+    np.testing.assert_array_equal(layer.compute_mask(data(), other), other & OBSERVED)
+
+
+def test_survey_mask_in_json_is_small():
+    sampling = Healpix(256)
+    mask = regions.disc(sampling, 0, 0, 60)
+    assert len(SurveyMask(mask, sampling).get_config()["mask"]) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones(5), "must hold one bool per pixel.*got float64"),
+        (np.zeros(len(SAMPLING), bool), "some of them True"),
+        (np.ones(5, bool), "mask has 5 pixels, but the sampling"),
+    ],
+)
+def test_bad_masks(mask, message):
+    with pytest.raises(ValueError, match=message):
+        SurveyMask(mask, SAMPLING)
