@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from deepsphere.graph import (
     KINDS,
+    WEIGHTED_KINDS,
     clear_cache,
     gaussian_weights,
     kernel_width,
@@ -45,7 +46,7 @@ def dense_laplacian(weights: np.ndarray, kind: str) -> np.ndarray:
     return result
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WEIGHTED_KINDS)
 @pytest.mark.parametrize("k", [4, 20])
 @pytest.mark.parametrize("sampling", [Healpix(1), Healpix(4), PART, LONELY], ids=str)
 def test_formula(sampling, k, kind):
@@ -58,7 +59,7 @@ def test_formula(sampling, k, kind):
     np.testing.assert_allclose(result.toarray(), expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WEIGHTED_KINDS)
 def test_formula_for_any_weights(kind):
     rng = np.random.default_rng(0)
     weights = np.triu(rng.random((30, 30)) * (rng.random((30, 30)) < 0.2), 1)
@@ -74,7 +75,7 @@ def test_formula_for_any_weights(kind):
 @pytest.mark.parametrize("sampling", [Healpix(4), PART], ids=str)
 def test_spectra(sampling, k):
     normalized, combinatorial, random_walk = (
-        laplacian(sampling, k, kind).toarray() for kind in KINDS
+        laplacian(sampling, k, kind).toarray() for kind in WEIGHTED_KINDS
     )
     degrees = gaussian_weights(sampling, k).sum(axis=1)
     # Constants are in the null space of two of them, square roots of the degrees in the third's.
@@ -143,7 +144,7 @@ def test_defaults():
 
 @pytest.mark.parametrize("make", [laplacian, rescaled_laplacian, spectral])
 def test_errors(make):
-    with pytest.raises(ValueError, match=r"one of normalized, combinatorial, random_walk; got 'x'"):
+    with pytest.raises(ValueError, match=r"one of normalized, .*; got 'x'"):
         make(PART, 8, "x")
     with pytest.raises(
         TypeError, match=r"sampling must be a Sampling such as Healpix\(64\), got 8"

@@ -2,6 +2,7 @@
 
 from deepsphere.graph.laplacians import (
     KINDS,
+    WEIGHTED_KINDS,
     check_kind,
     clear_cache,
     laplacian,
@@ -16,6 +17,7 @@ from deepsphere.graph.weights import gaussian_weights, kernel_width
 __all__ = [
     "KINDS",
     "MARGIN",
+    "WEIGHTED_KINDS",
     "check_kind",
     "clear_cache",
     "gaussian_weights",

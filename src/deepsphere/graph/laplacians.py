@@ -8,13 +8,18 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from deepsphere.graph.cache import DiskCache, MemoryCache, matrix_bytes
+from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.graph.neighbors import check_neighbors
 from deepsphere.graph.spectrum import largest_eigenvalue, rescale
 from deepsphere.graph.weights import gaussian_weights
 from deepsphere.sampling import Sampling, serialize
 
-KINDS = ("normalized", "combinatorial", "random_walk")
-"""Laplacians by name."""
+WEIGHTED_KINDS = ("normalized", "combinatorial", "random_walk")
+"""Laplacians of any weighted graph by name."""
+
+KINDS = (*WEIGHTED_KINDS, "normalized_tf2")
+"""Laplacians of a sampling by name; the last is the normalized one of deepsphere-cosmo-tf2, which
+broke ties between equally distant neighbours (see `deepsphere.graph.legacy`)."""
 
 LARGE = 2**17
 """Number of points from which graphs are also kept on disk: they take seconds to build."""
@@ -60,7 +65,8 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
     ValueError
         If the kind is unknown.
     """
-    check_kind(kind)
+    if kind not in WEIGHTED_KINDS:
+        raise ValueError(f"laplacian kind must be one of {', '.join(WEIGHTED_KINDS)}; got {kind!r}")
     degrees = np.asarray(weights.sum(axis=1)).ravel()
     connected = degrees > 0
     identity = diags_array(connected.astype(float))
@@ -80,7 +86,10 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
 
 
 def _build(sampling: Sampling, neighbors: int, kind: str) -> Spectral:
-    weights = gaussian_weights(sampling, neighbors)
+    if kind == "normalized_tf2":
+        weights, kind = first_neighbors_weights(sampling, neighbors), "normalized"
+    else:
+        weights = gaussian_weights(sampling, neighbors)
     result = laplacian_of_weights(weights, kind)
     # The random-walk Laplacian is similar to the normalized one: same eigenvalues, but symmetric.
     symmetric = laplacian_of_weights(weights) if kind == "random_walk" else result
@@ -149,7 +158,9 @@ def laplacian(sampling: Sampling, neighbors: int = 20, kind: str = "normalized")
         Number of nearest neighbours, clipped to ``len(sampling) - 1``. 20 is what the papers
         settled on: more neighbours are closer to rotation equivariance and cost more.
     kind : str, default "normalized"
-        ``"normalized"``, ``"combinatorial"`` or ``"random_walk"``.
+        ``"normalized"``, ``"combinatorial"``, ``"random_walk"``, or ``"normalized_tf2"``: the
+        normalized one of the TensorFlow 2 code, which keeps exactly `neighbors` neighbours where
+        several are at equal distance, and with which its trained weights give the same numbers.
 
     Returns
     -------

@@ -1,20 +1,33 @@
 """Keras layers on a sampled sphere."""
 
+from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
 from deepsphere.layers.base import SphereConv, SphereLayer
 from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
+from deepsphere.layers.graph_transformer import GraphTransformer
 from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
 from deepsphere.layers.pooling import Pool
+from deepsphere.layers.residual import ResidualBlock
+from deepsphere.layers.smoothing import GaussianSmoothing
+from deepsphere.layers.statistics import Statistics
 from deepsphere.layers.survey_mask import SurveyMask
+from deepsphere.layers.vision_transformer import VisionTransformer
 
 __all__ = [
     "BernsteinConv",
     "ChebyshevConv",
+    "GaussianSmoothing",
     "GraphConv",
+    "GraphTransformer",
     "MonomialConv",
     "PatchConv",
     "PatchConvTranspose",
     "Pool",
+    "PositionEmbedding",
+    "ResidualBlock",
     "SphereConv",
     "SphereLayer",
+    "Statistics",
     "SurveyMask",
+    "TransformerBlock",
+    "VisionTransformer",
 ]

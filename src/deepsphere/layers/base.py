@@ -66,6 +66,16 @@ class SphereLayer(keras.layers.Layer):
             )
         return self.sampling
 
+    @property
+    def input_points(self) -> int:
+        """Number of pixels of the input."""
+        return len(self.require_sampling())
+
+    @property
+    def output_points(self) -> int:
+        """Number of pixels of the output."""
+        return len(self.output_sampling)
+
     def bind(self, sampling: Sampling, **graph: Any) -> Self:
         """Return an unbuilt copy of this layer on a sampling.
 
@@ -102,7 +112,7 @@ class SphereLayer(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Check that the input lies on the sampling."""
-        points = len(self.require_sampling())
+        points = self.input_points
         if len(input_shape) != 3:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} needs inputs of shape (batch, pixels, "
@@ -110,8 +120,8 @@ class SphereLayer(keras.layers.Layer):
             )
         if input_shape[1] != points or input_shape[2] is None:
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} is on {self.sampling} and needs inputs of "
-                f"shape (batch, {points}, channels), got {tuple(input_shape)}"
+                f"{type(self).__name__} {self.name!r} is on {self.sampling or 'a graph'} and needs "
+                f"inputs of shape (batch, {points}, channels), got {tuple(input_shape)}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={1: points, 2: int(input_shape[2])})
 
@@ -119,7 +129,7 @@ class SphereLayer(keras.layers.Layer):
         """Return which pixels of the output are observed, given those of the input."""
         if previous_mask is None:
             return None
-        return resample_mask(previous_mask, len(self.require_sampling()), len(self.output_sampling))
+        return resample_mask(previous_mask, self.input_points, self.output_points)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import keras
 
-from deepsphere.graph import check_kind
+from deepsphere.graph import check_kind, spectral
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
-from deepsphere.ops import chebyshev_filter, laplacian_operator, to_chebyshev
+from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator, to_chebyshev
 from deepsphere.sampling import Sampling
 
 DEFAULT_NEIGHBORS = 20
@@ -130,14 +130,25 @@ class GraphConv(SphereConv):
             "laplacian": self.laplacian or DEFAULT_LAPLACIAN,
         }
 
+    @property
+    def spectral_bound(self) -> float:
+        """Largest eigenvalue of the graph's Laplacian, where its spectrum ends."""
+        return spectral(
+            self.require_sampling(), self.graph["neighbors"], self.graph["laplacian"]
+        ).eigenvalue
+
+    def make_operator(self) -> SparseOperator:
+        """Return the rescaled Laplacian, shared with all layers on the same graph."""
+        return laplacian_operator(
+            self.require_sampling(), self.graph["neighbors"], self.graph["laplacian"], self.scale
+        )
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Get the operator and make the weights."""
         super().build(input_shape)
         channels = int(input_shape[2])  # type: ignore[arg-type]
         filters = self.filters or channels
-        self.operator = laplacian_operator(
-            self.require_sampling(), self.graph["neighbors"], self.graph["laplacian"], self.scale
-        )
+        self.operator = self.make_operator()
         self._to_chebyshev = to_chebyshev(self.basis, self.order)
         self._add_weights(
             ((self.order + 1) * channels, filters),

@@ -13,6 +13,7 @@ import keras
 
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.ops.polynomials import BASES, evaluate_basis, to_chebyshev
+from deepsphere.ops.product import sparse_product
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -68,5 +69,6 @@ __all__ = [
     "chebyshev_filter",
     "evaluate_basis",
     "laplacian_operator",
+    "sparse_product",
     "to_chebyshev",
 ]

@@ -1,0 +1,99 @@
+"""The graph of deepsphere-cosmo-tf2, edge for edge.
+
+Where neighbours are at equal distance, that code took those that rounding put first. Networks
+trained with it go on giving the same numbers only on the same edges, so its coordinates are
+computed here as it did, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.spatial import cKDTree
+
+from deepsphere.graph.neighbors import check_neighbors
+from deepsphere.graph.weights import kernel_width
+from deepsphere.sampling import Healpix, Sampling
+
+RINGS = np.repeat([2, 3, 4], 4)
+"""Ring of the southern corner of each base pixel, in units of nside."""
+
+MERIDIANS = np.array([1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7])
+"""Longitude of the corners of each base pixel, in units of pi / 4."""
+
+
+def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
+    """Join each pixel to exactly `neighbors` others, ties broken by rounding.
+
+    Parameters
+    ----------
+    sampling : Healpix
+        Where the sphere is sampled.
+    neighbors : int
+        Number of neighbours, clipped to ``len(sampling) - 1``.
+
+    Returns
+    -------
+    csr_array of float64, shape (n, n)
+        Symmetric Gaussian weights as from `gaussian_weights`, but for the ties.
+
+    Raises
+    ------
+    TypeError
+        If the sampling is not HEALPix.
+    """
+    if not isinstance(sampling, Healpix):
+        raise TypeError(f"this Laplacian is for Healpix samplings only, got {sampling!r}")
+    n = len(sampling)
+    k = min(check_neighbors(neighbors), n - 1)
+    points = _healpy_points(sampling)
+    # Balanced and single-threaded or not, ties come in the order in which the tree holds them.
+    distances, columns = cKDTree(points).query(points, k + 1, workers=-1)
+    distances, columns = distances.reshape(n, -1)[:, 1:], columns.reshape(n, -1)[:, 1:]
+    width = kernel_width(sampling.nside, neighbors)
+    values = np.exp(-np.log(2) * (distances / width) ** 2).ravel()
+    starts = np.arange(n + 1) * k
+    weights = csr_array((values, columns.ravel(), starts), shape=(n, n))
+    weights.sort_indices()
+    return weights.maximum(weights.T.tocsr())
+
+
+def _healpy_points(sampling: Healpix) -> NDArray[np.float64]:
+    """Return unit vectors of pixel centres with the rounding errors of ``healpy.pix2vec``.
+
+    Gorski et al. 2005, section 5: ring number, position in the ring, then z and longitude; the
+    operations have healpy's order, and sines and cosines are those of the C library.
+    """
+    nside, pixels = sampling.nside, sampling.pixels
+    face, inside = pixels // nside**2, pixels % nside**2
+    x, y = _even_bits(inside), _even_bits(inside >> 1)
+    ring = RINGS[face] * nside - x - y - 1
+    north, south = ring < nside, ring > 3 * nside
+    in_ring = np.where(north, ring, np.where(south, 4 * nside - ring, nside))  # pixels / 4
+    area = 4.0 / (12 * nside**2)
+    step = 2 * nside * area
+    cap = in_ring * in_ring * area
+    z = np.where(north, 1 - cap, np.where(south, cap - 1, (2 * nside - ring) * step))
+    exact = np.abs(z) > 0.99  # near the poles 1 - z^2 would cancel
+    sine = np.sqrt(np.where(exact, cap * (2.0 - cap), (1 - z) * (1 + z)))
+    place = MERIDIANS[face] * in_ring + x - y
+    place = np.where(place < 0, place + 8 * in_ring, place)
+    quarter = np.pi / 2
+    longitude = np.where(
+        in_ring == nside, 0.75 * quarter * place * step, 0.5 * quarter * place / in_ring
+    )
+    # numpy's own sine and cosine differ from the C library's in the last bit.
+    cosines = np.fromiter(map(math.cos, longitude), np.float64, len(longitude))
+    sines = np.fromiter(map(math.sin, longitude), np.float64, len(longitude))
+    return np.column_stack((sine * cosines, sine * sines, z))
+
+
+def _even_bits(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Gather the bits at even places: a coordinate within a base pixel, from its NEST number."""
+    gathered = np.zeros_like(numbers)
+    for bit in range(30):
+        gathered |= ((numbers >> 2 * bit) & 1) << bit
+    return gathered

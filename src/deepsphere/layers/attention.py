@@ -1,0 +1,203 @@
+"""The parts of transformers on the sphere: position embedding and attention block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.layers.masking import hide
+from deepsphere.sampling import Sampling
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PositionEmbedding(SphereLayer):
+    """Add a learned vector to the features of each pixel: attention itself knows no positions.
+
+    Input and output shape ``(batch, pixels, channels)``.
+
+    Parameters
+    ----------
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    embeddings_initializer : str or keras.Initializer, optional
+        Initial vectors. Default: normal with standard deviation 0.02, as in the vision
+        transformer, small beside features of order one.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Attributes
+    ----------
+    embeddings : variable, shape (1, pixels, channels)
+        The vectors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Notes
+    -----
+    Dosovitskiy et al., arXiv 2010.11929, section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> tuple(PositionEmbedding(Healpix(4))(np.zeros((2, 192, 5), "float32")).shape)
+    (2, 192, 5)
+    """
+
+    def __init__(
+        self, sampling: Sampling | None = None, embeddings_initializer: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(sampling, **kwargs)
+        if embeddings_initializer is None:
+            embeddings_initializer = keras.initializers.RandomNormal(stddev=0.02)
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the vectors."""
+        super().build(input_shape)
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(1, *input_shape[1:]),
+            initializer=self.embeddings_initializer,
+        )
+
+    def call(self, x: Any) -> Any:
+        """Add the vectors."""
+        return keras.ops.add(x, self.embeddings)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        initializer = keras.initializers.serialize(self.embeddings_initializer)
+        return {**super().get_config(), "embeddings_initializer": initializer}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class TransformerBlock(SphereLayer):
+    """Attention of every pixel to every other, and a layer on each pixel's channels.
+
+    With ``x~ = norm1(x)``, ``y = x~ + attention(query(x~), key(x~), value(x~))`` and the output
+    is ``y + activation(dense(norm2(y)))``: the block of the earlier TensorFlow implementation,
+    without a projection after the attention, and with residuals that start from the normalised
+    input. Input and output shape ``(batch, pixels, key_dim * num_heads)``.
+
+    Time and, where Keras has no flash attention for the device, memory grow with the square of
+    the number of pixels: for super-pixels or coarse maps.
+
+    Parameters
+    ----------
+    key_dim : int
+        Channels of one head.
+    num_heads : int
+        Number of heads, which attend independently.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    activation : str or callable, default "relu"
+        Keras activation; None is the identity.
+    layer_norm : bool, default True
+        Whether to normalise the channels of each pixel (mean and variance, with learned factor
+        and offset) before the attention and before the dense layer. Without it deep stacks
+        train poorly.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; or, when the layer meets its input, if that does not
+        have ``key_dim * num_heads`` channels.
+
+    Notes
+    -----
+    Vaswani et al., arXiv 1706.03762, equation 1. With a mask no pixel attends to unobserved
+    ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> block = TransformerBlock(key_dim=8, num_heads=4, sampling=Healpix(2))
+    >>> tuple(block(np.zeros((2, 48, 32), "float32")).shape)
+    (2, 48, 32)
+    """
+
+    def __init__(
+        self,
+        key_dim: int,
+        num_heads: int,
+        sampling: Sampling | None = None,
+        *,
+        activation: Any = "relu",
+        layer_norm: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sampling, **kwargs)
+        self.key_dim = check_count("key_dim", key_dim, least=1)
+        self.num_heads = check_count("num_heads", num_heads, least=1)
+        self.activation = keras.activations.get(activation)
+        self.layer_norm = bool(layer_norm)
+        self.query, self.key, self.value = (self._dense(n) for n in ("query", "key", "value"))
+        self.dense = self._dense("dense", self.activation)
+        self.norm1, self.norm2 = (self._norm(n) for n in ("norm1", "norm2"))
+
+    def _dense(self, name: str, activation: Any = None) -> keras.layers.Dense:
+        width = self.key_dim * self.num_heads
+        return keras.layers.Dense(width, activation, dtype=self.dtype_policy, name=name)
+
+    def _norm(self, name: str) -> keras.layers.LayerNormalization | None:
+        if not self.layer_norm:
+            return None
+        return keras.layers.LayerNormalization(dtype=self.dtype_policy, name=name)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights."""
+        super().build(input_shape)
+        if input_shape[2] != self.key_dim * self.num_heads:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} needs key_dim * num_heads = "
+                f"{self.key_dim * self.num_heads} channels, got {input_shape[2]}: put a Dense "
+                "layer of that width before it"
+            )
+        for layer in (self.norm1, self.query, self.key, self.value, self.norm2, self.dense):
+            if layer is not None:
+                layer.build(input_shape)
+
+    def attend(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
+        """Return the attention's output, from and to shape (batch, pixels, num_heads, key_dim)."""
+        if mask is not None:
+            mask = keras.ops.cast(mask, "bool")[:, None, None, :]
+        return keras.ops.dot_product_attention(q, k, v, mask=mask)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Normalise, attend, add; normalise, transform, add."""
+        x = hide(x, mask)
+        if self.norm1 is not None:
+            x = self.norm1(x)
+        heads = (-1, x.shape[1], self.num_heads, self.key_dim)
+        q, k, v = (
+            keras.ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value)
+        )
+        y = x + keras.ops.reshape(self.attend(q, k, v, mask), (-1, *x.shape[1:]))
+        return y + self.dense(y if self.norm2 is None else self.norm2(y))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "key_dim": self.key_dim,
+            "num_heads": self.num_heads,
+            "activation": keras.activations.serialize(self.activation),
+            "layer_norm": self.layer_norm,
+        }

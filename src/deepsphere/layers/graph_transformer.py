@@ -1,0 +1,186 @@
+"""A transformer in which each pixel attends to its neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.layers.attention import TransformerBlock
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.graph_conv import DEFAULT_NEIGHBORS
+from deepsphere.layers.masking import hide
+from deepsphere.layers.transformer import Transformer
+from deepsphere.ops import SparseOperator
+from deepsphere.ops.attention import neighbor_attention, neighbor_pattern
+from deepsphere.sampling import Sampling
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class NeighborTransformerBlock(TransformerBlock):
+    """A `TransformerBlock` in which each pixel attends to its nearest neighbours only.
+
+    Time and memory are linear in the number of pixels; what is gathered for the edges of the
+    graph is never held at once (see `deepsphere.ops.attention`). Input and output shape
+    ``(batch, pixels, key_dim * num_heads)``.
+
+    Parameters
+    ----------
+    key_dim, num_heads, sampling, activation, layer_norm
+        As for `TransformerBlock`.
+    neighbors : int, optional
+        Number of nearest neighbours. Default: the model's, or 20.
+    self_loops : bool, default False
+        Whether each pixel attends to itself too. By default it does not, as in the earlier
+        implementation: it keeps its own features by the residual.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `TransformerBlock`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> block = NeighborTransformerBlock(8, 4, Healpix(4), neighbors=8)
+    >>> tuple(block(np.zeros((2, 192, 32), "float32")).shape)
+    (2, 192, 32)
+    """
+
+    def __init__(
+        self,
+        key_dim: int,
+        num_heads: int,
+        sampling: Sampling | None = None,
+        *,
+        neighbors: int | None = None,
+        self_loops: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(key_dim, num_heads, sampling, **kwargs)
+        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.self_loops = bool(self_loops)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Get the neighbours and make the weights."""
+        super().build(input_shape)
+        self.pattern = self.make_pattern()
+
+    def make_pattern(self) -> SparseOperator:
+        """Return which pixels attend to which, shared with all layers on the same graph."""
+        return neighbor_pattern(
+            self.require_sampling(), self.neighbors or DEFAULT_NEIGHBORS, self.self_loops
+        )
+
+    def attend(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
+        """Return the attention's output, from and to shape (batch, pixels, num_heads, key_dim)."""
+        return neighbor_attention(q, k, v, self.pattern, mask)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        graph = {"neighbors": self.neighbors, "self_loops": self.self_loops}
+        return {**super().get_config(), **graph}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GraphTransformer(Transformer):
+    """Transformer on the graph of the pixels: each attends to its nearest neighbours.
+
+    Every pixel is embedded into ``key_dim * num_heads`` channels by one dense layer, a learned
+    position embedding is added, and `num_layers` blocks follow in which a pixel attends to its
+    neighbours. Input shape ``(batch, pixels, channels)``, output shape
+    ``(batch, pixels, key_dim * num_heads)``. Time and memory are linear in the number of pixels.
+
+    Parameters
+    ----------
+    key_dim : int
+        Channels of one head.
+    num_heads : int
+        Number of heads.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    num_layers : int, default 1
+        Number of blocks; the output at a pixel depends on pixels up to `num_layers` edges away.
+    neighbors : int, optional
+        Number of nearest neighbours. Two pixels attend to each other where either is among the
+        nearest of the other. Default: the model's, or 20.
+    self_loops : bool, default False
+        Whether each pixel attends to itself too. By default it does not, as in the earlier
+        implementation: it keeps its own features by the residual.
+    position_embedding : bool, default True
+        Whether to add a learned vector to each embedded pixel: ``pixels * key_dim * num_heads``
+        weights. Without it the weights fit any sampling.
+    activation : str or callable, default "relu"
+        Keras activation in the blocks; None is the identity.
+    layer_norm : bool, default True
+        Whether the blocks normalise, see `TransformerBlock`.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Notes
+    -----
+    After Dwivedi & Bresson, arXiv 2012.09699, with a learned embedding in place of eigenvectors,
+    as the graph is always the same. With a mask no pixel attends to unobserved ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> layer = GraphTransformer(key_dim=8, num_heads=4, sampling=Healpix(4))
+    >>> tuple(layer(np.zeros((2, 192, 5), "float32")).shape)
+    (2, 192, 32)
+    """
+
+    def __init__(
+        self,
+        key_dim: int,
+        num_heads: int,
+        sampling: Sampling | None = None,
+        *,
+        num_layers: int = 1,
+        neighbors: int | None = None,
+        self_loops: bool = False,
+        position_embedding: bool = True,
+        activation: Any = "relu",
+        layer_norm: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            key_dim,
+            num_heads,
+            sampling,
+            num_layers=num_layers,
+            position_embedding=position_embedding,
+            activation=activation,
+            layer_norm=layer_norm,
+            **kwargs,
+        )
+        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.self_loops = bool(self_loops)
+
+    def make_embedding(self, width: int) -> keras.layers.Layer:
+        """Return a dense layer."""
+        return keras.layers.Dense(width, dtype=self.dtype_policy, name="embedding")
+
+    def make_block(self, **kwargs: Any) -> TransformerBlock:
+        """Return a block in which neighbours attend to each other."""
+        return NeighborTransformerBlock(
+            neighbors=self.neighbors, self_loops=self.self_loops, **kwargs
+        )
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Embed the pixels, add their position, let them attend to their neighbours."""
+        return self.attend(self.embedding(hide(x, mask)), mask)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        graph = {"neighbors": self.neighbors, "self_loops": self.self_loops}
+        return {**super().get_config(), **graph}

@@ -1,0 +1,208 @@
+"""Residual blocks: two convolutions beside a shortcut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+from math import isfinite
+from typing import Any
+
+import keras
+
+from deepsphere.graph import check_kind
+from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.layers.masking import hide
+from deepsphere.sampling import Sampling
+
+NORMS = {"batch": keras.layers.BatchNormalization, "layer": keras.layers.LayerNormalization}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ResidualBlock(SphereLayer):
+    """Two equal convolutions whose result is added to their input.
+
+    ``y = activation(F(x) + alpha x)`` with ``F = conv -> [norm] -> conv -> [norm]``. Input and
+    output have shape ``(batch, pixels, channels)``.
+
+    Parameters
+    ----------
+    conv : SphereLayer
+        Pattern of both convolutions, for instance ``ChebyshevConv(order=4, activation="relu")``.
+        It must keep pixels and channels (`filters` None or that of the input). Only its
+        configuration is used: the block has two layers of its own, with weights of their own.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: that of `conv`, or given by the model.
+    activation : str or callable, optional
+        Keras activation of the block; None is the identity. An activation inside of ``F`` is
+        that of `conv`.
+    activation_first : bool, default False
+        Whether to activate before the sum: ``y = activation(F(x)) + alpha x``.
+    norm : str, optional
+        What follows each convolution: ``"batch"`` for `keras.layers.BatchNormalization` over
+        batch and pixels, ``"layer"`` for `keras.layers.LayerNormalization` over the channels of
+        each pixel; None is nothing.
+    norm_config : mapping, optional
+        Further arguments of that layer, for instance ``{"momentum": 0.9}``.
+    alpha : float, default 1
+        Factor of the shortcut; 1 is the residual network of the paper.
+    neighbors : int, optional
+        Number of nearest neighbours in the graph, if `conv` uses one and does not say. Default:
+        the model's.
+    laplacian : str, optional
+        Kind of Laplacian, likewise.
+    **kwargs
+        Arguments of `keras.layers.Layer`; the convolutions get its ``dtype``.
+
+    Attributes
+    ----------
+    conv1, conv2 : SphereLayer
+        The convolutions.
+    norm1, norm2 : keras.layers.Layer or None
+        The normalisations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or `conv` is on another sampling, or leads to another
+        resolution; or, when the block meets its input, if `conv` changes the number of channels.
+
+    Notes
+    -----
+    He, Zhang, Ren & Sun, "Deep residual learning for image recognition", arXiv 1512.03385,
+    figure 2. At pixels outside a mask, the input counts as 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.layers import ChebyshevConv
+    >>> from deepsphere.sampling import Healpix
+    >>> block = ResidualBlock(
+    ...     ChebyshevConv(order=3, activation="relu"), Healpix(4), activation="relu", norm="layer"
+    ... )
+    >>> tuple(block(np.zeros((2, 192, 5), "float32")).shape)
+    (2, 192, 5)
+    """
+
+    def __init__(
+        self,
+        conv: SphereLayer,
+        sampling: Sampling | None = None,
+        *,
+        activation: Any = None,
+        activation_first: bool = False,
+        norm: str | None = None,
+        norm_config: Mapping[str, Any] | None = None,
+        alpha: float = 1.0,
+        neighbors: int | None = None,
+        laplacian: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(conv, dict):  # as written by get_config
+            conv = keras.saving.deserialize_keras_object(conv)
+        if not isinstance(conv, SphereLayer):
+            raise TypeError(
+                f"conv must be a layer of this package such as ChebyshevConv(), got {conv!r}"
+            )
+        if norm is not None and norm not in NORMS:
+            raise ValueError(f"norm must be None or one of {', '.join(NORMS)}; got {norm!r}")
+        if norm is None and norm_config:
+            raise ValueError(f"norm_config is for norm='batch' or 'layer', got {norm_config!r}")
+        super().__init__(conv.sampling if sampling is None else sampling, **kwargs)
+        self.activation = keras.activations.get(activation)
+        self.activation_first = bool(activation_first)
+        self.norm = norm
+        # Serialised already: a copy, in which nothing is shared with the caller or between norms.
+        self.norm_config = keras.saving.serialize_keras_object(dict(norm_config or {}))
+        self.alpha = float(alpha)
+        if not isfinite(self.alpha):
+            raise ValueError(f"alpha must be finite, got {alpha}")
+        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        if self.sampling is not None:
+            conv = conv.bind(self.sampling, neighbors=self.neighbors, laplacian=self.laplacian)
+        self.conv1, self.conv2 = self._copy(conv, "conv1"), self._copy(conv, "conv2")
+        self.norm1, self.norm2 = self._make_norm("norm1"), self._make_norm("norm2")
+        self._conv_takes_mask = "mask" in signature(conv.call).parameters
+        if self.sampling is not None:
+            self.resample(self.sampling)
+
+    def _copy(self, conv: SphereLayer, name: str) -> SphereLayer:
+        config = {**conv.get_config(), "name": name, "dtype": self.dtype_policy}
+        return type(conv).from_config(config)
+
+    def _make_norm(self, name: str) -> keras.layers.Layer | None:
+        if self.norm is None:
+            return None
+        config = keras.saving.deserialize_keras_object(self.norm_config)
+        return NORMS[self.norm](**{"name": name, "dtype": self.dtype_policy, **config})
+
+    def resample(self, sampling: Sampling) -> Sampling:
+        """Return the same sampling, or raise if the convolutions lead to another."""
+        conv = getattr(self, "conv1", None)  # not there yet when the base's constructor asks
+        if conv is not None and conv.resample(sampling) != sampling:
+            raise ValueError(
+                f"conv must keep the resolution, but {type(conv).__name__} leads from {sampling} "
+                f"to {conv.resample(sampling)}"
+            )
+        return sampling
+
+    @property
+    def input_points(self) -> int:
+        """Number of pixels of the input."""
+        return self.conv1.input_points  # which knows without a sampling if it is given its graph
+
+    @property
+    def output_points(self) -> int:
+        """Number of pixels of the output."""
+        return self.input_points
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build the sublayers, after a check that the convolutions keep the shape."""
+        super().build(input_shape)
+        shape = tuple(input_shape)
+        new_shape = tuple(self.conv1.compute_output_shape(shape))
+        if new_shape[1:] != shape[1:]:
+            raise ValueError(
+                f"conv must keep pixels and channels, but makes {new_shape} of inputs of shape "
+                f"{shape}; leave its filters at None, or set them to {shape[2]}"
+            )
+        for layer in (self.conv1, self.norm1, self.conv2, self.norm2):
+            if layer is not None:
+                layer.build(shape)
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Add the convolved input and the shortcut; pixels outside `mask` count as 0."""
+        x = hide(x, mask)
+        y = self._convolve(x, self.conv1, self.norm1, training, mask)
+        y = self._convolve(y, self.conv2, self.norm2, training, mask)
+        if self.activation_first:
+            return self.activation(y) + self.alpha * x
+        return self.activation(y + self.alpha * x)
+
+    def _convolve(self, x: Any, conv: Any, norm: Any, training: bool | None, mask: Any) -> Any:
+        x = conv(x, mask=mask) if self._conv_takes_mask else conv(x)  # Keras passes `training` on
+        if self.norm == "batch":
+            return norm(x, training=training, mask=mask)
+        return x if norm is None else norm(x)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the input."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        conv = keras.saving.serialize_keras_object(self.conv1)
+        if "sampling" in conv["config"]:
+            conv["config"]["sampling"] = None  # the block's, kept once
+        conv.pop("build_config", None)  # built by the block
+        return {
+            **super().get_config(),
+            "conv": conv,
+            "activation": keras.activations.serialize(self.activation),
+            "activation_first": self.activation_first,
+            "norm": self.norm,
+            "norm_config": dict(self.norm_config),
+            "alpha": self.alpha,
+            "neighbors": self.neighbors,
+            "laplacian": self.laplacian,
+        }

@@ -1,0 +1,120 @@
+"""What the transformers on the sphere share: embedding, position, and a stack of blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
+from deepsphere.layers.base import SphereLayer, check_count
+from deepsphere.sampling import Sampling
+
+
+class Transformer(SphereLayer):
+    """Base of the transformers: embed the pixels, add their position, let them attend.
+
+    A subclass gives `make_embedding` and `make_block`.
+
+    Parameters
+    ----------
+    key_dim : int
+        Channels of one head.
+    num_heads : int
+        Number of heads; the output has ``key_dim * num_heads`` channels.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    num_layers : int, default 1
+        Number of `TransformerBlock`.
+    position_embedding : bool, default True
+        Whether to add a learned vector to each embedded pixel, see `PositionEmbedding`. Without
+        it the layer knows no directions, and has no weights that depend on the sampling.
+    activation : str or callable, default "relu"
+        Keras activation in the blocks; None is the identity.
+    layer_norm : bool, default True
+        Whether the blocks normalise, see `TransformerBlock`.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+
+    def __init__(
+        self,
+        key_dim: int,
+        num_heads: int,
+        sampling: Sampling | None = None,
+        *,
+        num_layers: int = 1,
+        position_embedding: bool = True,
+        activation: Any = "relu",
+        layer_norm: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sampling, **kwargs)
+        self.key_dim = check_count("key_dim", key_dim, least=1)
+        self.num_heads = check_count("num_heads", num_heads, least=1)
+        self.num_layers = check_count("num_layers", num_layers, least=1)
+        self.position_embedding = bool(position_embedding)
+        self.activation = keras.activations.get(activation)
+        self.layer_norm = bool(layer_norm)
+
+    def make_embedding(self, width: int) -> keras.layers.Layer:
+        """Return the layer from the input to the features that attend."""
+        raise NotImplementedError
+
+    def make_block(self, **kwargs: Any) -> TransformerBlock:
+        """Return a block, given arguments of `TransformerBlock`."""
+        raise NotImplementedError
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the sublayers and their weights."""
+        super().build(input_shape)
+        inner = self.compute_output_shape(input_shape)
+        self.embedding = self.make_embedding(self.key_dim * self.num_heads)
+        self.embedding.build(input_shape)
+        shared = {"sampling": self.output_sampling, "dtype": self.dtype_policy}
+        self.position = None
+        if self.position_embedding:
+            self.position = PositionEmbedding(**shared, name="position_embedding")
+            self.position.build(inner)
+        self.blocks = [
+            self.make_block(
+                key_dim=self.key_dim,
+                num_heads=self.num_heads,
+                activation=self.activation,
+                layer_norm=self.layer_norm,
+                name=f"block_{i}",
+                **shared,
+            )
+            for i in range(self.num_layers)
+        ]
+        for block in self.blocks:
+            block.build(inner)
+
+    def attend(self, x: Any, mask: Any) -> Any:
+        """Add the position to embedded pixels, and pass them through the blocks."""
+        if self.position is not None:
+            x = self.position(x)
+        for block in self.blocks:
+            x = block(x, mask=mask)
+        return x
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape on the output's sampling, with ``key_dim * num_heads`` channels."""
+        return (input_shape[0], len(self.output_sampling), self.key_dim * self.num_heads)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "key_dim": self.key_dim,
+            "num_heads": self.num_heads,
+            "num_layers": self.num_layers,
+            "position_embedding": self.position_embedding,
+            "activation": keras.activations.serialize(self.activation),
+            "layer_norm": self.layer_norm,
+        }

@@ -1,0 +1,111 @@
+"""A vision transformer: super-pixels of the sphere attend to each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.layers.attention import TransformerBlock
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.patch_conv import PatchConv
+from deepsphere.layers.transformer import Transformer
+from deepsphere.sampling import Sampling
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class VisionTransformer(Transformer):
+    """Vision transformer: super-pixels are embedded, and each attends to all the others.
+
+    The pixels of a super-pixel are mapped to ``key_dim * num_heads`` channels by one linear map
+    (a `PatchConv`), a learned position embedding is added, and `num_layers` blocks of full
+    attention follow. Input shape ``(batch, pixels, channels)``, output shape
+    ``(batch, pixels / 4**p, key_dim * num_heads)`` on HEALPix.
+
+    Parameters
+    ----------
+    key_dim : int
+        Channels of one head.
+    num_heads : int
+        Number of heads.
+    p : int
+        Number of resolution levels to go down; on HEALPix, a super-pixel has ``4**p`` pixels.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    num_layers : int, default 1
+        Number of blocks.
+    position_embedding : bool, default True
+        Whether to add a learned vector to each embedded super-pixel. Without it the blocks know
+        nothing of where the super-pixels are, not even which are neighbours.
+    activation : str or callable, default "relu"
+        Keras activation in the blocks; None is the identity.
+    layer_norm : bool, default True
+        Whether the blocks normalise, see `TransformerBlock`.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has no such coarser resolution.
+
+    Notes
+    -----
+    Dosovitskiy et al., arXiv 2010.11929. With a mask, unobserved pixels count as 0 in their
+    super-pixel, and super-pixels without an observed one are not attended to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> layer = VisionTransformer(key_dim=8, num_heads=4, p=2, sampling=Healpix(8))
+    >>> tuple(layer(np.zeros((2, 768, 5), "float32")).shape)
+    (2, 48, 32)
+    """
+
+    def __init__(
+        self,
+        key_dim: int,
+        num_heads: int,
+        p: int,
+        sampling: Sampling | None = None,
+        *,
+        num_layers: int = 1,
+        position_embedding: bool = True,
+        activation: Any = "relu",
+        layer_norm: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.p = check_count("p", p, least=1)
+        super().__init__(
+            key_dim,
+            num_heads,
+            sampling,
+            num_layers=num_layers,
+            position_embedding=position_embedding,
+            activation=activation,
+            layer_norm=layer_norm,
+            **kwargs,
+        )
+
+    def resample(self, sampling: Sampling) -> Sampling:
+        """Return the sampling `p` levels coarser."""
+        return sampling.coarsen(self.p)
+
+    def make_embedding(self, width: int) -> keras.layers.Layer:
+        """Return the linear map of super-pixels."""
+        return PatchConv(
+            width, self.p, self.require_sampling(), dtype=self.dtype_policy, name="embedding"
+        )
+
+    def make_block(self, **kwargs: Any) -> TransformerBlock:
+        """Return a block in which all attend to all."""
+        return TransformerBlock(**kwargs)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Embed the super-pixels, add their position, let them attend to each other."""
+        return self.attend(self.embedding(x, mask=mask), self.compute_mask(x, mask))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "p": self.p}

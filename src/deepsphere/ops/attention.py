@@ -1,0 +1,241 @@
+"""Attention of each vertex to its neighbours in a graph, in memory linear in the vertices.
+
+With ``s_ij = q_i . k_j / sqrt(depth)`` over the neighbours j of i, ``p_ij = softmax_j(s_ij)`` and
+``y_i = sum_j p_ij v_j``. Given ``g_i``, the gradient of the loss with respect to ``y_i``,
+
+    dp_ij = g_i . v_j,    delta_i = sum_j p_ij dp_ij,    ds_ij = p_ij (dp_ij - delta_i),
+    dq_i = sum_j ds_ij k_j / sqrt(depth),
+    dk_j = sum_i ds_ij q_i / sqrt(depth),    dv_j = sum_i p_ij g_i.
+
+The sums over j gather from the neighbours of i. So do those over i, from the vertices whose
+neighbour j is: autodiff would scatter instead, which is slow. Both run block by block, and the
+backward pass computes the scores anew (as Dao et al., arXiv 2205.14135, do for dense attention):
+between the passes only q, k and v are kept, never what was gathered for the edges.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+from weakref import WeakValueDictionary
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.sparse import csr_array, eye_array
+
+from deepsphere.graph import nearest_neighbors
+from deepsphere.ops import blockwise
+from deepsphere.ops.operator import SparseOperator
+from deepsphere.sampling import Sampling
+
+_patterns: WeakValueDictionary[tuple[Sampling, int, bool], SparseOperator] = WeakValueDictionary()
+
+
+def neighbor_pattern(
+    sampling: Sampling, neighbors: int, self_loops: bool = False
+) -> SparseOperator:
+    """Return which points of a sampling attend to which, shared by all layers that ask for it.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the sphere is sampled.
+    neighbors : int
+        Number of nearest neighbours, clipped to ``len(sampling) - 1``. Two points attend to each
+        other where either is among the nearest of the other, as in the graphs of
+        `deepsphere.graph.gaussian_weights`.
+    self_loops : bool, default False
+        Whether each point attends to itself too.
+
+    Returns
+    -------
+    SparseOperator
+        Ones where a point (row) attends to another (column). It lives as long as someone holds
+        it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `neighbors` is not an integer of one or more.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> neighbor_pattern(Healpix(1), 4).nnz
+    48
+    """
+    key = (sampling, neighbors, self_loops)
+    pattern = _patterns.get(key)
+    if pattern is None:
+        rows, columns, _ = nearest_neighbors(sampling.points, neighbors)
+        n = len(sampling)
+        matrix = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
+        matrix = matrix.maximum(matrix.T.tocsr())
+        if self_loops:
+            matrix = matrix + eye_array(n, format="csr")
+        pattern = SparseOperator(csr_array(matrix))
+        _patterns[key] = pattern
+    return pattern
+
+
+def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: Any = None) -> Any:
+    """Let each vertex attend to its neighbours: ``y_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j``.
+
+    Half-precision inputs are computed in float32 and returned in their own precision. Memory:
+    `q`, `k` and `v` between the passes, and in either pass a few tensors of that size.
+
+    Parameters
+    ----------
+    q, k, v : tensor, shape (batch, n, heads, depth)
+        Queries, keys and values on the vertices; the batch size may be unknown.
+    operator : SparseOperator of size n
+        Vertex i attends to j where an entry (i, j) is stored, whatever its value. The pattern
+        need not be symmetric.
+    mask : tensor of bool, shape (batch, n), optional
+        False at vertices that no other attends to; what is there may be NaN. Default: all are
+        attended to.
+
+    Returns
+    -------
+    tensor, shape (batch, n, heads, depth)
+        The attention's output: 0 at a vertex without neighbours, or without any in `mask`. At
+        vertices outside `mask` it is finite and means nothing.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> q, k, v = np.random.default_rng(0).standard_normal((3, 2, 192, 4, 8)).astype("float32")
+    >>> tuple(neighbor_attention(q, k, v, neighbor_pattern(Healpix(4), 8)).shape)
+    (2, 192, 4, 8)
+    """
+    q, k, v = (ops.convert_to_tensor(x) for x in (q, k, v))
+    shapes = [tuple(x.shape) for x in (q, k, v)]
+    if len(shapes[0]) != 4 or len({shape[1:] for shape in shapes}) > 1:
+        raise ValueError(
+            "q, k and v must have one shape (batch, n, heads, depth), got "
+            + ", ".join(map(str, shapes))
+        )
+    if shapes[0][1] != len(operator):
+        raise ValueError(f"q has {shapes[0][1]} vertices, but the operator has {len(operator)}")
+    if mask is not None:
+        mask = ops.cast(mask, "bool")
+        # A weight of 0 does not suffice: 0 * NaN = NaN.
+        q, k, v = (ops.where(mask[..., None, None], x, ops.zeros_like(x)) for x in (q, k, v))
+
+    @keras.ops.custom_gradient
+    def attend(q: Any, k: Any, v: Any) -> Any:
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            g = arguments[0] if upstream is None else upstream  # PyTorch passes q, k and v first
+            return _backward(q, k, v, g, mask, operator=operator)
+
+        return _forward(q, k, v, mask, operator=operator), gradient
+
+    return attend(q, k, v)
+
+
+@blockwise.compiled
+def _forward(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> Any:
+    blocks = blockwise.Blocks(q, operator)
+    keys, values, hidden = blocks.fold(k), blocks.fold(v), blocks.hidden(mask)
+
+    def attend(q: Any, indices: Any, gaps: Any) -> Any:
+        scores = _dot(q, blockwise.gather(keys, indices)) + _bias(gaps, hidden, indices)
+        _, inverse, exponentials = _softmax(scores)
+        return _mix(exponentials, blockwise.gather(values, indices)) * inverse[..., None]
+
+    y = blocks.map(
+        attend, blocks.depth, blocks.cut(blocks.fold(q) / sqrt(blocks.depth)), *blocks.lists("keys")
+    )
+    return blocks.unfold(y, q)
+
+
+@blockwise.compiled
+def _backward(
+    q: Any, k: Any, v: Any, g: Any, mask: Any, *, operator: SparseOperator
+) -> tuple[Any, Any, Any]:
+    blocks = blockwise.Blocks(q, operator)
+    queries, keys = blocks.fold(q) / sqrt(blocks.depth), blocks.fold(k)
+    values, upstream = blocks.fold(v), blocks.fold(g)
+    hidden = blocks.hidden(mask)
+
+    def of_queries(q: Any, g: Any, indices: Any, gaps: Any) -> Any:
+        near_keys = blockwise.gather(keys, indices)
+        top, inverse, p = _softmax(_dot(q, near_keys) + _bias(gaps, hidden, indices))
+        p = p * inverse
+        dp = _dot(g, blockwise.gather(values, indices))
+        delta = ops.sum(p * dp, axis=0)
+        dq = _mix(p * (dp - delta), near_keys) / sqrt(blocks.depth)
+        return ops.concatenate([dq, ops.stack([top, inverse, delta], axis=-1)], axis=-1)
+
+    found = blocks.map(
+        of_queries,
+        blocks.depth + 3,
+        blocks.cut(queries),
+        blocks.cut(upstream),
+        *blocks.lists("keys"),
+    )
+    dq, sums = found[..., : blocks.depth], blocks.pack(found[..., blocks.depth :])
+
+    def of_keys(k: Any, v: Any, indices: Any, gaps: Any, hidden: Any = 0.0) -> Any:
+        near_queries = blockwise.gather(queries, indices)
+        near_g = blockwise.gather(upstream, indices)
+        near = _slots(blockwise.gather(sums, indices))
+        top, inverse, delta = near[..., 0], near[..., 1], near[..., 2]
+        p = ops.exp(_dot(k, near_queries) + (gaps[..., None] + hidden)[..., None] - top) * inverse
+        dk = _mix(p * (_dot(v, near_g) - delta), near_queries)
+        return ops.concatenate([dk, _mix(p, near_g)], axis=-1)
+
+    own = () if hidden is None else (blocks.cut(hidden),)
+    found = blocks.map(
+        of_keys,
+        2 * blocks.depth,
+        blocks.cut(keys),
+        blocks.cut(values),
+        *blocks.lists("queries"),
+        *own,
+    )
+    dk, dv = found[..., : blocks.depth], found[..., blocks.depth :]
+    return blocks.unfold(dq, q), blocks.unfold(dk, k), blocks.unfold(dv, v)
+
+
+def _dot(x: Any, neighbors: Any) -> Any:
+    """Scalar products of (size, batch, heads, depth) with what was gathered for each slot."""
+    if isinstance(neighbors, list):
+        return ops.stack([ops.sum(x * each, axis=-1) for each in neighbors])
+    return ops.sum(x * neighbors, axis=-1)
+
+
+def _mix(weights: Any, neighbors: Any) -> Any:
+    """Sum over the slots of what was gathered, with weights (slots, size, batch, heads)."""
+    if isinstance(neighbors, list):
+        return sum(w[..., None] * each for w, each in zip(weights, neighbors, strict=True))
+    return ops.sum(weights[..., None] * neighbors, axis=0)
+
+
+def _slots(gathered: Any) -> Any:
+    return ops.stack(gathered) if isinstance(gathered, list) else gathered
+
+
+def _bias(gaps: Any, hidden: Any, indices: Any) -> Any:
+    """Return what to add to scores (slots, size, batch, heads): -inf where there is no key."""
+    bias = gaps[..., None]
+    if hidden is not None:
+        bias = bias + _slots(blockwise.gather(hidden, indices))
+    return bias[..., None]
+
+
+def _softmax(scores: Any) -> tuple[Any, Any, Any]:
+    """Return the maximum, 1 / sum, and the exponentials of scores over the slots."""
+    top = ops.max(scores, axis=0)
+    top = ops.where(top == -np.inf, ops.zeros_like(top), top)  # no key: not -inf minus -inf
+    exponentials = ops.exp(scores - top)
+    total = ops.sum(exponentials, axis=0)
+    without = ops.cast(total < 0.5, total.dtype)  # with a key, it is at least exp(0)
+    return top, 1 / (total + without), exponentials

@@ -1,0 +1,230 @@
+"""Work on the vertices of a graph block by block, so that few neighbours are gathered at a time.
+
+What the backends do differently for `deepsphere.ops.attention` is here, the mathematics there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from deepsphere.ops.operator import SparseOperator
+
+BACKEND = keras.backend.backend()
+
+GATHERED = {"cpu": 2**21, "other": 2**25}
+"""How many numbers a block may gather at once: few enough for a processor's cache (8 MB), and
+enough to fill an accelerator (128 MB)."""
+
+USUAL_BATCH = 16
+"""Batch size that blocks are cut for where it is unknown."""
+
+
+def count_blocks(n: int, numbers: int, device: str) -> int:
+    """Return into how many blocks to cut `n` vertices, which gather `numbers` each in a sample.
+
+    A power of two, which divides the number of pixels of most maps, so that none are padded.
+    """
+    least = -(-n * numbers // GATHERED["cpu" if device == "cpu" else "other"])
+    return min(1 << max(0, least - 1).bit_length(), n)
+
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of tensors, and an `operator`, as the backend runs it best."""
+        return tf.autograph.experimental.do_not_convert(function)
+
+    def device_of(x: Any) -> str:  # noqa: ARG001
+        """Return the kind of device that a tensor is on: ``"cpu"``, or another word."""
+        return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+
+    def constant(
+        operator: SparseOperator,
+        key: Any,
+        make: Callable[[], NDArray[Any]],
+        like: Any,  # noqa: ARG001
+    ) -> Any:
+        """Return an array next to a tensor, made once for an operator and a key."""
+
+        def transfer() -> Any:
+            with tf.init_scope():
+                return tf.constant(make())
+
+        return operator.constant(("tensorflow", key), transfer)
+
+    def gather(table: Any, indices: Any) -> Any:
+        """Return the rows of (n, batch, ...) at indices (slots, size), to be read slot by slot."""
+        rows = tf.gather(tf.reshape(table, [table.shape[0], -1]), indices)
+        return tf.reshape(rows, [*indices.shape, -1, *table.shape[2:]])
+
+    def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
+        """Call a function on one block after another, and stack the tensors it returns."""
+        return tf.map_fn(
+            lambda block: function(*block),
+            blocks,
+            fn_output_signature=blocks[0].dtype,
+            parallel_iterations=1,  # several at once would gather for several
+        )
+
+elif BACKEND == "jax":
+    import jax
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of tensors, and an `operator`, as the backend runs it best."""
+        # Compiled also where the caller is not: each call would compile its loops anew.
+        return jax.jit(function, static_argnames="operator")
+
+    def device_of(x: Any) -> str:  # noqa: ARG001
+        """Return the kind of device that a tensor is on: ``"cpu"``, or another word."""
+        return jax.default_backend()
+
+    def constant(
+        operator: SparseOperator,
+        key: Any,
+        make: Callable[[], NDArray[Any]],
+        like: Any,  # noqa: ARG001
+    ) -> Any:
+        """Return an array next to a tensor, made once for an operator and a key."""
+        return operator.constant(("jax", key), make)
+
+    def gather(table: Any, indices: Any) -> Any:
+        """Return the rows of (n, batch, ...) at indices (slots, size), to be read slot by slot."""
+        # Slot by slot XLA fuses them into what reads them: half the time of one large gather.
+        # The indices are ours: without a promise XLA would check each of them.
+        rows = table.reshape(table.shape[0], -1)
+        return [
+            rows.at[slot].get(mode="promise_in_bounds").reshape(-1, *table.shape[1:])
+            for slot in indices
+        ]
+
+    def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
+        """Call a function on one block after another, and stack the tensors it returns."""
+        return jax.lax.map(lambda block: function(*block), blocks)
+
+else:
+    import torch
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of tensors, and an `operator`, as the backend runs it best."""
+        return function
+
+    def device_of(x: Any) -> str:
+        """Return the kind of device that a tensor is on: ``"cpu"``, or another word."""
+        return x.device.type
+
+    def constant(
+        operator: SparseOperator, key: Any, make: Callable[[], NDArray[Any]], like: Any
+    ) -> Any:
+        """Return an array next to a tensor, made once for an operator and a key."""
+        return operator.constant(
+            ("torch", key, like.device), lambda: torch.tensor(make(), device=like.device)
+        )
+
+    def gather(table: Any, indices: Any) -> Any:
+        """Return the rows of (n, batch, ...) at indices (slots, size), to be read slot by slot."""
+        rows = table.reshape(table.shape[0], -1).index_select(0, indices.reshape(-1))
+        return rows.reshape(*indices.shape, *table.shape[1:])
+
+    def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
+        """Call a function on one block after another, and stack the tensors it returns."""
+        return torch.stack([function(*block) for block in zip(*blocks, strict=True)])
+
+
+class Blocks:
+    """The vertices of tensors (batch, n, heads, depth), put in front and cut into blocks.
+
+    Parameters
+    ----------
+    x : tensor
+        One of those tensors.
+    operator : SparseOperator
+        Which vertices are neighbours: where it stores an entry, whatever its value.
+    """
+
+    def __init__(self, x: Any, operator: SparseOperator) -> None:
+        batch, self.n, self.heads, self.depth = x.shape
+        self.like = x
+        wide = keras.backend.standardize_dtype(x.dtype) == "float64"
+        self.dtype = "float64" if wide else "float32"
+        rows = operator.constant("pattern", lambda: _ones(operator))
+        self.patterns = {"keys": rows, "queries": rows.transpose}
+        slots = max(int(np.diff(p.matrix.indptr).max()) for p in self.patterns.values())
+        numbers = (batch or USUAL_BATCH) * slots * self.heads * self.depth
+        self.count = count_blocks(self.n, numbers, device_of(x))
+
+    def fold(self, x: Any) -> Any:
+        """(batch, n, ...) -> (n, batch, ...): each vertex's numbers lie side by side."""
+        return self.pack(ops.transpose(ops.cast(x, self.dtype), (1, 0, *range(2, len(x.shape)))))
+
+    def pack(self, x: Any) -> Any:
+        """Lay out (n, batch, ...) in that order: PyTorch would copy a view for each block."""
+        return ops.reshape(ops.reshape(x, (self.n, -1)), (self.n, -1, *x.shape[2:]))
+
+    def unfold(self, y: Any, like: Any) -> Any:
+        """(n, batch, ...) -> (batch, n, ...), in the precision of another tensor."""
+        return ops.cast(ops.transpose(y, (1, 0, 2, 3)), like.dtype)
+
+    def hidden(self, mask: Any) -> Any:
+        """Return what to add to the scores of keys, (n, batch): -inf outside the mask."""
+        if mask is None:
+            return None
+        return self.fold(ops.where(mask, 0.0, -np.inf))
+
+    def cut(self, x: Any) -> Any:
+        """(n, batch, ...) -> (blocks, size, batch, ...), padded with 0."""
+        missing = -self.n % self.count
+        if missing:
+            x = ops.pad(x, ((0, missing),) + ((0, 0),) * (len(x.shape) - 1))
+        return ops.reshape(x, (self.count, -(-self.n // self.count), -1, *x.shape[2:]))
+
+    def lists(self, which: str) -> tuple[Any, Any]:
+        """Return the neighbours of each block, and -inf where a list has ended and 0 before.
+
+        ``"keys"`` are those that a vertex attends to, ``"queries"`` those that attend to it.
+        """
+        pattern = self.patterns[which]
+
+        def indices() -> NDArray[np.int32]:
+            return _cut(pattern.neighbor_lists.indices, self.count)
+
+        def gaps() -> NDArray[np.floating]:
+            degrees = np.diff(pattern.matrix.indptr)
+            slots = np.arange(len(pattern.neighbor_lists.indices))
+            full = np.where(slots[:, None] < degrees, 0, -np.inf).astype(self.dtype)
+            return _cut(full, self.count, -np.inf)
+
+        return (
+            constant(pattern, ("indices", self.count), indices, self.like),
+            constant(pattern, ("gaps", self.count, self.dtype), gaps, self.like),
+        )
+
+    def map(self, function: Callable[..., Any], width: int, *blocks: Any) -> Any:
+        """Call a function on block after block; join what it returns, (..., heads, width)."""
+        if self.count == 1:
+            return function(*(block[0] for block in blocks))
+        y = map_blocks(function, *blocks)
+        return ops.reshape(y, (self.count * -(-self.n // self.count), -1, self.heads, width))[
+            : self.n
+        ]
+
+
+def _ones(operator: SparseOperator) -> SparseOperator:
+    matrix = operator.matrix
+    data = np.ones(matrix.nnz)
+    return SparseOperator(csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape))
+
+
+def _cut(array: NDArray[Any], blocks: int, fill: float = 0) -> NDArray[Any]:
+    """Cut (slots, n) into (blocks, slots, size), the last one padded."""
+    slots, n = array.shape
+    size = -(-n // blocks)
+    padded = np.pad(array, ((0, 0), (0, blocks * size - n)), constant_values=fill)
+    return np.ascontiguousarray(padded.reshape(slots, blocks, size).transpose(1, 0, 2))

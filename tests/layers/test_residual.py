@@ -1,0 +1,319 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from deepsphere.layers import (
+    BernsteinConv,
+    ChebyshevConv,
+    GraphConv,
+    MonomialConv,
+    PatchConv,
+    Pool,
+    SphereLayer,
+)
+from deepsphere.layers.residual import ResidualBlock
+from deepsphere.models import Sequential
+from deepsphere.sampling import Healpix
+from harness import MODES, SINGLE, check_layer, gradients, relative_error, spectral_truth, to_numpy
+
+LAYERS = [ChebyshevConv, MonomialConv, BernsteinConv]
+SPHERE = Healpix(2)
+PART = Healpix(4, np.r_[0:16, 20:30])
+
+ACTIVATIONS = {None: lambda z: z, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}
+
+
+def data(sampling=SPHERE, channels=3, batch=3):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, len(sampling), channels)).astype(np.float32)
+
+
+def randomised(layer, x):
+    """A built layer with other weights than those it starts from."""
+    layer(x)
+    rng = np.random.default_rng(1)
+    for variable in layer.weights:
+        value = to_numpy(variable)
+        variable.assign(value + rng.uniform(0.1, 0.4, value.shape))
+    return layer
+
+
+def convolve(conv, x):
+    y = spectral_truth(
+        x,
+        to_numpy(conv.kernel),
+        conv.sampling,
+        basis=conv.basis,
+        neighbors=conv.neighbors,
+        kind=conv.laplacian or "normalized",
+        scale=conv.scale,
+    )
+    return ACTIVATIONS[None if conv.activation is keras.activations.linear else "tanh"](
+        y + to_numpy(conv.bias)
+    )
+
+
+def normalise(norm, y, training=False):
+    if norm is None:
+        return y
+    gamma, beta = to_numpy(norm.gamma), to_numpy(norm.beta)
+    if isinstance(norm, keras.layers.LayerNormalization):
+        mean, variance = y.mean(2, keepdims=True), y.var(2, keepdims=True)
+    elif training:
+        mean, variance = y.mean((0, 1)), y.var((0, 1))
+    else:
+        mean, variance = to_numpy(norm.moving_mean), to_numpy(norm.moving_variance)
+    return gamma * (y - mean) / np.sqrt(variance + norm.epsilon) + beta
+
+
+def truth(block, x, activation, training=False):
+    x = x.astype(float)
+    y = normalise(block.norm1, convolve(block.conv1, x), training)
+    y = normalise(block.norm2, convolve(block.conv2, y), training)
+    activate = ACTIVATIONS[activation]
+    if block.activation_first:
+        return activate(y) + block.alpha * x
+    return activate(y + block.alpha * x)
+
+
+@pytest.mark.parametrize(
+    ("cls", "activation_first", "norm", "sampling"),
+    [
+        *((cls, False, "batch", PART) for cls in LAYERS),
+        *((ChebyshevConv, True, norm, PART) for norm in (None, "batch", "layer")),
+        *((ChebyshevConv, False, norm, SPHERE) for norm in (None, "layer")),
+    ],
+)
+def test_output_is_that_of_the_definition(cls, activation_first, norm, sampling):
+    conv = cls(order=2, neighbors=8, activation="tanh")
+    block = ResidualBlock(
+        conv, sampling, activation="relu", activation_first=activation_first, norm=norm, alpha=0.3
+    )
+    x = data(sampling)
+    randomised(block, x)
+    assert relative_error(block(x), truth(block, x, "relu")) < SINGLE
+    expected = truth(block, x, "relu", training=True)
+    assert relative_error(block(x, training=True), expected) < SINGLE
+
+
+@pytest.mark.parametrize(("alpha", "activation_first"), [(0.0, False), (0.1, False), (2.0, True)])
+def test_alpha_counts_without_activation_too(activation_first, alpha):
+    block = ResidualBlock(
+        ChebyshevConv(order=2, neighbors=8), SPHERE, activation_first=activation_first, alpha=alpha
+    )
+    x = data()
+    randomised(block, x)
+    assert relative_error(block(x), truth(block, x, None)) < SINGLE
+
+
+def test_alpha_is_one_by_default():
+    conv = ChebyshevConv(order=1, kernel_initializer="zeros")
+    x = data()
+    np.testing.assert_array_equal(to_numpy(ResidualBlock(conv, SPHERE)(x)), x)
+
+
+@pytest.mark.parametrize(("norm", "order", "first"), [("batch", 1, False), ("layer", 0, True)])
+def test_gates(norm, order, first, tmp_path, seeded):
+    # Low order and few neighbours, as XLA compiles a term for each.
+    check_layer(
+        lambda: ResidualBlock(
+            ChebyshevConv(order=order, neighbors=3, kernel_regularizer=keras.regularizers.L2(1e-3)),
+            PART,
+            activation="tanh",
+            activation_first=first,
+            norm=norm,
+            norm_config={"gamma_regularizer": keras.regularizers.L2(1e-3)},
+            alpha=0.5,
+        ),
+        data(PART, channels=8),  # the deviation of 3 can be small, and enlarge half's rounding
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_observed_pixels_do_not_see_the_others(norm):
+    block = ResidualBlock(
+        ChebyshevConv(order=1, neighbors=3, activation="tanh"), PART, activation="tanh", norm=norm
+    )
+    x = data(PART)
+    mask = np.random.default_rng(2).random(x.shape[:2]) < 0.7
+    randomised(block, x)
+    hidden, zero = x.copy(), x.copy()
+    hidden[~mask], zero[~mask] = np.nan, 0
+    hidden[1][~mask[1]] = np.inf
+    weights = np.where(mask[..., None], 1, 0) * np.ones(x.shape, np.float32)
+
+    def observed(y):
+        return np.where(mask[..., None], to_numpy(y), 0)
+
+    # The second convolution takes what the first gave at unobserved pixels as 0, too.
+    z = normalise(block.norm1, convolve(block.conv1, zero))
+    z = normalise(block.norm2, convolve(block.conv2, np.where(mask[..., None], z, 0)))
+    expected = np.tanh(z + zero)
+    for mode in MODES:
+        y, (dx,) = gradients(lambda x: block(x, mask=mask), [hidden], np.float32(weights), mode)
+        assert relative_error(observed(y), observed(expected)) < SINGLE, mode
+        assert np.isfinite(dx).all()
+        assert not dx[~mask].any()
+    in_training = [to_numpy(block(each, training=True, mask=mask)) for each in (hidden, zero)]
+    np.testing.assert_array_equal(*map(observed, in_training))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Doubled(SphereLayer):
+    """A layer without graph, weights, or mask."""
+
+    def call(self, x):
+        return 2 * x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.parametrize("conv", [ChebyshevConv(order=0), Doubled()], ids=["graph", "pointwise"])
+def test_batch_norm_counts_observed_pixels_only(conv):
+    block = ResidualBlock(conv, PART, norm="batch", norm_config={"momentum": 0.0})
+    x = data(PART)
+    mask = np.random.default_rng(2).random(x.shape[:2]) < 0.7
+    block(x, training=True, mask=mask)
+    seen = to_numpy(block.conv1(x))[mask].astype(float)
+    np.testing.assert_allclose(to_numpy(block.norm1.moving_mean), seen.mean(0), atol=1e-5)
+    np.testing.assert_allclose(to_numpy(block.norm1.moving_variance), seen.var(0), rtol=1e-4)
+
+
+def test_the_template_is_only_copied():
+    conv = ChebyshevConv(order=2, name="pattern")
+    before = conv.get_config()
+    blocks = [ResidualBlock(conv, SPHERE), ResidualBlock(conv, PART)]
+    for block in blocks:
+        block(data(block.sampling))
+        copies = [each for each in block._flatten_layers() if isinstance(each, GraphConv)]
+        assert copies == [block.conv1, block.conv2]
+        assert len(block.trainable_variables) == 4
+        assert not np.array_equal(to_numpy(block.conv1.kernel), to_numpy(block.conv2.kernel))
+    assert not conv.built
+    assert conv.sampling is None
+    assert conv.get_config() == before
+
+
+def test_the_callers_norm_config_is_only_copied():
+    config = {"epsilon": 1e-5, "gamma_initializer": keras.initializers.Constant(2.0)}
+    before = dict(config)
+    block = ResidualBlock(ChebyshevConv(), SPHERE, norm="layer", norm_config=config)
+    assert config == before
+    config["epsilon"] = 1.0
+    again = ResidualBlock.from_config(block.get_config())
+    for each in (block, again):
+        each.build((None, 48, 3))
+        for norm in (each.norm1, each.norm2):
+            assert norm.epsilon == 1e-5
+            np.testing.assert_array_equal(to_numpy(norm.gamma), 2 * np.ones(3))
+    assert again.get_config() == block.get_config()
+
+
+def test_the_sampling_is_written_once():
+    for built in (False, True):
+        block = ResidualBlock(ChebyshevConv(sampling=PART), norm="batch")
+        assert block.sampling == block.conv1.sampling == block.conv2.sampling == PART
+        if built:
+            block.build((None, len(PART), 3))
+        text = json.dumps(keras.saving.serialize_keras_object(block))
+        pixels = json.dumps(PART.get_config()["pixels"])
+        assert text.count(pixels) == 1
+        again = keras.saving.deserialize_keras_object(json.loads(text))
+        assert again.conv2.sampling == PART
+
+
+def test_model_hands_sampling_and_graph_to_the_copies(tmp_path):
+    sampling = Healpix(4)
+    model = Sequential(
+        sampling,
+        [
+            ChebyshevConv(4, 1),
+            ResidualBlock(MonomialConv(order=1), norm="batch"),
+            Pool(),
+            ResidualBlock(BernsteinConv(order=1, neighbors=6), activation="relu"),
+            ResidualBlock(ChebyshevConv(order=1), neighbors=7, laplacian="normalized"),
+        ],
+        neighbors=10,
+        laplacian="combinatorial",
+    )
+    blocks = [layer for layer in model.layers if isinstance(layer, ResidualBlock)]
+    found = [(b.conv1.sampling, *b.conv1.graph.values()) for b in blocks]
+    half = sampling.coarsen()
+    assert found == [
+        (sampling, 10, "combinatorial"),
+        (half, 6, "combinatorial"),
+        (half, 7, "normalized"),
+    ]
+    assert all(b.conv1.graph == b.conv2.graph for b in blocks)
+    x = data(sampling)
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    assert loaded.layers[4].conv2.graph == {"neighbors": 7, "laplacian": "normalized"}
+
+
+def test_precision_reaches_the_copies():
+    block = ResidualBlock(ChebyshevConv(), SPHERE, norm="layer", dtype="mixed_bfloat16")
+    for layer in (block.conv1, block.conv2, block.norm1, block.norm2):
+        assert layer.dtype_policy.name == "mixed_bfloat16"
+    block = ResidualBlock(ChebyshevConv(), norm="batch", norm_config={"dtype": "float32"})
+    assert block.norm2.dtype_policy.name == "float32"
+
+
+def test_any_layer_that_keeps_the_shape():
+    x = data()
+    block = ResidualBlock(Doubled(), SPHERE, alpha=0.5, neighbors=8)
+    np.testing.assert_allclose(to_numpy(block(x)), 4.5 * x, rtol=1e-6)
+    mask = np.ones(x.shape[:2], bool)
+    np.testing.assert_allclose(to_numpy(block(x, mask=mask)), 4.5 * x, rtol=1e-6)
+    nested = ResidualBlock(block)
+    np.testing.assert_allclose(to_numpy(nested(x)), (4.5**2 + 1) * x, rtol=1e-6)
+    assert ResidualBlock.from_config(nested.get_config()).get_config() == nested.get_config()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"conv": "chebyshev"}, TypeError, r"such as ChebyshevConv\(\), got 'chebyshev'"),
+        ({"conv": keras.layers.Dense(3)}, TypeError, "must be a layer of this package"),
+        ({"norm": "batch_norm"}, ValueError, "None or one of batch, layer; got 'batch_norm'"),
+        ({"norm_config": {"axis": -1}}, ValueError, r"for norm='batch' or 'layer', got {'axis'"),
+        ({"norm": "batch", "norm_config": {"epsilom": 1}}, ValueError, "epsilom"),
+        ({"alpha": float("nan")}, ValueError, "alpha must be finite, got nan"),
+        ({"activation": "rleu"}, ValueError, "rleu"),
+        ({"neighbors": 0}, ValueError, "neighbors must be at least 1, got 0"),
+        ({"laplacian": "normalised"}, ValueError, "got 'normalised'"),
+        ({"sampling": 64}, TypeError, "sampling must be a Sampling"),
+        (
+            {"conv": Pool(), "sampling": SPHERE},
+            ValueError,
+            r"keep the resolution, but Pool leads from Healpix\(nside=2\) to Healpix\(nside=1\)",
+        ),
+        ({"conv": ChebyshevConv(sampling=PART), "sampling": SPHERE}, ValueError, "is on Healpix"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ResidualBlock(**{"conv": ChebyshevConv(), **arguments})
+
+
+def test_a_model_refuses_another_resolution():
+    with pytest.raises(ValueError, match="must keep the resolution, but PatchConv leads from"):
+        Sequential(SPHERE, [ResidualBlock(PatchConv())])
+
+
+def test_another_number_of_channels():
+    ResidualBlock(ChebyshevConv(3), SPHERE)(data())
+    with pytest.raises(ValueError, match=r"\(3, 48, 4\) of inputs of shape \(3, 48, 3\).* to 3"):
+        ResidualBlock(ChebyshevConv(4), SPHERE)(data())
+
+
+def test_without_sampling():
+    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+        ResidualBlock(ChebyshevConv())(data())
