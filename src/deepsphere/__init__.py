@@ -13,7 +13,15 @@ from deepsphere import graph, sampling
 from deepsphere.sampling import Healpix, extend_pixels
 
 try:
-    from deepsphere import analysis, healpy_layers, layers, models, ops
+    from deepsphere import (
+        analysis,
+        gnn_layers,
+        gnn_transformers,
+        healpy_layers,
+        layers,
+        models,
+        ops,
+    )
     from deepsphere.compat.healpy_networks import HealpyGCNN
     from deepsphere.models import Sequential
 except ModuleNotFoundError as error:
@@ -31,6 +39,8 @@ __all__ = [
     "analysis",
     "data",
     "extend_pixels",
+    "gnn_layers",
+    "gnn_transformers",
     "graph",
     "healpy_layers",
     "layers",

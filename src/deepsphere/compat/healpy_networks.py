@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
@@ -10,13 +12,15 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepsphere.compat.filter_inspection import FilterInspection
+from deepsphere.compat.old_weights import convert_weights, is_old_weights_file
 from deepsphere.layers.base import PACKAGE
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, deserialize
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class HealpyGCNN(Sequential):
+class HealpyGCNN(FilterInspection, Sequential):
     """A stack of layers on HEALPix: `deepsphere.models.Sequential` under its old name.
 
     Parameters
@@ -31,8 +35,11 @@ class HealpyGCNN(Sequential):
         Number of nearest neighbours in the graphs. Any number is allowed now.
     max_batch_size, initial_Fin : int, optional
         No longer needed: products that are too large are split by themselves.
+    laplacian : str, default "normalized_tf2"
+        Kind of Laplacian, see `deepsphere.graph.laplacian`. The default is that of the old code,
+        tie for tie; ``"normalized"`` has all symmetries of the pixels.
     **kwargs
-        Other arguments of `deepsphere.models.Sequential`: ``laplacian``, ``name``, ``trainable``.
+        Other arguments of `deepsphere.models.Sequential`: ``name``, ``trainable``.
 
     Attributes
     ----------
@@ -63,12 +70,30 @@ class HealpyGCNN(Sequential):
         n_neighbors: int = 8,
         max_batch_size: int | None = None,  # noqa: ARG002
         initial_Fin: int | None = None,  # noqa: ARG002
+        laplacian: str = "normalized_tf2",
         **kwargs: Any,
     ) -> None:
-        super().__init__(Healpix(nside, indices), layers, neighbors=n_neighbors, **kwargs)
+        super().__init__(
+            Healpix(nside, indices), layers, neighbors=n_neighbors, laplacian=laplacian, **kwargs
+        )
         given = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
         # In a wrapper that Keras does not look into, or it would take them for parts of the model.
         self._given = SimpleNamespace(layers=given)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Load weights, also those that deepsphere-cosmo-tf2 saved (``*.weights.h5``).
+
+        The parameters are those of `keras.Model.load_weights`. The layers must be those of the
+        network that was saved, in the same order. `HealpyBernstein` layers give other values than
+        they did: the old ones left out the last term of the basis.
+        """
+        if not is_old_weights_file(filepath):
+            super().load_weights(filepath, skip_mismatch, **kwargs)
+            return
+        with TemporaryDirectory() as folder:
+            converted = Path(folder) / "model.weights.h5"
+            convert_weights(filepath, converted)
+            super().load_weights(converted, skip_mismatch, **kwargs)
 
     @property
     def layers_in(self) -> list[keras.layers.Layer]:

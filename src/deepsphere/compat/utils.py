@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, eye_array
 
+from deepsphere.layers.base import check_count
 from deepsphere.sampling import extend_pixels
 
 
@@ -13,3 +18,38 @@ def extend_indices(
 ) -> NDArray[np.int64]:
     """Return `deepsphere.sampling.extend_pixels` of the same arguments."""
     return extend_pixels(indices, nside_in, nside_out, nest=nest)
+
+
+def rescale_L(L: Any, lmax: float = 2, scale: float = 1) -> csr_array:  # noqa: N802
+    """Return ``2 scale / lmax L - I`` as a new matrix.
+
+    Layers do this by themselves, with a margin (`deepsphere.graph.rescale`).
+    """
+    L = csr_array(L, dtype=np.float64)
+    return csr_array(2 * scale / lmax * L - eye_array(L.shape[0]))
+
+
+def split_sparse_dense_matmul(sparse_tensor: Any, dense_tensor: Any, n_splits: int = 1) -> Any:
+    """Multiply a sparse tensor of the running backend with a dense one, in blocks of columns.
+
+    Parameters
+    ----------
+    sparse_tensor : sparse tensor, shape (m, n)
+        ``tf.SparseTensor``, ``jax.experimental.sparse.BCOO`` or a sparse ``torch.Tensor``.
+    dense_tensor : tensor, shape (n, columns)
+        What to multiply.
+    n_splits : int, default 1
+        Number of blocks; it divides the number of columns. Layers split by themselves.
+
+    Returns
+    -------
+    tensor, shape (m, columns)
+        The product.
+    """
+    splits = check_count("n_splits", n_splits, least=1)
+    if dense_tensor.shape[1] % splits:
+        raise ValueError(
+            f"n_splits must divide the {dense_tensor.shape[1]} columns, got {n_splits}"
+        )
+    blocks = keras.ops.split(dense_tensor, splits, axis=1)
+    return keras.ops.concatenate([keras.ops.matmul(sparse_tensor, b) for b in blocks], axis=1)

@@ -1,0 +1,221 @@
+"""The methods of deepsphere-cosmo-tf2's `HealpyGCNN` that show its filters."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.analysis.filters import LayerLike, graph_convolutions
+from deepsphere.compat.filters import Filters, Index, add_legend, new_axes, style_of
+from deepsphere.plot.old_names import plot_filters_gnomonic, plot_filters_section
+from deepsphere.plot.style import MARKERS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class FilterInspection:
+    """Methods of a model that show the filters of its graph convolutions, of every kind.
+
+    They have these arguments in common:
+
+    layer : str, int or keras.layers.Layer
+        Name, index or object of a graph convolution, or of a residual layer, which has two; see
+        `deepsphere.analysis.filters.graph_convolution`.
+    ind_in, ind_out : int, array_like or None
+        Which input and output channels; None for all. 0 is the first.
+
+    and raise TypeError or ValueError if there is no such layer, no graph convolution in it, no
+    such channel, or the model is not built. No figure is known to pyplot: show what is returned,
+    or save it with ``figure.savefig``.
+    """
+
+    @overload
+    def get_gsp_filters(
+        self,
+        layer: LayerLike,
+        ind_in: Index = None,
+        ind_out: Index = None,
+        return_weights: Literal[False] = False,
+    ) -> list[Filters]: ...
+
+    @overload
+    def get_gsp_filters(
+        self, layer: LayerLike, ind_in: Index, ind_out: Index, return_weights: Literal[True]
+    ) -> list[NDArray[np.float64]]: ...
+
+    def get_gsp_filters(
+        self,
+        layer: LayerLike,
+        ind_in: Index = None,
+        ind_out: Index = None,
+        return_weights: bool = False,
+    ) -> list[Filters] | list[NDArray[np.float64]]:
+        """Return the filters of a layer.
+
+        Parameters
+        ----------
+        layer, ind_in, ind_out
+            See the class.
+        return_weights : bool, default False
+            Whether to return coefficients only.
+
+        Returns
+        -------
+        list of Filters, or of ndarray of shape (K, out, in)
+            One, or two of a residual layer.
+        """
+        found = graph_convolutions(layer, self)
+        filters = [Filters(conv, ind_in, ind_out, name) for name, conv in found.items()]
+        return [one.weights for one in filters] if return_weights else filters
+
+    def plot_chebyshev_coeffs(
+        self,
+        layer: LayerLike,
+        ind_in: Index = None,
+        ind_out: Index = None,
+        ax: Axes | None = None,
+        title: str = "Chebyshev coefficients - layer {}",
+    ) -> Figure:
+        """Draw the coefficients of a layer, in its own basis, over the degree of the polynomial.
+
+        Parameters
+        ----------
+        layer, ind_in, ind_out
+            See the class.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Default: a new figure.
+        title : str
+            Title of the axes, with `layer`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure of the axes. The two convolutions of a residual layer have other markers.
+        """
+        weights = self.get_gsp_filters(layer, ind_in, ind_out, return_weights=True)
+        with style_of(ax):
+            axes = ax or new_axes()
+            for one, marker in zip(weights, cycle(MARKERS)):
+                axes.plot(one.reshape(len(one), -1), marker, markersize=3)
+            axes.set(
+                xlabel="Polynomial degree k",
+                ylabel="Coefficient",
+                xticks=range(0, len(weights[0]), 1 + len(weights[0]) // 12),
+                title=title.format(_name(layer)),
+            )
+        return axes.figure  # type: ignore[return-value]
+
+    def plot_filters_spectral(
+        self,
+        layer: LayerLike,
+        ind_in: Index = None,
+        ind_out: Index = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Figure:
+        """Draw what the filters of a layer multiply each graph frequency by.
+
+        Parameters
+        ----------
+        layer, ind_in, ind_out
+            See the class.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Default: a new figure.
+        **kwargs
+            Arguments of `Filters.plot`: ``n``, ``title``, and those of matplotlib's ``plot``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure of the axes. The second convolution of a residual layer is dashed.
+        """
+        filters = self.get_gsp_filters(layer, ind_in, ind_out)
+        title = kwargs.pop("title", f"Spectral response of layer {_name(layer)}")
+        with style_of(ax):
+            axes = ax or new_axes()
+            for one, dashes in zip(filters, cycle(("-", "--", "-.", ":"))):
+                style = {"linestyle": dashes} if len(filters) > 1 else {}
+                one.plot(title=title, ax=axes, **{**style, **kwargs})
+            if ax is None:
+                add_legend(axes)
+        return axes.figure  # type: ignore[return-value]
+
+    def plot_filters_section(
+        self,
+        layer: LayerLike,
+        ind_in: Index = None,
+        ind_out: Index = None,
+        ax: Axes | None = None,
+        title: str = "Sections of the {} filters in the filterbank",
+        figsize: tuple[float, float] | None = None,
+        **kwargs: Any,
+    ) -> list[Figure]:
+        """Draw a cut through the filters of a layer along a parallel.
+
+        Parameters
+        ----------
+        layer, ind_in, ind_out
+            See the class.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw, if one filter is chosen. Default: new figures.
+        title, figsize, **kwargs
+            As for `deepsphere.plot.plot_filters_section`.
+
+        Returns
+        -------
+        list of matplotlib.figure.Figure
+            One, or two of a residual layer.
+        """
+        filters = self.get_gsp_filters(layer, ind_in, ind_out)
+        if ax is not None and len(filters) > 1:
+            names = ", ".join(repr(one.name) for one in filters)
+            raise ValueError(f"ax has room for one filter: choose one of the layers {names}")
+        return [
+            plot_filters_section(
+                one, len(one.coefficients), title=title, figsize=figsize, ax=ax, **kwargs
+            )
+            for one in filters
+        ]
+
+    def plot_filters_gnomonic(
+        self,
+        layer: LayerLike,
+        ind_in: Index = None,
+        ind_out: Index = None,
+        ind: int | None = None,
+        title: str | None = "Filter {}->{}",
+        figsize: tuple[float, float] | None = None,
+        graticule: bool = False,
+    ) -> list[Figure]:
+        """Draw the filters of a layer on the sphere, seen on a tangent plane.
+
+        Parameters
+        ----------
+        layer, ind_in, ind_out
+            See the class.
+        ind : int, optional
+            Position of the pixel around which they are drawn. Default: one on the equator, or
+            in the middle of a footprint.
+        title, figsize, graticule
+            As for `deepsphere.plot.plot_filters_gnomonic`.
+
+        Returns
+        -------
+        list of matplotlib.figure.Figure
+            One, or two of a residual layer.
+        """
+        return [
+            plot_filters_gnomonic(
+                one, len(one.coefficients), ind, title, graticule, figsize=figsize
+            )
+            for one in self.get_gsp_filters(layer, ind_in, ind_out)
+        ]
+
+
+def _name(layer: LayerLike) -> str:
+    return str(getattr(layer, "name", layer))

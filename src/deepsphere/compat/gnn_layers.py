@@ -1,0 +1,218 @@
+"""Graph layers of deepsphere-cosmo-tf2, which take any Laplacian instead of a sampling.
+
+`K` counts terms for `Chebyshev` and `Monomial` and is the degree for `Bernstein`; `Fout` None
+keeps the number of channels. The Laplacian is copied, never changed, and saved with the layer.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+from scipy.sparse import csr_array, load_npz, save_npz
+from scipy.sparse.linalg import eigs, eigsh
+
+from deepsphere.compat.old_constructors import OldConstructor
+from deepsphere.graph import rescale
+from deepsphere.layers import (
+    BernsteinConv,
+    ChebyshevConv,
+    GraphConv,
+    MonomialConv,
+    ResidualBlock,
+)
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.ops import SparseOperator
+
+
+def new_arguments(
+    basis: str,
+    K: int,
+    Fout: int | None,
+    initializer: Any,
+    activation: Any,
+    use_bias: bool,
+    use_bn: bool,
+    kwargs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the arguments of `deepsphere.layers.GraphConv` for those of the old layers."""
+    order = check_count("K", K, 0) if basis == "bernstein" else check_count("K", K, 1) - 1
+    kwargs = dict(kwargs)
+    # The old layers handed further keywords to the kernel's add_weight.
+    for old in ("regularizer", "constraint"):
+        if old in kwargs:
+            kwargs[f"kernel_{old}"] = kwargs.pop(old)
+    return {
+        "filters": Fout,
+        "order": order,
+        "kernel_initializer": initializer,
+        "activation": activation,
+        "use_bias": use_bias,
+        "batch_norm": use_bn,
+        **kwargs,
+    }
+
+
+def new_residual_arguments(
+    activation: Any,
+    act_before: bool,
+    use_bn: bool,
+    norm_type: str,
+    bn_kwargs: Mapping[str, Any] | None,
+    alpha: float,
+) -> dict[str, Any]:
+    """Return the arguments of `deepsphere.layers.ResidualBlock` for those of the old layers."""
+    norms = {"batch_norm": "batch", "layer_norm": "layer"}
+    if norm_type not in norms:
+        raise ValueError(f"norm_type must be one of {', '.join(norms)}; got {norm_type!r}")
+    return {
+        "activation": activation,
+        "activation_first": act_before,
+        "norm": norms[norm_type] if use_bn else None,
+        "norm_config": dict(bn_kwargs or {}) if use_bn else None,
+        "alpha": alpha,
+    }
+
+
+def choose(layers: Mapping[str, Any], layer_type: str) -> Any:
+    """Return the layer of an old name such as ``"CHEBY"``."""
+    if layer_type not in layers:
+        raise ValueError(f"layer_type must be one of {', '.join(layers)}; got {layer_type!r}")
+    return layers[layer_type]
+
+
+class _OnLaplacian(GraphConv):
+    """Constructor of the old graph convolutions, and the operator made of their Laplacian."""
+
+    def __init__(
+        self,
+        L: Any,
+        K: int,
+        Fout: int | None = None,
+        initializer: Any = None,
+        activation: Any = None,
+        use_bias: bool = False,
+        use_bn: bool = False,
+        n_matmul_splits: int = 1,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> None:
+        self._matrix = decode_matrix(L) if isinstance(L, str) else check_matrix("L", L)
+        super().__init__(
+            **new_arguments(self.basis, K, Fout, initializer, activation, use_bias, use_bn, kwargs)
+        )
+
+    @property
+    def input_points(self) -> int:
+        """Number of vertices."""
+        return int(self._matrix.shape[0])
+
+    @property
+    def output_points(self) -> int:
+        """Number of vertices."""
+        return self.input_points
+
+    @cached_property
+    def spectral_bound(self) -> float:
+        """The Laplacian's eigenvalue of largest magnitude."""
+        return largest_magnitude(self._matrix)
+
+    def make_operator(self) -> SparseOperator:
+        """Return the rescaled Laplacian."""
+        return SparseOperator(rescale(self._matrix, self.spectral_bound, self.scale))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        config = super().get_config()
+        for name in ("sampling", "neighbors", "laplacian"):
+            config.pop(name)
+        return {
+            "L": encode_matrix(self._matrix),
+            "K": config.pop("order") + (self.basis != "bernstein"),
+            "Fout": config.pop("filters"),
+            "initializer": config.pop("kernel_initializer"),
+            "use_bn": config.pop("batch_norm"),
+            **config,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Chebyshev(_OnLaplacian, ChebyshevConv):
+    """`ChebyshevConv` of order ``K - 1`` on a Laplacian `L`."""
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Monomial(_OnLaplacian, MonomialConv):
+    """`MonomialConv` of order ``K - 1`` on a Laplacian `L`."""
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Bernstein(_OnLaplacian, BernsteinConv):
+    """`BernsteinConv` of order `K` on a Laplacian `L`."""
+
+
+_CONVOLUTIONS = {"CHEBY": Chebyshev, "MONO": Monomial, "BERN": Bernstein}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GCNN_ResidualLayer(OldConstructor, ResidualBlock):  # noqa: N801
+    """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``.
+
+    `layer_kwargs` are the arguments of these, with their Laplacian `L`.
+    """
+
+    native = ResidualBlock
+
+    def __init__(
+        self,
+        layer_type: str,
+        layer_kwargs: Mapping[str, Any],
+        activation: Any = None,
+        act_before: bool = False,
+        use_bn: bool = False,
+        norm_type: str = "batch_norm",
+        bn_kwargs: Mapping[str, Any] | None = None,
+        alpha: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        arguments = new_residual_arguments(
+            activation, act_before, use_bn, norm_type, bn_kwargs, alpha
+        )
+        conv = choose(_CONVOLUTIONS, layer_type)(**layer_kwargs)
+        super().__init__(conv, **arguments, **kwargs)
+
+
+def check_matrix(name: str, matrix: Any) -> csr_array:
+    """Return a copy of a square matrix, dense or sparse, or raise if it is none."""
+    matrix = csr_array(matrix, dtype=np.float64, copy=True)
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{name} must be a square matrix, got shape {matrix.shape}")
+    if not np.isfinite(matrix.data).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinite entries")
+    matrix.sum_duplicates()
+    return matrix
+
+
+def largest_magnitude(matrix: csr_array) -> float:
+    """Return the absolute value of the eigenvalue farthest from 0, of any square matrix."""
+    if matrix.shape[0] <= 64:
+        return float(np.abs(np.linalg.eigvals(matrix.toarray())).max())
+    start = np.random.default_rng(0).standard_normal(matrix.shape[0])  # the same every time
+    solve = eigsh if (matrix != matrix.T).nnz == 0 else eigs
+    return float(np.abs(solve(matrix, 1, which="LM", v0=start, return_eigenvectors=False))[0])
+
+
+def encode_matrix(matrix: csr_array) -> str:
+    """Write a matrix as text that `decode_matrix` reads."""
+    file = io.BytesIO()
+    save_npz(file, matrix, compressed=True)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def decode_matrix(text: str) -> csr_array:
+    """Read what `encode_matrix` wrote."""
+    return csr_array(load_npz(io.BytesIO(base64.b64decode(text))))

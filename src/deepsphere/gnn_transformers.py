@@ -1,0 +1,19 @@
+"""Where deepsphere-cosmo-tf2 had its transformers; see `deepsphere.compat.gnn_transformers`."""
+
+from deepsphere.compat.gnn_transformers import (
+    AddPositionEmbs,
+    Graph_Transformer,
+    Graph_ViT,
+    MultiHeadAttention,
+    scaled_dot_product_attention,
+    scaled_dot_product_sparse_attention,
+)
+
+__all__ = [
+    "AddPositionEmbs",
+    "Graph_Transformer",
+    "Graph_ViT",
+    "MultiHeadAttention",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_sparse_attention",
+]
