@@ -10,8 +10,26 @@ import numpy as np
 README = Path(__file__).parents[1] / "README.md"
 
 
+def code_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+
+
+def test_all_examples_are_tested():
+    assert len(code_blocks()) == 2
+
+
+def test_maps_to_a_footprint_and_back():
+    maps = np.random.default_rng(0).standard_normal((2, 12 * 64**2))
+    names: dict = {"maps": maps}
+    exec(code_blocks()[1], names)
+    observed = healpy.reorder(names["observed"].astype(float), n2r=True) > 0.5
+    np.testing.assert_array_equal(names["full"][:, observed], maps[:, observed])
+    assert (names["full"][:, ~observed] == healpy.UNSEEN).all()
+    assert names["values"].shape == (2, len(names["footprint"].sampling))
+
+
 def test_example_trains_on_survey_maps(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    code = code_blocks()[0]
     rng = np.random.default_rng(0)
     longitude, latitude = healpy.pix2ang(64, np.arange(12 * 64**2), lonlat=True)
     for i in range(3):

@@ -53,7 +53,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("data", "plot", "utils"):  # on first use: not everyone simulates or draws
+    if name in ("data", "plot", "utils"):  # on first use: they need no backend
         return import_module(f"deepsphere.{name}")
     if name in __all__:
         raise ImportError(

@@ -5,15 +5,25 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from deepsphere.compat import gnn_layers
 from deepsphere.graph import laplacian
-from deepsphere.layers import BernsteinConv, ChebyshevConv, MonomialConv
+from deepsphere.layers import (
+    BernsteinConv,
+    ChebyshevConv,
+    MonomialConv,
+    PatchConvTranspose,
+    Pool,
+    ResidualBlock,
+)
+from deepsphere.models import Sequential
 from deepsphere.plot import (
     plot_coefficients,
     plot_gnomonic_filters,
     plot_sections,
     plot_spectral,
 )
-from deepsphere.sampling import Healpix
+from deepsphere.plot.panels import choose_pixel
+from deepsphere.sampling import Healpix, extend_pixels
 
 ORDER, CHANNELS, FILTERS = 3, 2, 4
 
@@ -76,3 +86,64 @@ def test_coefficients_are_those_of_the_kernel(layer):
             drawn = lines[f"Filter {f}"].get_ydata()
             np.testing.assert_allclose(drawn, kernel[channel, :, f], atol=1e-7)
     FigureCanvasAgg(figure).draw()
+
+
+def model_with_a_decoder():
+    layers = [
+        ChebyshevConv(2, 3, name="first"),
+        Pool(name="pool"),
+        ResidualBlock(MonomialConv(order=2), name="block"),
+        PatchConvTranspose(3, 2, name="up"),
+        BernsteinConv(1, 4, name="last"),
+    ]
+    disc = np.flatnonzero(Healpix(8).points @ [0.48, -0.36, 0.8] > 0.8)
+    part = Healpix(8, extend_pixels(disc, 8, 4))
+    model = Sequential(part, layers, neighbors=8, laplacian="random_walk")
+    model.build((None, len(part), CHANNELS))
+    return model
+
+
+PLOTS = (plot_coefficients, plot_spectral, plot_sections, plot_gnomonic_filters)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_layers_are_given_by_name_index_or_object(plot):
+    model = model_with_a_decoder()
+    assert " of first" in plot(0, model=model).get_suptitle()
+    assert " of block/conv1" in plot("block", model=model).get_suptitle()
+    assert " of block/conv2" in plot("block/conv2", model=model).get_suptitle()
+    assert " of block/conv1" in plot(model.layers[2]).get_suptitle()
+    assert " of last" in plot(-1, model=model).get_suptitle()
+    assert " of conv2" in plot(model.layers[2].conv2).get_suptitle()
+    with pytest.raises(ValueError, match="give the model too"):
+        plot("first")
+    with pytest.raises(ValueError, match="is a Pool, no graph convolution"):
+        plot("pool", model=model)
+
+
+def test_close_ups_of_a_decoder_on_a_part_of_the_sphere():
+    model = model_with_a_decoder()
+    last = model.layers[-1]
+    assert last.sampling.nside == 16
+    figure = plot_gnomonic_filters("last", model=model)
+    position = choose_pixel(last.sampling, None)
+    x = np.zeros((1, len(last.sampling), 3), "float32")
+    x[0, position, 2] = 1
+    answer = keras.ops.convert_to_numpy(last(x))[0, :, 0]
+    array = figure.axes[2].images[0].get_array()
+    assert array[150, 150] == pytest.approx(answer[position], abs=1e-5)
+    seen = np.unique(array.compressed())
+    assert len(seen) > 20
+    assert np.abs(seen[:, None] - answer).min(axis=1).max() < 1e-5
+
+
+def test_coefficients_and_response_of_layers_on_a_matrix():
+    matrix = laplacian(Healpix(2), 8, "combinatorial")
+    layer = gnn_layers.Bernstein(matrix, 3, 2, name="on_a_matrix")
+    layer.build((None, 48, 1))
+    assert "on_a_matrix" in plot_coefficients(layer).get_suptitle()
+    line = plot_spectral(layer, points=5).axes[0].lines[1]
+    assert line.get_xdata()[-1] == pytest.approx(np.linalg.eigvalsh(matrix.toarray())[-1])
+    for plot in (plot_sections, plot_gnomonic_filters):
+        with pytest.raises(ValueError, match="'on_a_matrix' have no shape on the sphere"):
+            plot(layer)

@@ -11,6 +11,9 @@ from deepsphere.plot import (
     plot_sections,
     plot_spectral,
 )
+from deepsphere.plot.close_ups import round_ticks
+from deepsphere.plot.panels import choose_pixel, ring_section
+from deepsphere.plot.projection import gnomonic_plane, gnomonic_vectors, unit_vectors
 from deepsphere.sampling import Healpix
 
 
@@ -23,23 +26,30 @@ class Layer:
         self.sampling = sampling
         shape = (order + 1, channels, filters)
         self.coefficients = np.random.default_rng(0).normal(size=shape)
-        laplacian, self.bound = spectral(sampling, 8, "normalized")
+        laplacian, self.spectral_bound = spectral(sampling, 8, "normalized")
         self.modes = np.linalg.eigh(laplacian.toarray())
 
-    def response(self, eigenvalues):
-        return np.moveaxis(chebval(2 * eigenvalues / self.bound - 1, self.coefficients), -1, 0)
+    def response(self, eigenvalues, coefficients):
+        points = 2 * eigenvalues / self.spectral_bound - 1
+        return np.moveaxis(chebval(points, coefficients), -1, 0)
 
-    def localized(self, position):
+    def localized(self, position, coefficients=None):
+        coefficients = self.coefficients if coefficients is None else coefficients
         values, vectors = self.modes
-        return np.tensordot(vectors * vectors[position], self.response(values), axes=1)
+        response = self.response(values, coefficients)
+        return np.tensordot(vectors * vectors[position], response, axes=1)
 
 
 @pytest.fixture(autouse=True)
 def analysis(monkeypatch):
-    monkeypatch.setattr(filters, "filter_coefficients", lambda layer: layer.coefficients)
-    monkeypatch.setattr(filters, "filter_response", Layer.response)
-    monkeypatch.setattr(filters, "spectral_bound", lambda layer: layer.bound)
-    monkeypatch.setattr(filters, "localized_filters", Layer.localized)
+    fakes = {
+        "graph_convolutions": lambda layer, model: {layer.name: layer},
+        "filter_coefficients": lambda layer: layer.coefficients,
+        "response_of": lambda coefficients, layer, values: layer.response(values, coefficients),
+        "localize": lambda coefficients, layer, position: layer.localized(position, coefficients),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(filters, name, fake)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +93,7 @@ def test_spectral_response_reaches_over_the_whole_spectrum(layer):
     assert figure.get_supxlabel() == "Laplacian eigenvalue λ"
     line = curves(figure.axes[1])["Filter 2"]
     assert line[0, 0] == 0
-    assert line[-1, 0] == layer.bound
+    assert line[-1, 0] == layer.spectral_bound
     assert len(line) == 33
     # Chebyshev polynomials are (-1)^k at the lower end of their interval and 1 at the upper.
     signs = (-1.0) ** np.arange(4)
@@ -114,7 +124,7 @@ def _equator(longitude):
 def test_section_on_a_part_of_the_sphere(partial):
     points = partial.sampling.points
     middle = int(np.argmax(points @ points.mean(axis=0)))
-    line = curves(plot_sections(partial).axes[1])["Filter 0"]
+    line = curves(plot_sections(partial, center=middle).axes[1])["Filter 0"]
     ring = np.isclose(points[:, 2], points[middle, 2])
     assert len(line) == ring.sum()
     kernel = partial.localized(middle)[:, 1, 0]
@@ -213,6 +223,82 @@ def test_center_is_a_pixel_or_a_direction(layer):
     longitude = np.degrees(np.arctan2(vector[1], vector[0]))
     latitude = np.degrees(np.arcsin(vector[2]))
     assert plot_sections(layer, center=(longitude + 0.5, latitude)).get_suptitle() == by_position
+
+
+def disc(nside, longitude, latitude, radius):
+    """Pixels within some degrees of a direction."""
+    axis = unit_vectors(longitude, latitude)
+    return np.flatnonzero(Healpix(nside).points @ axis > np.cos(np.radians(radius)))
+
+
+def angle_to(sampling, position, longitude, latitude):
+    cosine = sampling.points[position] @ unit_vectors(longitude, latitude)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "longitude", "latitude"),
+    [
+        (disc(16, 200, 50, 20), 200, 50),
+        (disc(16, 0, 90, 35), 0, 90),
+        (np.union1d(disc(16, 30, 10, 25), disc(16, 150, -40, 12)), 30, 10),  # two patches
+        (np.setdiff1d(np.arange(3072), disc(16, 80, 30, 60)), 260, -30),  # all but a hole
+    ],
+)
+def test_filters_are_shown_in_the_middle_of_a_footprint(pixels, longitude, latitude):
+    sampling = Healpix(16, pixels)
+    position = choose_pixel(sampling, None)
+    assert angle_to(sampling, position, longitude, latitude) < 4  # pixels are 3.7 degrees wide
+
+
+def test_no_pixel_is_farther_from_the_edge_than_the_default(partial):
+    points, pixels = partial.sampling.points, partial.sampling.pixels
+    missing = np.delete(Healpix(8).points, pixels, axis=0)
+    depth = np.arccos((points @ missing.T).max(axis=1))
+    chosen = depth[choose_pixel(partial.sampling, None)]
+    assert chosen > depth.max() - 0.13  # a pixel: depth is to edge pixels, not beyond them
+
+
+def test_sections_run_from_west_to_east():
+    for sampling in (Healpix(4), Healpix(8, disc(8, 200, 50, 40))):
+        position = choose_pixel(sampling, None)
+        ring, offsets = ring_section(sampling, position)
+        z = sampling.points[:, 2]
+        np.testing.assert_array_equal(np.sort(ring), np.flatnonzero(np.isclose(z, z[position])))
+        assert (np.diff(offsets) > 0).all()
+        longitudes = np.degrees(np.arctan2(*sampling.points[ring, 1::-1].T))
+        own = longitudes[ring == position]
+        steps = (longitudes - own + 180) % 360 - 180
+        assert (np.sign(np.round(steps, 6)) == np.sign(np.round(offsets, 6)))[1:-1].all()
+
+
+@pytest.mark.parametrize("gamma", [0.3, 0.5, 1.0])
+@pytest.mark.parametrize("peak", [1.0, 1.49, 1.8, 0.0187, 99.0, 5e-7])
+def test_ticks_are_round_and_apart(peak, gamma):
+    ticks = np.array(round_ticks(peak, gamma))
+    assert len(ticks) == 7
+    np.testing.assert_allclose(ticks, -ticks[::-1])
+    assert ticks[-1] <= peak * (1 + 1e-9)
+    colours = np.sign(ticks) * (np.abs(ticks) / peak) ** gamma
+    assert np.diff(colours).min() > 0.1  # of a half of the bar
+    digits = ticks[4:] / 10 ** np.floor(np.log10(ticks[4:]) + 1e-9)
+    np.testing.assert_allclose(2 * digits, np.round(2 * digits), atol=1e-9)
+
+
+def test_tangent_plane_and_back():
+    rng = np.random.default_rng(5)
+    east, north = rng.uniform(-2, 2, (2, 50))
+    for longitude, latitude in [(0, 0), (123, -40), (10, 90)]:
+        vectors = gnomonic_vectors(east, north, longitude, latitude)
+        np.testing.assert_allclose(gnomonic_plane(vectors, longitude, latitude), [east, north])
+        assert np.isnan(gnomonic_plane(-vectors, longitude, latitude)).all()
+
+
+def test_layers_on_no_sampling_have_no_shape_on_the_sphere(layer, monkeypatch):
+    monkeypatch.setattr(layer, "sampling", None)
+    for plot in (plot_sections, plot_gnomonic_filters):
+        with pytest.raises(ValueError, match="'some_layer' have no shape on the sphere"):
+            plot(layer)
 
 
 def test_wrong_arguments_are_named(layer):

@@ -1,32 +1,163 @@
-"""What a graph convolution has learned: coefficients, spectral response, shape on the sphere."""
+"""What a graph convolution has learned: coefficients, spectral response, shape on the sphere.
+
+These are the filters alone, without the layer's normalisation, bias and activation.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.graph import MARGIN, spectral
+from deepsphere.graph import MARGIN
 from deepsphere.layers import GraphConv
 from deepsphere.ops import evaluate_basis, to_chebyshev
 from deepsphere.ops.reference import chebyshev_filter
 
-
-def _built(layer: GraphConv) -> GraphConv:
-    if not isinstance(layer, GraphConv):
-        raise TypeError(f"layer must be a graph convolution, got {type(layer).__name__}")
-    if not layer.built:
-        raise ValueError(f"layer {layer.name!r} has no weights yet: build it or call it once")
-    return layer
+LayerLike: TypeAlias = "keras.layers.Layer | str | int"
+"""What names a layer: the object, or its name or index in a model."""
 
 
-def filter_coefficients(layer: GraphConv) -> NDArray[np.float64]:
+def graph_convolution(layer: LayerLike, model: keras.layers.Layer | None = None) -> GraphConv:
+    """Return the graph convolution that is meant by an object, a name or an index.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer, str or int
+        The layer; or its name in `model`, with ``/`` between the names on the way to a layer
+        inside of another (``"residual_block/conv2"``); or its index in ``model.layers``, from
+        the end if negative. Of a layer or model that holds several graph convolutions, the first
+        is meant.
+    model : keras.Model, optional
+        Where names and indices are looked up; no need for it if `layer` is an object. Layers
+        that were given to a `deepsphere.models.Sequential`, which works on copies, stand for
+        their copies in it.
+
+    Returns
+    -------
+    GraphConv
+        Built.
+
+    Raises
+    ------
+    TypeError
+        If `layer` or `model` is none of these, or an object without a graph convolution.
+    ValueError
+        If there is no such layer, or no graph convolution in it, or it is not built.
+
+    Examples
+    --------
+    >>> from deepsphere.layers import ChebyshevConv, ResidualBlock
+    >>> from deepsphere.models import Sequential
+    >>> from deepsphere.sampling import Healpix
+    >>> model = Sequential(Healpix(4), [ResidualBlock(ChebyshevConv(order=3), name="block")])
+    >>> model.build((None, 192, 2))
+    >>> graph_convolution("block/conv2", model).name
+    'conv2'
+    """
+    return next(iter(graph_convolutions(layer, model).values()))
+
+
+def graph_convolutions(
+    layer: LayerLike, model: keras.layers.Layer | None = None
+) -> dict[str, GraphConv]:
+    """Return all graph convolutions that are meant by an object, a name or an index.
+
+    Parameters
+    ----------
+    layer, model
+        As for `graph_convolution`.
+
+    Returns
+    -------
+    dict of str to GraphConv
+        In their order, at least one, all built: that itself, or all in it. Each has as its key
+        the path of names that ends with its own and begins with that of `layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `graph_convolution`.
+    """
+    if model is not None and not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
+    path, found = _look_up(layer, model)
+    every = [(path, found), *_below(found, f"{path}/")]
+    result: dict[str, GraphConv] = {}
+    for name, one in every:
+        if isinstance(one, GraphConv):
+            result.setdefault(name, one)
+    if not result and isinstance(layer, keras.layers.Layer):
+        raise TypeError(f"layer must be a graph convolution, got {type(found).__name__}")
+    if not result:
+        raise ValueError(
+            f"layer {layer!r} is a {type(found).__name__}, no graph convolution{_choice(model)}"
+        )
+    for name, one in result.items():
+        if not one.built:
+            raise ValueError(f"layer {name!r} has no weights yet: build it or call it once")
+    return result
+
+
+def _look_up(layer: LayerLike, model: keras.layers.Layer | None) -> tuple[str, keras.layers.Layer]:
+    """Return the layer that is meant, with its path."""
+    if isinstance(layer, keras.layers.Layer):
+        if model is not None and not layer.built:
+            for path, one in _below(model):
+                if path == layer.name and isinstance(layer, type(one)):
+                    return path, one
+        return layer.name, layer
+    if isinstance(layer, bool) or not isinstance(layer, (str, int, np.integer)):
+        raise TypeError(f"layer must be a layer, its name or its index, got {layer!r}")
+    if model is None:
+        raise ValueError(f"layer {layer!r} is a name or an index: give the model too, as model=...")
+    if isinstance(layer, str):
+        for path, one in _below(model):
+            if path == layer:
+                return path, one
+        raise ValueError(f"{model.name!r} has no layer {layer!r}{_choice(model)}")
+    children = _children(model)
+    if not -len(children) <= layer < len(children):
+        raise ValueError(
+            f"layer must be an index from 0 to {len(children) - 1} in {model.name!r}, or from "
+            f"-{len(children)} to -1; got {layer}{_choice(model)}"
+        )
+    return children[layer].name, children[layer]
+
+
+def _children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    if isinstance(layer, keras.Model):
+        return list(layer.layers)
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def _below(layer: keras.layers.Layer, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Go through all layers inside of a layer, with their paths."""
+    for child in _children(layer):
+        yield prefix + child.name, child
+        yield from _below(child, f"{prefix}{child.name}/")
+
+
+def _choice(model: keras.layers.Layer | None) -> str:
+    """Name the graph convolutions of a model, as the end of an error message."""
+    names = [] if model is None else [n for n, one in _below(model) if isinstance(one, GraphConv)]
+    if not names:
+        return "; it has no graph convolution at all"
+    return f"; its graph convolutions are {', '.join(map(repr, names))}"
+
+
+def filter_coefficients(
+    layer: LayerLike, *, model: keras.layers.Layer | None = None
+) -> NDArray[np.float64]:
     """Return the coefficients of a layer's filters in its own polynomial basis.
 
     Parameters
     ----------
-    layer : GraphConv
-        A built layer.
+    layer, model
+        Which layer, see `graph_convolution`.
 
     Returns
     -------
@@ -36,37 +167,43 @@ def filter_coefficients(layer: GraphConv) -> NDArray[np.float64]:
     Raises
     ------
     TypeError, ValueError
-        If `layer` is no graph convolution, or not built.
+        If there is no such graph convolution, or it is not built.
     """
-    kernel = keras.ops.convert_to_numpy(_built(layer).kernel).astype(np.float64)
-    terms = layer.order + 1
-    return kernel.reshape(-1, terms, kernel.shape[1]).transpose(1, 0, 2)
+    conv = graph_convolution(layer, model)
+    kernel = keras.ops.convert_to_numpy(conv.kernel).astype(np.float64)
+    return kernel.reshape(-1, conv.order + 1, kernel.shape[1]).transpose(1, 0, 2)
 
 
-def spectral_bound(layer: GraphConv) -> float:
+def spectral_bound(layer: LayerLike, *, model: keras.layers.Layer | None = None) -> float:
     """Return the largest eigenvalue of the layer's Laplacian, where its spectrum ends.
 
     Parameters
     ----------
-    layer : GraphConv
-        A built layer.
+    layer, model
+        Which layer, see `graph_convolution`.
 
     Returns
     -------
     float
         Estimate to about 1e-4, see `deepsphere.graph.largest_eigenvalue`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `filter_coefficients`.
     """
-    graph = _built(layer).graph
-    return spectral(layer.require_sampling(), graph["neighbors"], graph["laplacian"]).eigenvalue
+    return graph_convolution(layer, model).spectral_bound
 
 
-def filter_response(layer: GraphConv, eigenvalues: ArrayLike) -> NDArray[np.float64]:
+def filter_response(
+    layer: LayerLike, eigenvalues: ArrayLike, *, model: keras.layers.Layer | None = None
+) -> NDArray[np.float64]:
     """Return what a layer's filters multiply each graph frequency by.
 
     Parameters
     ----------
-    layer : GraphConv
-        A built layer.
+    layer, model
+        Which layer, see `graph_convolution`.
     eigenvalues : array_like, shape (n,)
         Eigenvalues of the Laplacian as it is before the layer rescales it, from 0 to
         `spectral_bound`.
@@ -75,40 +212,61 @@ def filter_response(layer: GraphConv, eigenvalues: ArrayLike) -> NDArray[np.floa
     -------
     ndarray of float64, shape (n, channels, filters)
         ``sum_k W_k P_k(2 scale / (1.02 bound) lambda - 1)``, the rescaling that the layer uses.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `filter_coefficients`.
     """
-    bound = MARGIN * spectral_bound(layer)
-    points = 2 * layer.scale / bound * np.asarray(eigenvalues, dtype=np.float64) - 1
-    basis = evaluate_basis(layer.basis, layer.order, points)
-    return np.einsum("nk,kio->nio", basis, filter_coefficients(layer))
+    conv = graph_convolution(layer, model)
+    return response_of(filter_coefficients(conv), conv, eigenvalues)
 
 
-def localized_filters(layer: GraphConv, position: int) -> NDArray[np.float64]:
+def response_of(
+    coefficients: NDArray[np.float64], conv: GraphConv, eigenvalues: ArrayLike
+) -> NDArray[np.float64]:
+    """Return `filter_response` of some coefficients on the graph of a layer."""
+    bound = MARGIN * conv.spectral_bound
+    points = 2 * conv.scale / bound * np.asarray(eigenvalues, dtype=np.float64) - 1
+    return np.einsum("nk,kio->nio", evaluate_basis(conv.basis, conv.order, points), coefficients)
+
+
+def localized_filters(
+    layer: LayerLike, position: int, *, model: keras.layers.Layer | None = None
+) -> NDArray[np.float64]:
     """Return the shape of a layer's filters around one pixel: their response to an impulse.
 
     Parameters
     ----------
-    layer : GraphConv
-        A built layer.
+    layer, model
+        Which layer, see `graph_convolution`.
     position : int
-        Which of the sampling's points, from 0 to ``len(layer.sampling) - 1``.
+        Which of the layer's pixels, from 0.
 
     Returns
     -------
     ndarray of float64, shape (pixels, channels, filters)
-        Values of each filter on the sampling.
+        Values of each filter on the layer's sampling.
 
     Raises
     ------
-    ValueError
-        If there is no such point.
+    TypeError, ValueError
+        As for `filter_coefficients`, or if there is no such point.
     """
-    coefficients = filter_coefficients(layer)
-    n = len(layer.operator)
+    conv = graph_convolution(layer, model)
+    return localize(filter_coefficients(conv), conv, position)
+
+
+def localize(
+    coefficients: NDArray[np.float64], conv: GraphConv, position: int
+) -> NDArray[np.float64]:
+    """Return `localized_filters` of some coefficients on the graph of a layer."""
+    n = len(conv.operator)
     if not 0 <= position < n:
         raise ValueError(f"position must be from 0 to {n - 1}, got {position}")
     terms, channels, filters = coefficients.shape
-    series = np.einsum("kj,jio->kio", to_chebyshev(layer.basis, layer.order), coefficients)
+    series = np.einsum("kj,jio->kio", to_chebyshev(conv.basis, conv.order), coefficients)
     impulse = np.zeros((1, n, 1))
     impulse[0, position] = 1
     kernel = series.reshape(terms, 1, channels * filters)
-    return chebyshev_filter(impulse, kernel, layer.operator)[0].reshape(n, channels, filters)
+    return chebyshev_filter(impulse, kernel, conv.operator)[0].reshape(n, channels, filters)

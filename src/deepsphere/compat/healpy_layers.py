@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from astropy_healpix.healpy import ring2nest
 from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.compat import gnn_layers
@@ -240,7 +239,7 @@ class HealpySmoothing(GaussianSmoothing):
         given = Healpix(nside, indices).pixels  # raises if they are not increasing
         self._nest = bool(nest)
         self._indices = given
-        pixels = given if nest else np.asarray(ring2nest(nside, given), dtype=np.int64)
+        pixels = given if nest else _ring_to_nest(nside, given)
         self._to_nest = np.argsort(pixels)
         if per_channel_repetitions is not None:
             factors = np.sqrt(np.asarray(per_channel_repetitions, dtype=np.float64))
@@ -283,6 +282,12 @@ class HealpySmoothing(GaussianSmoothing):
             "arcmin": config.pop("unit") == "arcmin",
             **config,
         }
+
+
+def _ring_to_nest(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    from astropy_healpix.healpy import ring2nest  # not on import: it adds a filter of warnings
+
+    return np.asarray(ring2nest(nside, pixels), dtype=np.int64)
 
 
 def _mask_array(mask: Any, pixels: int) -> NDArray[np.bool_]:

@@ -12,11 +12,19 @@ from deepsphere.plot.filters import (
     plot_spectral,
 )
 from deepsphere.plot.maps import plot_gnomonic, plot_map, plot_maps
+from deepsphere.plot.old_names import (
+    get_index_equator,
+    plot_filters_gnomonic,
+    plot_filters_section,
+)
 from deepsphere.plot.training import plot_confusion, plot_history
 
 __all__ = [
+    "get_index_equator",
     "plot_coefficients",
     "plot_confusion",
+    "plot_filters_gnomonic",
+    "plot_filters_section",
     "plot_gnomonic",
     "plot_gnomonic_filters",
     "plot_history",

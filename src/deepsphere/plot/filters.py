@@ -7,47 +7,50 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepsphere.analysis.filters import (
+    LayerLike,
     filter_coefficients,
-    filter_response,
-    localized_filters,
-    spectral_bound,
+    graph_convolutions,
+    localize,
+    response_of,
 )
 from deepsphere.extras import require
-from deepsphere.plot.drawing import center_of, draw_gnomonic, gnomonic_values
+from deepsphere.plot.close_ups import draw_close_ups
+from deepsphere.plot.drawing import center_of
 from deepsphere.plot.panels import (
     choose_pixel,
     draw_lines,
-    fit_title,
     half_width,
     place_name,
-    round_ticks,
+    require_healpix,
+    ring_section,
     shown,
-    signed_power,
-    title_height,
     with_counts,
 )
-from deepsphere.plot.projection import angles_from
-from deepsphere.plot.style import (
-    COLUMN_WIDTH,
-    DIVERGING,
-    MARKERS,
-    PAGE_WIDTH,
-    house_style,
-    new_figure,
-)
+from deepsphere.plot.style import COLOURS, MARKERS
 
 if TYPE_CHECKING:
+    import keras
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from deepsphere.layers import GraphConv
 
 
-def plot_coefficients(layer: Any, *, max_channels: int = 6, max_filters: int = 6) -> Figure:
+def plot_coefficients(
+    layer: LayerLike,
+    *,
+    model: keras.Model | None = None,
+    max_channels: int = 6,
+    max_filters: int = 6,
+) -> Figure:
     """Draw the coefficients of a layer's filters against the degree of the polynomial.
 
     Parameters
     ----------
-    layer : graph convolution layer
-        Built; see `deepsphere.analysis.filters.filter_coefficients`.
+    layer, model
+        A built graph convolution: the object, or its name or index in `model`; see
+        `deepsphere.analysis.filters.graph_convolution`.
     max_channels : int, default 6
         Most input channels shown, one panel each; the title says how many there are.
     max_filters : int, default 6
@@ -62,10 +65,10 @@ def plot_coefficients(layer: Any, *, max_channels: int = 6, max_filters: int = 6
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If a limit is out of range, or the layer is not built.
+    TypeError, ValueError
+        If there is no such graph convolution, it is not built, or a limit is out of range.
     """
-    coefficients = filter_coefficients(layer)
+    name, _, coefficients, counts = _shown(layer, model, max_channels, max_filters)
     degrees = np.arange(len(coefficients))
 
     def draw(axes: Axes, channel: int, f: int, style: dict[str, Any]) -> None:
@@ -77,21 +80,25 @@ def plot_coefficients(layer: Any, *, max_channels: int = 6, max_filters: int = 6
     return draw_lines(
         draw,
         coefficients.shape[1:],
-        (max_channels, max_filters),
         ("Polynomial degree k", "Coefficient"),
-        f"Filter coefficients of {layer.name}",
+        with_counts(f"Filter coefficients of {name}", coefficients.shape[1:], counts),
     )
 
 
 def plot_spectral(
-    layer: Any, *, max_channels: int = 6, max_filters: int = 6, points: int = 200
+    layer: LayerLike,
+    *,
+    model: keras.Model | None = None,
+    max_channels: int = 6,
+    max_filters: int = 6,
+    points: int = 200,
 ) -> Figure:
     """Draw the spectral response of a layer's filters: the factor on each graph frequency.
 
     Parameters
     ----------
-    layer : graph convolution layer
-        Built; see `deepsphere.analysis.filters.filter_response`.
+    layer, model
+        As for `plot_coefficients`.
     max_channels, max_filters : int, default 6
         As for `plot_coefficients`.
     points : int, default 200
@@ -102,19 +109,20 @@ def plot_spectral(
     -------
     matplotlib.figure.Figure
         One panel per input channel. The abscissa is the eigenvalue of the Laplacian: 0 is the
-        constant, small values are large scales on the sphere.
+        smoothest mode, small values are large scales on the sphere.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If a limit is out of range, or the layer is not built.
+    TypeError, ValueError
+        If there is no such graph convolution, it is not built, or a limit is out of range.
     """
     if points < 2:
         raise ValueError(f"points must be 2 or more, got {points}")
-    eigenvalues = np.linspace(0.0, spectral_bound(layer), points)
-    response = np.asarray(filter_response(layer, eigenvalues))
+    name, conv, coefficients, counts = _shown(layer, model, max_channels, max_filters)
+    eigenvalues = np.linspace(0.0, conv.spectral_bound, points)
+    response = response_of(coefficients, conv, eigenvalues)
 
     def draw(axes: Axes, channel: int, f: int, style: dict[str, Any]) -> None:
         spots = (f * points // 60, max(1, points // 8))  # markers of two lines do not coincide
@@ -124,15 +132,15 @@ def plot_spectral(
     return draw_lines(
         draw,
         response.shape[1:],
-        (max_channels, max_filters),
         ("Laplacian eigenvalue λ", "Filter response"),
-        f"Spectral response of {layer.name}",
+        with_counts(f"Spectral response of {name}", response.shape[1:], counts),
     )
 
 
 def plot_sections(
-    layer: Any,
+    layer: LayerLike,
     *,
+    model: keras.Model | None = None,
     center: int | tuple[float, float] | None = None,
     width_degrees: float | None = None,
     max_channels: int = 6,
@@ -146,13 +154,13 @@ def plot_sections(
 
     Parameters
     ----------
-    layer : graph convolution layer
-        Built, on a HEALPix sampling, full or partial; see
-        `deepsphere.analysis.filters.localized_filters`.
+    layer, model
+        As for `plot_coefficients`; on a HEALPix sampling, full or partial.
     center : int or (float, float), optional
         Where the impulse lies: the position of a pixel in the layer's sampling, or longitude and
         latitude in degrees, of which the nearest pixel is taken. Default: the sampled pixel
-        nearest to longitude 0 on the equator, or for a part of the sphere nearest to its middle.
+        nearest to longitude 0 on the equator, or for a part of the sphere the one farthest from
+        its edges.
     width_degrees : float, optional
         Angle from end to end of the abscissa. Default: where the filters reach 1 % of their
         largest value, and no more than six pixels for each order of the polynomial.
@@ -169,41 +177,34 @@ def plot_sections(
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If an argument is out of range, or the layer is not built.
-    TypeError
-        If the layer does not lie on a HEALPix sampling.
+    TypeError, ValueError
+        If there is no such graph convolution, it is not built, it does not lie on a HEALPix
+        sampling, or an argument is out of range.
     """
-    sampling = layer.sampling
+    name, conv, coefficients, counts = _shown(layer, model, max_channels, max_filters)
+    sampling = require_healpix(conv.sampling, name)
     position = choose_pixel(sampling, center)
-    kernels = np.asarray(localized_filters(layer, position))
-    points = sampling.points
-    ring = np.flatnonzero(np.abs(points[:, 2] - points[position, 2]) < 1e-9)
-    angles = angles_from(points[ring], points[position])
-    x, y = points[position, :2]
-    east = points[ring, 1] * x - points[ring, 0] * y  # sine of the step in longitude, scaled
-    offsets = np.where(east < -1e-12, -angles, angles)  # the opposite point counts as east
-    order = len(filter_coefficients(layer)) - 1
-    along = np.argsort(offsets)
-    half = half_width(kernels, sampling, position, order, width_degrees)
+    kernels = localize(coefficients, conv, position)
+    ring, offsets = ring_section(sampling, position)
+    half = half_width(kernels, sampling, position, len(coefficients) - 1, width_degrees)
 
     def draw(axes: Axes, channel: int, f: int, style: dict[str, Any]) -> None:
-        axes.plot(offsets[along], kernels[ring[along], channel, f], marker=MARKERS[f], **style)
+        axes.plot(offsets, kernels[ring, channel, f], marker=MARKERS[f], **style)
         axes.set_xlim(-half, half)
 
-    longitude, latitude = center_of(sampling, position)
+    place = place_name(*center_of(sampling, position))
     return draw_lines(
         draw,
         kernels.shape[1:],
-        (max_channels, max_filters),
         ("Angular distance to the east (deg)", "Filter value"),
-        f"Sections of the filters of {layer.name}\nat {place_name(longitude, latitude)}",
+        with_counts(f"Sections of the filters of {name}\nat {place}", kernels.shape[1:], counts),
     )
 
 
 def plot_gnomonic_filters(
-    layer: Any,
+    layer: LayerLike,
     *,
+    model: keras.Model | None = None,
     center: int | tuple[float, float] | None = None,
     width_degrees: float | None = None,
     max_channels: int = 5,
@@ -215,9 +216,8 @@ def plot_gnomonic_filters(
 
     Parameters
     ----------
-    layer : graph convolution layer
-        Built, on a HEALPix sampling, full or partial; see
-        `deepsphere.analysis.filters.localized_filters`.
+    layer, model
+        As for `plot_coefficients`; on a HEALPix sampling, full or partial.
     center, width_degrees
         As for `plot_sections`; at most 150 degrees, as for `plot_gnomonic`.
     max_channels : int, default 5
@@ -241,52 +241,48 @@ def plot_gnomonic_filters(
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If an argument is out of range, or the layer is not built.
-    TypeError
-        If the layer does not lie on a HEALPix sampling.
+    TypeError, ValueError
+        If there is no such graph convolution, it is not built, it does not lie on a HEALPix
+        sampling, or an argument is out of range.
     """
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma must be above 0 and at most 1, got {gamma}")
-    sampling = layer.sampling
+    name, conv, coefficients, counts = _shown(layer, model, max_channels, max_filters, (12, 12))
+    sampling = require_healpix(conv.sampling, name)
     position = choose_pixel(sampling, center)
-    kernels = np.asarray(localized_filters(layer, position), dtype=np.float64)
-    order = len(filter_coefficients(layer)) - 1
-    half = half_width(kernels, sampling, position, order, width_degrees)
-    rows = shown(kernels.shape[1], max_channels, "max_channels", 12)
-    columns = shown(kernels.shape[2], max_filters, "max_filters", 12)
-    longitude, latitude = center_of(sampling, position)
-    peak = float(np.abs(kernels[:, :rows, :columns]).max()) or 1.0
-    title = f"Filters of {layer.name}\nat {place_name(longitude, latitude)}"
-    title = with_counts(title, (rows, columns), kernels.shape[1:])
-    norm = require("matplotlib.colors", "plot").FuncNorm
-    stroke = require("matplotlib.patheffects", "plot").withStroke(linewidth=1.5, foreground="w")
-    with house_style():
-        side = min(1.5, (PAGE_WIDTH - 1.6) / columns)
-        width = max(columns * side + (1.55 if shared_scale else 0.8), COLUMN_WIDTH)
-        figure = new_figure(width, rows * (side + 0.05) + 0.6 + title_height(title))
-        grid: Any = figure.subplots(rows, columns, squeeze=False)
-        for i, j in np.ndindex(rows, columns):
-            axes: Axes = grid[i, j]
-            kernel = kernels[:, i, j]
-            limit = peak if shared_scale else float(np.abs(kernel).max()) or 1.0
-            seen = gnomonic_values(kernel, sampling, longitude, latitude, 2 * half, 300)
-            image = draw_gnomonic(axes, seen, 2 * half, DIVERGING, (-limit, limit))
-            image.set_norm(norm(signed_power(gamma), vmin=-limit, vmax=limit))
-            axes.tick_params(labelbottom=i == rows - 1, labelleft=j == 0)
-            if i == 0:
-                axes.set_title(f"Filter {j}")
-            if i == rows - 1:
-                axes.set_xlabel("East (deg)")
-            if j == 0:
-                axes.set_ylabel(f"Channel {i}\nNorth (deg)")
-            if not shared_scale:
-                label = axes.text(0.04, 0.04, f"±{limit:.2g}", transform=axes.transAxes, fontsize=6)
-                label.set_path_effects([stroke])
-        fit_title(figure, title)
-        if shared_scale:
-            bar = figure.colorbar(image, ax=grid, pad=0.02, aspect=12 * rows)
-            bar.set_label("Filter value")
-            bar.set_ticks(round_ticks(peak, gamma))
-            bar.minorticks_off()
-    return figure
+    kernels = localize(coefficients, conv, position)
+    half = half_width(kernels, sampling, position, len(coefficients) - 1, width_degrees)
+    rows = coefficients.shape[1]
+
+    def label(axes: Axes, channel: int, f: int) -> None:
+        if channel == 0:
+            axes.set_title(f"Filter {f}")
+        if channel == rows - 1:
+            axes.set_xlabel("East (deg)")
+        if f == 0:
+            axes.set_ylabel(f"Channel {channel}\nNorth (deg)")
+
+    place = place_name(*center_of(sampling, position))
+    title = with_counts(f"Filters of {name}\nat {place}", coefficients.shape[1:], counts)
+    return draw_close_ups(
+        kernels, sampling, position, 2 * half, title, label, shared_scale=shared_scale, gamma=gamma
+    )
+
+
+def _shown(
+    layer: LayerLike,
+    model: keras.layers.Layer | None,
+    max_channels: int,
+    max_filters: int,
+    most: tuple[int, int] = (24, len(COLOURS)),
+) -> tuple[str, GraphConv, NDArray[np.float64], tuple[int, ...]]:
+    """Find a graph convolution, and the coefficients of the first of its channels and filters.
+
+    Returns its name, itself, those coefficients, and how many channels and filters it has.
+    """
+    name, conv = next(iter(graph_convolutions(layer, model).items()))
+    coefficients = filter_coefficients(conv)
+    counts = coefficients.shape[1:]
+    channels = shown(counts[0], max_channels, "max_channels", most[0])
+    filters = shown(counts[1], max_filters, "max_filters", most[1])
+    return name, conv, coefficients[:, :channels, :filters], counts

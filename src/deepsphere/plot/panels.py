@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from deepsphere.plot.drawing import center_of, with_minus
 from deepsphere.plot.projection import angles_from, unit_vectors
@@ -21,18 +22,15 @@ if TYPE_CHECKING:
 def draw_lines(
     draw: Callable[[Axes, int, int, dict[str, Any]], None],
     counts: tuple[int, ...],
-    limits: tuple[int, int],
     labels: tuple[str, str],
     title: str,
 ) -> Figure:
     """Draw a panel per input channel and in each a line per filter, on shared axes."""
-    channels = shown(counts[0], limits[0], "max_channels", 24)
-    filters = shown(counts[1], limits[1], "max_filters", len(COLOURS))
+    channels, filters = counts
     columns = min(channels, 3)
     rows = -(-channels // columns)
     with house_style():
         width = {1: COLUMN_WIDTH + 0.7, 2: 5.5, 3: PAGE_WIDTH}[columns]
-        title = with_counts(title, (channels, filters), counts)
         figure = new_figure(width, 1.75 * rows + 0.5 + title_height(title), "constrained")
         first: Axes | None = None
         for i in range(channels):
@@ -52,6 +50,27 @@ def draw_lines(
     return figure
 
 
+def new_grid(
+    width: float, height: float, rows: int, columns: int, layout: str
+) -> tuple[Figure, Any]:
+    """Make a figure with an array (rows, columns) of axes, arranged as in `new_figure`."""
+    if rows * columns <= 100:
+        figure = new_figure(width, height, layout)
+        return figure, figure.subplots(rows, columns, squeeze=False)
+    # So many that matplotlib would take minutes to arrange them: margins in inches.
+    figure = new_figure(width, height, "none")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(
+        left=0.6 / width,
+        right=1 - 0.2 / width,
+        bottom=0.8 / height,
+        top=1 - 0.7 / height,
+        wspace=0.1,
+        hspace=0.4,
+    )
+    return figure, grid
+
+
 def shown(count: int, limit: int, name: str, most: int) -> int:
     """Return how many of `count` things are drawn, or raise if `limit` is not from 1 to `most`."""
     if not 1 <= limit <= most:
@@ -61,7 +80,7 @@ def shown(count: int, limit: int, name: str, most: int) -> int:
     return min(count, limit)
 
 
-def with_counts(title: str, shown: tuple[int, int], counts: tuple[int, ...]) -> str:
+def with_counts(title: str, shown: tuple[int, ...], counts: tuple[int, ...]) -> str:
     """Add to `title` how many channels and filters are shown, where some are left out."""
     parts = [
         f"{some} of {every} {what}"
@@ -71,7 +90,27 @@ def with_counts(title: str, shown: tuple[int, int], counts: tuple[int, ...]) -> 
     return f"{title}\n(the first {' and '.join(parts)})" if parts else title
 
 
-def choose_pixel(sampling: Sampling, center: int | tuple[float, float] | None) -> int:
+def require_healpix(sampling: Sampling | None, name: str) -> Healpix:
+    """Return the sampling of a layer of that name, or raise if it is not HEALPix.
+
+    Raises
+    ------
+    TypeError
+        If the sampling is another.
+    ValueError
+        If there is none.
+    """
+    if sampling is None:
+        raise ValueError(
+            f"the filters of {name!r} have no shape on the sphere: the layer is on no sampling, "
+            "only on a graph given by its matrix"
+        )
+    if not isinstance(sampling, Healpix):
+        raise TypeError(f"layer {name!r} must lie on a HEALPix sampling, got {sampling!r}")
+    return sampling
+
+
+def choose_pixel(sampling: Healpix, center: int | tuple[float, float] | None) -> int:
     """Choose the pixel at which filters are shown.
 
     Parameters
@@ -81,7 +120,7 @@ def choose_pixel(sampling: Sampling, center: int | tuple[float, float] | None) -
     center : int or (float, float) or None
         Position of a pixel, returned as it is; or longitude and latitude in degrees, of which the
         nearest pixel is taken; or None for the pixel on the equator nearest to longitude 0, in a
-        part of the sphere the pixel nearest to its middle, far from its edges.
+        part of the sphere the pixel farthest from its edges.
 
     Returns
     -------
@@ -90,13 +129,9 @@ def choose_pixel(sampling: Sampling, center: int | tuple[float, float] | None) -
 
     Raises
     ------
-    TypeError
-        If the sampling is not HEALPix.
     ValueError
         If `center` is neither a position nor a direction.
     """
-    if not isinstance(sampling, Healpix):
-        raise TypeError(f"the layer must lie on a HEALPix sampling, got {sampling!r}")
     if center is not None:
         place = center_of(sampling, center)
         if isinstance(center, (int, np.integer)):
@@ -106,8 +141,46 @@ def choose_pixel(sampling: Sampling, center: int | tuple[float, float] | None) -
         # Just short of the first pixel of the equator, so that no other is as near.
         target = unit_vectors(0.24 * 180.0 / sampling.nside, 0.0)
     else:
-        target = sampling.points.mean(axis=0)
+        return _innermost(sampling)
     return int(np.argmax(sampling.points @ target))
+
+
+def _innermost(sampling: Healpix) -> int:
+    """Return the position of the pixel that is farthest from the edge of a footprint.
+
+    Not the one nearest to the mean of all: of two patches that would lie between them.
+    """
+    from astropy_healpix import neighbours
+
+    # Where only three base pixels meet, one of the eight neighbours is missing: -1.
+    with np.errstate(invalid="ignore"):
+        around = neighbours(sampling.pixels, sampling.nside, order="nested")
+    edge = ((around >= 0) & ~np.isin(around, sampling.pixels)).any(axis=0)
+    points = sampling.points
+    depth = cKDTree(points[edge]).query(points, workers=-1)[0]
+    deepest = np.flatnonzero(depth > depth.max() - 1e-9)
+    return int(deepest[np.argmax(points[deepest] @ points.mean(axis=0))])
+
+
+def ring_section(sampling: Healpix, position: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the pixels on the parallel of one of them, from west to east.
+
+    Returns
+    -------
+    ring : ndarray of int, shape (n,)
+        Positions of the pixels.
+    offsets : ndarray of float64, shape (n,)
+        Their distances along great circles from the one at `position`, in degrees, positive to
+        the east, from -180 (excluded) to 180.
+    """
+    points = sampling.points
+    ring = np.flatnonzero(np.abs(points[:, 2] - points[position, 2]) < 1e-9)
+    angles = angles_from(points[ring], points[position])
+    x, y = points[position, :2]
+    east = points[ring, 1] * x - points[ring, 0] * y  # sine of the step in longitude, scaled
+    offsets = np.where(east < -1e-12, -angles, angles)  # the opposite point counts as east
+    along = np.argsort(offsets)
+    return ring[along], offsets[along]
 
 
 def title_height(title: str) -> float:
@@ -121,29 +194,6 @@ def fit_title(figure: Figure, title: str) -> None:
     # A character is 0.62 of the font size wide on average; below 6 points none could be read.
     fitting = 72 * figure.get_figwidth() / (0.62 * longest)
     figure.suptitle(title, fontsize=min(9.5, max(fitting, 6.0)))
-
-
-def signed_power(gamma: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return the function ``sign(x) * abs(x)**gamma`` and its inverse, for a colour scale."""
-
-    def forward(x: Any) -> Any:
-        return np.sign(x) * np.abs(x) ** gamma
-
-    def inverse(x: Any) -> Any:
-        return np.sign(x) * np.abs(x) ** (1 / gamma)
-
-    return forward, inverse
-
-
-def round_ticks(peak: float, gamma: float) -> list[float]:
-    """Choose round values, evenly spread in colour, from -peak to peak."""
-    ticks = []
-    for share in (1.0, 0.67, 0.33):
-        value = peak * share ** (1 / gamma)
-        step = 10 ** np.floor(np.log10(value))
-        digits = np.floor(value / step) if share == 1.0 else np.round(value / step)
-        ticks.append(float(digits * step))
-    return [-tick for tick in ticks] + [0.0] + ticks[::-1]
 
 
 def place_name(longitude: float, latitude: float) -> str:

@@ -135,16 +135,43 @@ def gnomonic_vectors(
     ndarray, shape (..., 3)
         Unit vectors.
     """
-    lon, lat = np.radians(longitude), np.radians(latitude)
-    center = unit_vectors(longitude, latitude)
-    to_east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-    to_north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    center, to_east, to_north = _tangent_axes(longitude, latitude)
     vectors = (
         center
         + np.asarray(east, np.float64)[..., None] * to_east
         + np.asarray(north, np.float64)[..., None] * to_north
     )
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def gnomonic_plane(vectors: ArrayLike, longitude: float, latitude: float) -> tuple[Floats, Floats]:
+    """Find where a tangent plane shows some directions: the inverse of `gnomonic_vectors`.
+
+    Parameters
+    ----------
+    vectors : array_like, shape (..., 3)
+        Unit vectors.
+    longitude, latitude : float
+        Where the plane touches, in degrees.
+
+    Returns
+    -------
+    east, north : ndarray, shape (...)
+        Tangents of angles from the centre; NaN for the half of the sphere that is not seen.
+    """
+    center, to_east, to_north = _tangent_axes(longitude, latitude)
+    array = np.asarray(vectors, dtype=np.float64)
+    depth = array @ center
+    depth = np.where(depth > 1e-9, depth, np.nan)
+    return array @ to_east / depth, array @ to_north / depth
+
+
+def _tangent_axes(longitude: float, latitude: float) -> tuple[Floats, Floats, Floats]:
+    """Return unit vectors to a point of the sphere, and there to the east and to the north."""
+    lon, lat = np.radians(longitude), np.radians(latitude)
+    to_east = np.array([-np.sin(lon), np.cos(lon), 0.0])
+    to_north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    return unit_vectors(longitude, latitude), to_east, to_north
 
 
 def angles_from(points: Floats, center: Floats) -> Floats:

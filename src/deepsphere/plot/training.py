@@ -71,7 +71,8 @@ def plot_history(history: Mapping[str, Sequence[float]], *, title: str | None = 
                 )
         # One legend below all panels: within one it would cover curves.
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+        columns = len(handles) if len(names) > 1 else 2  # what has room
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         if title:
             figure.suptitle(title)
     return figure

@@ -206,3 +206,13 @@ def test_plot_of_close_ups(model):
     shapes = model.get_gsp_filters("res", [0, 1], 0)[0].localize(0)
     for number, axes in enumerate(first.axes[:2]):
         assert axes.images[0].get_array()[150, 150] == pytest.approx(shapes[0, number])
+
+
+def test_panels_have_the_numbers_of_their_channels(model):
+    (figure,) = model.plot_filters_gnomonic("cheby", 1, [2, 0])
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["Filter 1->2", "Filter 1->0"]
+    (figure,) = model.plot_filters_section("cheby", 1, [2, 0])
+    assert [axes.get_xlabel() for axes in figure.axes] == ["out map 2", "out map 0"]
+    assert figure.axes[0].get_ylabel() == "in map 1"
+    labels = [line.get_label() for line in model.plot_filters_spectral("cheby", 1, 2).axes[0].lines]
+    assert labels == ["1→2"]

@@ -1,0 +1,257 @@
+"""Pictures of filters under their names in deepsphere-cosmo-tf2.
+
+They take what its `HealpyGCNN.get_gsp_filters` returned, or anything with the same attributes
+(see `deepsphere.compat.filters.Filters`). For new code there are `plot_sections` and
+`plot_gnomonic_filters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.plot.close_ups import draw_close_ups
+from deepsphere.plot.drawing import center_of
+from deepsphere.plot.panels import (
+    choose_pixel,
+    fit_title,
+    new_grid,
+    place_name,
+    require_healpix,
+    ring_section,
+    title_height,
+)
+from deepsphere.plot.style import PAGE_WIDTH, house_style
+from deepsphere.sampling import Healpix, Sampling
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class FilterBank(Protocol):
+    """What the functions of this module need to know of some filters."""
+
+    @property
+    def n_filters(self) -> int:
+        """How many they are."""
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """Where they lie."""
+
+    def localize(self, i: int) -> NDArray[np.float64]:
+        """Return their values around pixel `i`, shape (pixels, n_filters)."""
+
+
+def plot_filters_gnomonic(
+    filters: FilterBank,
+    order: int = 10,
+    ind: int | None = 0,
+    title: str | None = "Filter {}->{}",
+    graticule: bool = False,
+    *,
+    figsize: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw filters around a pixel, seen on a tangent plane.
+
+    Parameters
+    ----------
+    filters : Filters
+        With `sampling`, `n_filters` and ``localize(i)`` of shape (pixels, n_filters), which are
+        the filters of one input channel after the other. Where they have them, `n_features_in`
+        is the number of these, and `ind_in` and `ind_out` are the numbers that are shown.
+    order : int, default 10
+        Pixels from the centre to the edges of a panel; the degree of the polynomials is what
+        the filters reach.
+    ind : int or None, default 0
+        Position of the pixel in the sampling. None: the default of `plot_gnomonic_filters`,
+        which is in the middle of a footprint.
+    title : str or None, default "Filter {}->{}"
+        Title of each panel, with the numbers of channel and filter; None for no titles.
+    graticule : bool, default False
+        Whether to draw parallels and meridians.
+    figsize : (float, float), optional
+        Width and height in inches. Default: by the number of filters.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row for each channel and a column for each filter.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError, ValueError
+        If the filters are on no HEALPix sampling, or there is no such pixel.
+    """
+    sampling = require_healpix(filters.sampling, _name(filters))
+    position = choose_pixel(sampling, ind)
+    pixel = np.degrees(np.sqrt(np.pi / 3) / sampling.nside)
+    # Not wider than 120 degrees: beyond, the projection shows little else than its stretching.
+    width = float(min(2 * max(order, 1) * pixel, 120.0))
+    inputs, outputs = _numbers(filters)
+
+    def label(axes: Axes, channel: int, f: int) -> None:
+        axes.tick_params(labelbottom=False, labelleft=False, length=0)
+        if title is not None:
+            text = title.format(inputs[channel], outputs[f])
+            room = 72 * axes.bbox.width / axes.figure.dpi  # points
+            axes.set_title(text, fontsize=min(7.0, 1.6 * room / max(len(text), 1)))
+
+    count = filters.n_filters
+    place = place_name(*center_of(sampling, position))
+    return draw_close_ups(
+        _localize(filters, position),
+        sampling,
+        position,
+        width,
+        f"Gnomonic view of {count} {'filter' if count == 1 else 'filters'}\n"
+        f"{width:.3g}° wide, at {place}",
+        label,
+        graticule=graticule,
+        figsize=figsize,
+    )
+
+
+def plot_filters_section(
+    filters: FilterBank,
+    order: int = 10,
+    xlabel: str = "out map {}",
+    ylabel: str = "in map {}",
+    title: str = "Sections of the {} filters in the filterbank",
+    figsize: tuple[float, float] | None = None,
+    *,
+    ax: Axes | None = None,
+    **kwargs: Any,
+) -> Figure:
+    """Draw a cut through filters along a parallel, over angles in degrees.
+
+    Parameters
+    ----------
+    filters : Filters
+        As for `plot_filters_gnomonic`. They are centred at a pixel of the equator, or in the
+        middle of a footprint.
+    order : int, default 10
+        Pixels drawn to either side of the centre, if there are so many.
+    xlabel, ylabel : str
+        Labels of the columns and rows, with the number of the filter or the channel.
+    title : str
+        Title of the figure, with the number of filters.
+    figsize : (float, float), optional
+        Width and height in inches. Default: by the number of filters.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw a single filter. Default: a new figure.
+    **kwargs
+        Arguments of `matplotlib.axes.Axes.plot`. Default: ``marker="o"``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row for each channel and a column for each filter; or that of `ax`.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError, ValueError
+        If the filters are on no HEALPix sampling, or `ax` is given for several of them.
+    """
+    sampling = require_healpix(filters.sampling, _name(filters))
+    if ax is not None and filters.n_filters > 1:
+        raise ValueError(
+            f"ax has room for one filter, got {filters.n_filters}: choose one by ind_in and "
+            "ind_out, or give no ax"
+        )
+    if sampling.is_full:
+        position = int(get_index_equator(sampling.nside, 0)[1])
+    else:
+        position = choose_pixel(sampling, None)
+    ring, offsets = ring_section(sampling, position)
+    middle = int(np.flatnonzero(ring == position)[0])
+    part = slice(max(middle - order, 0), middle + order + 1)
+    kernels = _localize(filters, position)[ring[part]]
+    inputs, outputs = _numbers(filters)
+    kwargs = {"marker": "o", **kwargs}
+    if ax is not None:
+        ax.plot(offsets[part], kernels[:, 0, 0], **kwargs)
+        ax.set(xlabel=xlabel.format(outputs[0]), ylabel=ylabel.format(inputs[0]))
+        ax.set_title(title.format(1))
+        return ax.figure  # type: ignore[return-value]
+    rows, columns = kernels.shape[1:]
+    with house_style():
+        side = max(PAGE_WIDTH / max(columns, 2), 0.9)
+        height = rows * min(side, 1.9) + 0.3 + title_height(title)
+        width, height = figsize or (columns * side + 0.6, height)
+        figure, grid = new_grid(width, height, rows, columns, "constrained")
+        # Limits are set, not shared: matplotlib takes minutes for the latter with 500 panels.
+        low, high = 1.05 * min(kernels.min(), 0), 1.05 * max(kernels.max(), 0)
+        for i, j in np.ndindex(rows, columns):
+            axes = grid[i, j]
+            axes.axhline(0, color="0.6", linewidth=0.6, zorder=1)
+            axes.plot(offsets[part], kernels[:, i, j], **kwargs)
+            if high > low:
+                axes.set_ylim(low, high)
+            axes.tick_params(labelbottom=i == rows - 1, labelleft=j == 0)
+            if i == rows - 1:
+                axes.set_xlabel(xlabel.format(outputs[j]))
+            if j == 0:
+                axes.set_ylabel(ylabel.format(inputs[i]))
+        figure.supxlabel("Angular distance to the east (deg)", fontsize=8)
+        fit_title(figure, title.format(filters.n_filters))
+    return figure
+
+
+def get_index_equator(nside: int, radius: int) -> tuple[NDArray[np.int64], int]:
+    """Return pixels in a row on the equator of the full sphere, and the one in their middle.
+
+    Parameters
+    ----------
+    nside : int
+        Resolution, a power of two.
+    radius : int
+        Number of pixels to either side of the middle; ``2 * nside - 1`` at most are taken, which
+        leaves out one pixel of the ring.
+
+    Returns
+    -------
+    pixels : ndarray of int64, shape (2 * radius + 1,)
+        NEST numbers from west to east, around the first pixel east of longitude 180 degrees.
+    center : int
+        NEST number of that pixel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `nside` is not a power of two, or `radius` is negative.
+    """
+    from astropy_healpix.healpy import ring2nest
+
+    middle = len(Healpix(nside)) // 2  # in RING order, where the equator is a run of 4 nside
+    if radius < 0:
+        raise ValueError(f"radius must be a number of pixels, 0 or more; got {radius}")
+    radius = min(radius, 2 * nside - 1)
+    ring = np.arange(middle - radius, middle + radius + 1)
+    pixels = np.asarray(ring2nest(nside, ring), dtype=np.int64)
+    return pixels, int(pixels[radius])
+
+
+def _localize(filters: FilterBank, position: int) -> NDArray[np.float64]:
+    """Return the filters around a pixel, shape (pixels, channels, filters)."""
+    values = np.asarray(filters.localize(position), dtype=np.float64)
+    return values.reshape(len(values), *map(len, _numbers(filters)))
+
+
+def _numbers(filters: FilterBank) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the numbers of the input and of the output channels."""
+    rows = getattr(filters, "n_features_in", 1)
+    inputs = getattr(filters, "ind_in", range(rows))
+    return inputs, getattr(filters, "ind_out", range(filters.n_filters // rows))
+
+
+def _name(filters: FilterBank) -> str:
+    return str(getattr(filters, "name", "filters"))
