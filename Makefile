@@ -1,6 +1,7 @@
 # make demo   simulate skies, train a network on them, draw and save the results in demo/
 # make test   the whole suite on all three backends, and once on the lowest versions
 # make lint   ruff, mypy, import contract
+# make notebooks   run the examples at full size and write them as .ipynb
 # make dev    everything above ready to use, with pre-commit hooks
 #
 # Each target makes the virtual environment it needs and installs into it; PYTHON chooses the
@@ -15,7 +16,11 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat tests/plot \
 	tests/demo/test_run.py tests/test_agreement.py tests/test_import.py tests/test_cli.py
 
-.PHONY: demo test test-tensorflow test-jax test-torch test-lowest lint dev clean
+# One process a core, each with one thread: threads of several processes wait for each other.
+PARALLEL := --numprocesses=auto
+test%: export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-tensorflow test-jax test-torch test-lowest lint dev notebooks clean
 
 demo: .venv/installed-$(BACKEND)
 	$(BIN)/deepsphere demo --output $(DEMO) --backend $(BACKEND)
@@ -23,18 +28,18 @@ demo: .venv/installed-$(BACKEND)
 test: test-tensorflow test-jax test-torch test-lowest
 
 test-tensorflow: .venv/installed-dev
-	KERAS_BACKEND=tensorflow $(BIN)/pytest
+	KERAS_BACKEND=tensorflow $(BIN)/pytest $(PARALLEL)
 	KERAS_BACKEND=tensorflow $(BIN)/pytest --doctest-modules src
 
 test-jax: .venv/installed-dev
-	KERAS_BACKEND=jax $(BIN)/pytest $(WITH_BACKEND)
+	KERAS_BACKEND=jax $(BIN)/pytest $(PARALLEL) $(WITH_BACKEND)
 
 test-torch: .venv/installed-dev
-	KERAS_BACKEND=torch $(BIN)/pytest $(WITH_BACKEND)
+	KERAS_BACKEND=torch $(BIN)/pytest $(PARALLEL) $(WITH_BACKEND)
 
 # Needs Python 3.11 or 3.12: the lowest versions have no wheels for newer ones.
 test-lowest: .venv-lowest/installed
-	KERAS_BACKEND=tensorflow .venv-lowest/bin/pytest
+	KERAS_BACKEND=tensorflow .venv-lowest/bin/pytest $(PARALLEL) --ignore tests/examples
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check
@@ -44,6 +49,10 @@ lint: .venv/installed-dev
 
 dev: .venv/installed-dev
 	$(BIN)/pre-commit install
+
+notebooks: .venv/installed-dev
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt -e '.[notebooks]'
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/render_notebooks.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DeepSphere needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -60,7 +69,7 @@ dev: .venv/installed-dev
 
 .venv-lowest/installed: pyproject.toml constraints/lowest.txt
 	$(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install $(PIP_FLAGS) -c constraints/lowest.txt -e '.[demo,tensorflow]' pytest
+	.venv-lowest/bin/python -m pip install $(PIP_FLAGS) -c constraints/lowest.txt -e '.[demo,tensorflow]' pytest pytest-xdist
 	touch $@
 
 clean:

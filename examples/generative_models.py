@@ -20,6 +20,7 @@
 
 # %%
 # %matplotlib inline
+import healpy
 import keras
 import numpy as np
 from matplotlib.figure import Figure
@@ -200,8 +201,6 @@ plot_maps(
 # either.
 
 # %%
-import healpy  # noqa: E402
-
 ring = healpy.nest2ring(nside, np.arange(12 * nside**2))
 
 

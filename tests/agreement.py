@@ -7,6 +7,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from deepsphere import models
+from deepsphere.sampling import Sampling
+
 
 def outputs_and_step(
     model: keras.Model, folder: str | Path
@@ -26,3 +29,26 @@ def outputs_and_step(
 def _weights(model: keras.Model) -> np.ndarray:
     values = [np.array(keras.ops.convert_to_numpy(v)).ravel() for v in model.trainable_variables]
     return np.concatenate(values)
+
+
+def ready_made(sampling: Sampling, channels: int) -> dict[str, keras.Model]:
+    """Every model of the package, small, on a sampling with two coarser levels."""
+    mask = np.random.default_rng(2).random(len(sampling)) < 0.7
+    small = {"filters": (3, 4), "order": 2, "neighbors": 8, "mask": mask}
+    sizes = {"key_dim": 4, "num_heads": 2, "p": 2, "num_layers": 2, "mask": mask}
+    other = {"block": "residual", "skip": "add", "pooling": "mean", "unpooling": "repeat"}
+    made = {
+        "fcn": models.fcn_classifier(sampling, 2, channels=channels, **small),
+        "cnn": models.cnn_classifier(sampling, 2, channels=channels, hidden=(5,), **small),
+        "vit": models.vit_classifier(sampling, 2, channels=channels, **sizes),
+        "autoencoder": models.Autoencoder(sampling, channels=channels, latent=3, **small),
+        "unet": models.UNet(sampling, 2, **small),
+        "other unet": models.UNet(sampling, 2, **small, **other),
+    }
+    # Each backend draws other numbers: here of deviation exp(-15), which float32 hardly sees.
+    variational = models.VariationalAutoencoder(sampling, channels=channels, latent=3, **small)
+    variational.encoder.layers[-1].bias.assign([0, 0, 0, -30, -30, -30])
+    made["variational autoencoder"] = variational
+    for model in made.values():
+        model.build((None, len(sampling), channels))
+    return made

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from agreement import outputs_and_step
+from agreement import outputs_and_step, ready_made
 from deepsphere import HealpyGCNN, Sequential, healpy_layers
 from deepsphere.layers import (
     BernsteinConv,
@@ -73,7 +73,10 @@ def every_layer():
     return keras.Model(inputs, [make()(inputs) for make in LAYERS.values()])
 
 
-MODELS = {"every layer": every_layer, "network": network, "old network": old_network}
+def all_models():
+    own = {"every layer": every_layer(), "network": network(), "old network": old_network()}
+    return own | ready_made(PART, 3)
+
 
 LOAD = """
 import sys
@@ -94,12 +97,11 @@ def test_values_and_training_agree(other, tmp_path, seeded):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.standard_normal((3, len(PART), 3)).astype(np.float32))
     expected = {}
-    for name, make in MODELS.items():
-        model = make()
+    for name, model in all_models().items():
         model.save(tmp_path / f"{name}.keras")
         expected[name] = outputs_and_step(model, tmp_path)
     result = subprocess.run(
-        [sys.executable, "-c", LOAD, str(Path(__file__).parent), str(tmp_path), *MODELS],
+        [sys.executable, "-c", LOAD, str(Path(__file__).parent), str(tmp_path), *expected],
         env={**os.environ, "KERAS_BACKEND": other},
         capture_output=True,
         text=True,

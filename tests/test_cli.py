@@ -2,12 +2,16 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import keras
 import pytest
 
 import deepsphere
 from deepsphere import cli
+from deepsphere.layers import ChebyshevConv, Pool, Statistics
+from deepsphere.models import Sequential
+from deepsphere.sampling import Healpix
 from harness import OTHERS
 
 
@@ -21,7 +25,9 @@ def test_version(capsys):
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    assert "demo" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "demo" in listed
+    assert "info" in listed
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,68 @@ def test_a_missing_backend_starts_no_process_after_process(monkeypatch, capsys, 
     monkeypatch.setattr(deepsphere, "_missing_backend", "jax", raising=False)
     assert cli.main(["demo", "--backend", "jax", "--output", str(tmp_path)]) == 1
     assert "Keras' backend 'jax', which is not installed" in capsys.readouterr().err
+
+
+@pytest.fixture
+def saved(tmp_path):
+    layers = [ChebyshevConv(3, 2), Pool(), Statistics(), keras.layers.Dense(2)]
+    model = Sequential(Healpix(4), layers, neighbors=8, name="small")
+    model.build((None, 192, 1))
+    path = tmp_path / "model.keras"
+    model.save(path)
+    return path
+
+
+def test_info_prints_an_aligned_table(saved, capsys):
+    assert cli.main(["info", str(saved)]) == 0
+    head, table = capsys.readouterr().out.split("\n\n")
+    assert head.startswith(f"{saved}: small (Sequential)\n")
+    assert f"{saved.stat().st_size:,} bytes, saved by Keras {keras.__version__} on" in head
+    assert "input (batch, 192, 1) on Healpix(nside=4)\noutput (batch, 2)" in head
+    title, *rows, total = table.rstrip("\n").split("\n")
+    assert title.startswith("layer ")
+    assert title.endswith("pixels  channels  receptive field  parameters  multiply-adds")
+    assert [row.split()[1] for row in rows] == ["ChebyshevConv", "Pool", "Statistics", "Dense"]
+    assert rows[1].split()[2:5] == ["2", "48", "3"]
+    assert rows[0].split()[-3] == "deg"
+    assert rows[3].split()[-4:] == ["2", "all", "8", "6"]
+    assert total.split()[:2] == ["total", "20"]  # 3 * 3 + 3 and 3 * 2 + 2
+    assert len({len(line) for line in (title, *rows, total)}) == 1
+
+
+def test_info_for_machines(saved, capsys):
+    assert cli.main(["info", str(saved), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["inputs"] == [{"shape": [None, 192, 1], "sampling": "Healpix(nside=4)"}]
+    assert report["output_shape"] == [None, 2]
+    assert report["parameters"] == 20
+    layers = report["layers"]
+    assert [layer["nside"] for layer in layers] == [4, 2, None, None]
+    assert 0 < layers[0]["receptive_field"] < layers[1]["receptive_field"] < 180
+    assert layers[2]["receptive_field"] == "all"
+    assert report["multiply_adds"] == sum(layer["multiply_adds"] for layer in layers)
+
+
+def test_info_errors_are_one_line(tmp_path, capsys):
+    absent, text, damaged, foreign = (
+        tmp_path / name for name in ("absent.keras", "model.h5", "damaged.keras", "foreign.keras")
+    )
+    text.write_text("text")
+    with zipfile.ZipFile(damaged, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(foreign)
+    for path, message in (
+        (absent, "there is no file"),
+        (tmp_path, "there is no file"),
+        (text, "is not a model as model.save('....keras') writes it"),
+        (damaged, "cannot be loaded: "),
+        (foreign, "has no layer of DeepSphere"),
+    ):
+        assert cli.main(["info", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("deepsphere: ")
+        assert message in error
+        assert error.count("\n") == 1
 
 
 @pytest.mark.slow

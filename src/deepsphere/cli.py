@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import deepsphere
+
+if TYPE_CHECKING:
+    from deepsphere.analysis import LayerDescription
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -25,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all went well.
+        0 if all went well, 1 if not, 2 if the arguments make no sense.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(arguments)
@@ -78,6 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--maps", type=int, default=100, help="number of maps of each class")
     demo.add_argument("--epochs", type=int, default=25, help="passes over the training maps")
     demo.add_argument("--cache", type=Path, help="directory for simulated maps (in the output's)")
+    info = commands.add_parser(
+        "info",
+        help="describe a saved network",
+        description="Describe the layers of a network that Keras saved: resolution, channels, "
+        "receptive field (the radius around a pixel outside of which no input has an influence, at "
+        "most), parameters, and multiply-adds for one map.",
+    )
+    info.set_defaults(run=_info)
+    info.add_argument("model", type=Path, help="the file, which ends in .keras")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    info.add_argument("--backend", choices=BACKENDS, help="Keras backend (default: Keras' own)")
     return parser
 
 
@@ -95,6 +113,123 @@ def _demo(options: argparse.Namespace) -> int:
     )
     run_demo(Demo(simulation, epochs=options.epochs), options.output, options.cache)
     return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    deepsphere.models  # noqa: B018  says which backend is missing, if one is
+    try:
+        report = _report(options.model)
+    except ValueError as error:
+        print(f"deepsphere: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(report, indent=2) if options.json else _readable(report))
+    return 0
+
+
+def _report(path: Path) -> dict[str, Any]:
+    """Return what there is to say about a saved model, as plain JSON data."""
+    import keras
+
+    from deepsphere.analysis.description import describe, describe_inputs
+
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a model as model.save('....keras') writes it")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            saved = json.loads(archive.read("metadata.json"))
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be loaded: {_first_line(error)}") from error
+    layers = [_plain(row) for row in describe(model)]
+    inputs = describe_inputs(model)
+    shapes = [tuple(tensor.shape) for tensor, _ in inputs]
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "saved": {"keras": saved.get("keras_version"), "date": saved.get("date_saved")},
+        "name": model.name,
+        "type": type(model).__name__,
+        "inputs": [
+            {"shape": shape, "sampling": repr(sampling) if sampling else None}
+            for shape, (_, sampling) in zip(shapes, inputs, strict=True)
+        ],
+        "output_shape": model.compute_output_shape(shapes if len(shapes) > 1 else shapes[0]),
+        "layers": layers,
+        "parameters": model.count_params(),
+        "multiply_adds": sum(layer["multiply_adds"] for layer in layers),
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _plain(row: LayerDescription) -> dict[str, Any]:
+    field = row.receptive_field
+    return {
+        "name": row.name,
+        "type": row.type,
+        "nside": row.nside,
+        "pixels": row.pixels,
+        "channels": row.channels,
+        "receptive_field": round(field, 4) if math.isfinite(field) else "all",
+        "parameters": row.parameters,
+        "multiply_adds": row.multiply_adds,
+    }
+
+
+COLUMNS = {
+    "name": "layer",
+    "type": "type",
+    "nside": "nside",
+    "pixels": "pixels",
+    "channels": "channels",
+    "receptive_field": "receptive field",
+    "parameters": "parameters",
+    "multiply_adds": "multiply-adds",
+}
+
+
+def _readable(report: dict[str, Any]) -> str:
+    lines = [
+        f"{report['file']}: {report['name']} ({report['type']})",
+        f"{report['bytes']:,} bytes, saved by Keras {report['saved']['keras']} on "
+        f"{report['saved']['date']}",
+        *(
+            f"input {_shape(entry['shape'])}"
+            + (f" on {entry['sampling']}" * bool(entry["sampling"]))
+            for entry in report["inputs"]
+        ),
+        f"output {_shape(report['output_shape'])}",
+        "",
+    ]
+    total = {"name": "total", **{key: report[key] for key in ("parameters", "multiply_adds")}}
+    rows = [
+        list(COLUMNS.values()),
+        *([_cell(key, row.get(key)) for key in COLUMNS] for row in [*report["layers"], total]),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.ljust(width) if i < 2 else cell.rjust(width)  # numbers to the right
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _shape(shape: Any) -> str:
+    return str(tuple(shape)).replace("None", "batch")
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.1f} deg"
+    return f"{value:,}" if isinstance(value, int) and key != "nside" else str(value)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ def test_output_is_that_of_the_definition(sampling, arguments, masked):
     assert relative_error(to_numpy(layer(x, mask=mask))[seen], expected[seen]) < SINGLE
 
 
+@pytest.mark.slow  # JAX compiles each operation of each precision
 def test_gates(tmp_path, seeded):
     def make():
         layer = GraphTransformer(3, 2, SPHERE, neighbors=4, activation="tanh", name="transformer")

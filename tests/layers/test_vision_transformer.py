@@ -59,6 +59,7 @@ def test_output_is_that_of_the_definition(arguments, p, masked):
     assert relative_error(y[seen], expected[seen]) < SINGLE
 
 
+@pytest.mark.slow  # JAX compiles each operation of each precision
 def test_gates(tmp_path, seeded):
     def make():
         layer = VisionTransformer(3, 2, 1, PART, activation="tanh", name="vit")

@@ -3,7 +3,7 @@
 from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
 from deepsphere.layers.base import SphereConv, SphereLayer
 from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
-from deepsphere.layers.graph_transformer import GraphTransformer
+from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
 from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
 from deepsphere.layers.pooling import Pool
 from deepsphere.layers.residual import ResidualBlock
@@ -19,6 +19,7 @@ __all__ = [
     "GraphConv",
     "GraphTransformer",
     "MonomialConv",
+    "NeighborTransformerBlock",
     "PatchConv",
     "PatchConvTranspose",
     "Pool",

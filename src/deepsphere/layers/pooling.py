@@ -62,7 +62,12 @@ class Pool(SphereLayer):
         children = self.require_sampling().branching ** self.p
         coarse = x.shape[1] // children
         reduce = keras.ops.max if self.mode == "max" else keras.ops.mean
-        lowest = float("-inf") if self.mode == "max" else 0.0
+        # Finite: other runtimes, to which models are exported, multiply it by 0.
+        lowest = (
+            (-65504.0 if keras.backend.standardize_dtype(x.dtype) == "float16" else -3e38)
+            if self.mode == "max"
+            else 0.0
+        )
         y = keras.ops.reshape(hide(x, mask, lowest), (-1, coarse, children, x.shape[2]))
         y = reduce(y, axis=2)
         if mask is None:

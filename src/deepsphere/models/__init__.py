@@ -1,5 +1,18 @@
 """Networks assembled from layers."""
 
+from deepsphere.models.autoencoder import Autoencoder
+from deepsphere.models.classifiers import cnn_classifier, fcn_classifier
 from deepsphere.models.sequential import Sequential
+from deepsphere.models.unet import UNet
+from deepsphere.models.variational_autoencoder import VariationalAutoencoder
+from deepsphere.models.vit import vit_classifier
 
-__all__ = ["Sequential"]
+__all__ = [
+    "Autoencoder",
+    "Sequential",
+    "UNet",
+    "VariationalAutoencoder",
+    "cnn_classifier",
+    "fcn_classifier",
+    "vit_classifier",
+]

@@ -70,8 +70,12 @@ def _filter(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Ar
     def add(y: jax.Array, term: jax.Array, coefficients: jax.Array) -> tuple[jax.Array, None]:
         return y + term.reshape(-1, channels) @ coefficients, None
 
-    start = jnp.zeros((z.shape[0] * z.shape[1], filters), z.dtype)
-    return _walk_basis(z, kernel, operator, start, add)[0]
+    return _walk_basis(z, kernel, operator, _zeros(z, filters), add)[0]
+
+
+def _zeros(z: jax.Array, channels: int) -> jax.Array:
+    """Rows of zeros, in a form whose batch size an export to ONNX may leave open."""
+    return jnp.zeros((*z.shape[:2], channels), z.dtype).reshape(-1, channels)
 
 
 def _walk_basis(z, kernel, operator, start, visit):  # type: ignore[no-untyped-def]
@@ -108,10 +112,9 @@ def _clenshaw(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.
         current, following = state
         return (rows @ coefficients + 2 * product(current) - following, current), None
 
-    last = rows @ kernel[-1]
-    (current, following), _ = lax.scan(
-        step, (last, jnp.zeros_like(last)), kernel[1:-1], reverse=True
-    )
+    start = rows @ kernel[-1], _zeros(z, kernel.shape[2])
+    # Not scan's own reverse: ONNX has none.
+    (current, following), _ = lax.scan(step, start, kernel[-2:0:-1])
     return rows @ kernel[0] + product(current) - following
 
 
@@ -142,7 +145,7 @@ def _gradients(
 def _matmul(operator: SparseOperator, columns: jax.Array) -> jax.Array:
     """Multiply (n, columns) by the operator."""
     limit, width = plan.max_columns(operator.nnz), columns.shape[1]
-    if width <= limit:
+    if not isinstance(width, int) or width <= limit:  # symbolic while a model is exported
         return _neighbor_sum(operator, columns)
     blocks = [columns[:, i : i + limit] for i in range(0, width, limit)]
     return jnp.concatenate([_neighbor_sum(operator, block) for block in blocks], axis=1)
@@ -151,9 +154,9 @@ def _matmul(operator: SparseOperator, columns: jax.Array) -> jax.Array:
 def _neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Array:
     lists = operator.neighbor_lists
     values = operator.constant(("jax", columns.dtype), lambda: lists.values.astype(columns.dtype))
-    total = jnp.zeros_like(columns)
-    for neighbors, weights in zip(lists.indices, values, strict=True):
+    terms = (
         # The indices are ours: without a promise XLA would check each of them.
-        gathered = columns.at[neighbors].get(mode="promise_in_bounds")
-        total = total + gathered * weights[:, None]
-    return total
+        columns.at[neighbors].get(mode="promise_in_bounds") * weights[:, None]
+        for neighbors, weights in zip(lists.indices, values, strict=True)
+    )
+    return sum(terms, next(terms))

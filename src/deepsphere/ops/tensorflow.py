@@ -1,15 +1,18 @@
-"""The operation on TensorFlow: CSR products, or sums over neighbours where XLA compiles.
+"""The operation on TensorFlow: CSR products, or sums over neighbours where there are none.
 
-TensorFlow's CSR product is its fastest on CPU and needs no XLA, but XLA has no kernel for it.
-Inside XLA products are sums over neighbours of gathered rows. The degrees are walked by a loop:
-unrolled, XLA would fuse each sum into the next and compute the earlier ones again for every
-neighbour, which is exponential in the order.
+TensorFlow's CSR product is its fastest on CPU and needs no XLA, but neither XLA nor the formats
+of other runtimes (ONNX, LiteRT, OpenVINO) have it: there products are sums over neighbours of
+gathered rows. Inside XLA the degrees are walked by a loop: unrolled, XLA would fuse each sum into
+the next and compute the earlier ones again for every neighbour, which is exponential in the order.
+Elsewhere they are unrolled: a CSR matrix that enters a loop from outside loses its shape in a
+SavedModel, which then cannot be loaded.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +21,25 @@ from tensorflow.python.ops import control_flow_util
 from deepsphere.ops import plan
 from deepsphere.ops.operator import SparseOperator
 
-Product = Callable[[tf.Tensor], tf.Tensor]
+_CONVERTERS = (
+    "keras.src.export.onnx",
+    "keras.src.export.litert",
+    "keras.src.export.openvino",
+    "tf2onnx.",
+    "tensorflow.lite.",
+)
+"""Modules that trace a model for another runtime."""
+
+
+class Product(NamedTuple):
+    """How to multiply (n, columns) by an operator, and whether a recurrence may be unrolled."""
+
+    multiply: Callable[[tf.Tensor], tf.Tensor]
+    unroll: bool
+
+    def __call__(self, columns: tf.Tensor) -> tf.Tensor:
+        """Multiply."""
+        return self.multiply(columns)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -85,18 +106,12 @@ def _walk_basis(
     carry = visit(carry, 0, previous, kernel[0])
     if terms == 1:
         return carry
-    current = product(previous)
 
-    def step(k: tf.Tensor, previous: tf.Tensor, current: tf.Tensor, carry: Any) -> tuple[Any, ...]:
-        carry = visit(carry, k, current, kernel[k])
-        return k + 1, current, 2 * product(current) - previous, carry
+    def step(i: Any, previous: tf.Tensor, current: tf.Tensor, carry: Any) -> tuple[Any, ...]:
+        carry = visit(carry, i + 1, current, kernel[i + 1])
+        return current, 2 * product(current) - previous, carry
 
-    _, _, current, carry = tf.while_loop(
-        lambda k, *_: k < terms - 1,
-        step,
-        (tf.constant(1), previous, current, carry),
-        maximum_iterations=terms - 2,
-    )
+    _, current, carry = _repeat(product, terms - 2, step, (previous, product(previous), carry))
     return visit(carry, terms - 1, current, kernel[terms - 1])
 
 
@@ -111,16 +126,27 @@ def _clenshaw(z: tf.Tensor, kernel: tf.Tensor, product: Product) -> tf.Tensor:
     if terms == 1:
         return current
 
-    def step(k: tf.Tensor, current: tf.Tensor, following: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return k - 1, rows @ kernel[k] + 2 * shifted(current) - following, current
+    def step(i: Any, current: tf.Tensor, following: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return rows @ kernel[terms - 2 - i] + 2 * shifted(current) - following, current
 
-    _, current, following = tf.while_loop(
-        lambda k, *_: k > 0,
-        step,
-        (tf.constant(terms - 2), current, tf.zeros_like(current)),
-        maximum_iterations=terms - 2,
-    )
+    current, following = _repeat(product, terms - 2, step, (current, tf.zeros_like(current)))
     return rows @ kernel[0] + shifted(current) - following
+
+
+def _repeat(
+    product: Product, times: int, step: Callable[..., tuple[Any, ...]], state: tuple[Any, ...]
+) -> Any:
+    """Return ``state = step(i, *state)`` after i = 0 to ``times - 1``."""
+    if product.unroll:
+        for i in range(times):
+            state = step(i, *state)
+        return state
+    return tf.while_loop(
+        lambda i, *_: i < times,
+        lambda i, *state: (i + 1, *step(i, *state)),
+        (tf.constant(0), *state),
+        maximum_iterations=times,
+    )[1:]
 
 
 def _gradients(
@@ -165,43 +191,65 @@ def _with_product(
     operator: SparseOperator, z: tf.Tensor, channels: int, compute: Callable[[Product], Any]
 ) -> Any:
     """Call `compute` with the product that suits the context and the number of columns."""
-    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
-        return compute(lambda columns: _neighbor_sum(operator, columns))
-    csr = _csr(operator, z.dtype)
-    limit = plan.max_columns(operator.nnz)
+    xla = control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    if xla or _for_another_runtime():
+        lists = _neighbor_lists(operator, z.dtype, embed=not xla)
+        return compute(Product(lambda columns: _neighbor_sum(*lists, columns), unroll=not xla))
+    batch, limit = z.shape[1], plan.max_columns(operator.nnz)
 
-    def whole(columns: tf.Tensor) -> tf.Tensor:
-        result = tf.raw_ops.SparseMatrixMatMul(a=csr, b=columns)
-        return tf.ensure_shape(result, columns.shape)
+    def whole() -> Any:
+        csr = _csr(operator, z.dtype)
+        return compute(Product(lambda columns: _csr_product(csr, columns), unroll=True))
 
-    def split(columns: tf.Tensor) -> tf.Tensor:
-        width = tf.shape(columns)[1]
-        blocks = -(-width // limit)
+    def split() -> Any:  # makes the CSR matrix in the loops, which keeps the graph small
+        return compute(Product(lambda columns: _split_product(operator, columns, limit), False))
 
-        def write(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            return i + 1, parts.write(
-                i, tf.transpose(whole(columns[:, i * limit : (i + 1) * limit]))
-            )
-
-        parts = tf.TensorArray(
-            columns.dtype, blocks, infer_shape=False, element_shape=[None, columns.shape[0]]
-        )
-        _, parts = tf.while_loop(lambda i, _: i < blocks, write, (tf.constant(0), parts))
-        return tf.ensure_shape(tf.transpose(parts.concat()), columns.shape)
-
-    batch = z.shape[1]
     if batch is not None:
-        return compute(whole if batch * channels <= limit else split)
-    return tf.cond(
-        tf.shape(z)[1] <= limit // channels, lambda: compute(whole), lambda: compute(split)
+        return whole() if batch * channels <= limit else split()
+    return tf.cond(tf.shape(z)[1] <= limit // channels, whole, split)
+
+
+def _for_another_runtime() -> bool:
+    """Whether this is being traced for a format that is not TensorFlow's own.
+
+    Nothing that TensorFlow or Keras tells says so: the converters are recognised as callers.
+    """
+    if tf.executing_eagerly():
+        return False
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_globals.get("__name__", "").startswith(_CONVERTERS):
+            return True
+    return False
+
+
+def _csr_product(csr: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    result = tf.raw_ops.SparseMatrixMatMul(a=csr, b=columns)
+    return tf.ensure_shape(result, columns.shape)
+
+
+def _split_product(operator: SparseOperator, columns: tf.Tensor, limit: int) -> tf.Tensor:
+    blocks = -(-tf.shape(columns)[1] // limit)
+
+    def write(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        csr = _csr(operator, columns.dtype)  # next to such a product it costs nothing
+        block = _csr_product(csr, columns[:, i * limit : (i + 1) * limit])
+        return i + 1, parts.write(i, tf.transpose(block))
+
+    parts = tf.TensorArray(
+        columns.dtype, blocks, infer_shape=False, element_shape=[None, columns.shape[0]]
     )
+    _, parts = tf.while_loop(lambda i, _: i < blocks, write, (tf.constant(0), parts))
+    return tf.ensure_shape(tf.transpose(parts.concat()), columns.shape)
 
 
 def _csr(operator: SparseOperator, dtype: tf.DType) -> tf.Tensor:
     """Return the operator as a CSRSparseMatrix, made where it is used.
 
     One made eagerly loses its shape when a graph captures it; from captured components it is
-    made in 2 ms for a million entries, once for all products of a filter.
+    made in 2 ms for a million entries, once for all products of a filter: in the function that
+    multiplies by it, see above.
     """
 
     def components() -> tuple[tf.Tensor, tf.Tensor]:
@@ -224,16 +272,24 @@ def _csr(operator: SparseOperator, dtype: tf.DType) -> tf.Tensor:
     return convert()
 
 
-def _neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
-    """Multiply (n, columns) by the operator as XLA does best."""
+def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> tuple[Any, Any]:
+    """Return indices of shape (width, n) and weights of shape (width, n, 1)."""
+    indices, values = operator.neighbor_lists
+    if embed:  # in the graph itself: converters would take captured constants for inputs
+        return [tf.constant(row) for row in indices], [
+            tf.constant(v[:, None], dtype) for v in values
+        ]
 
     def constants() -> tuple[tf.Tensor, tf.Tensor]:
-        lists = operator.neighbor_lists
         with tf.init_scope():
-            return tf.constant(lists.indices), tf.constant(lists.values, columns.dtype)
+            return tf.constant(indices), tf.constant(values[..., None], dtype)
 
-    indices, values = operator.constant(("tensorflow lists", columns.dtype), constants)
+    return operator.constant(("tensorflow lists", dtype), constants)
+
+
+def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
+    """Multiply (n, columns) as XLA does best, with what every runtime has."""
     total = tf.zeros_like(columns)
-    for j in range(indices.shape[0]):
-        total = total + tf.gather(columns, indices[j]) * values[j][:, None]
+    for j in range(len(indices)):
+        total = total + tf.gather(columns, indices[j]) * values[j]
     return total

@@ -1,7 +1,11 @@
-"""The operation on PyTorch: products by ``embedding_bag``, which beats CSR products on CPU."""
+"""The operation on PyTorch: products by ``embedding_bag``, which beats CSR products on CPU.
+
+While a model is exported, products are sums over neighbours, which other runtimes have.
+"""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -14,6 +18,8 @@ def chebyshev_filter(
     x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator
 ) -> torch.Tensor:
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""
+    if _exporting():  # converters do not know functions with a gradient of their own
+        return _forward(x, kernel, operator)
     return _ChebyshevFilter.apply(x, kernel, operator)
 
 
@@ -24,9 +30,7 @@ class _ChebyshevFilter(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(x, kernel)
         ctx.operator = operator
-        dtype = _working_dtype(x)
-        y = _filter(_fold(x.to(dtype)), kernel.to(dtype), operator)
-        return _unfold(y, x).to(x.dtype)
+        return _forward(x, kernel, operator)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
@@ -46,6 +50,11 @@ class _ChebyshevFilter(torch.autograd.Function):
             None if dw is None else dw.to(kernel.dtype),
             None,
         )
+
+
+def _forward(x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
+    dtype = _working_dtype(x)
+    return _unfold(_filter(_fold(x.to(dtype)), kernel.to(dtype), operator), x).to(x.dtype)
 
 
 def _working_dtype(x: torch.Tensor) -> torch.dtype:
@@ -134,6 +143,8 @@ def _basis(z: torch.Tensor, terms: int, operator: SparseOperator) -> Any:
 
 def _matmul(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
     """Multiply (n, columns) by the operator."""
+    if _exporting():
+        return _neighbor_sum(operator, columns)
     limit = plan.max_columns(operator.nnz)
     if columns.shape[1] > limit:
         blocks = columns.split(limit, dim=1)
@@ -144,6 +155,36 @@ def _matmul(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.embedding_bag(
         indices, columns, starts, mode="sum", per_sample_weights=values, include_last_offset=True
     )
+
+
+def _exporting() -> bool:
+    # Export that is not strict, as Keras asks for, compiles without Dynamo.
+    dynamo = torch.compiler.is_dynamo_compiling()
+    return torch.jit.is_tracing() or (torch.compiler.is_compiling() and not dynamo)
+
+
+def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
+    device, dtype = columns.device, columns.dtype
+
+    def make() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return [
+            (
+                torch.tensor(neighbors, device=device),
+                torch.tensor(weights[:, None], dtype=dtype, device=device),
+            )
+            for neighbors, weights in zip(*operator.neighbor_lists, strict=True)
+        ]
+
+    def constants() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        # Exporters trace one thread: made there, these tensors would be part of what they trace.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
+
+    lists = operator.constant(("torch lists", device, dtype), constants)
+    total = torch.zeros_like(columns)
+    for neighbors, weights in lists:
+        total = total + columns.index_select(0, neighbors) * weights
+    return total
 
 
 def _constants(operator: SparseOperator, like: torch.Tensor) -> tuple[torch.Tensor, ...]:

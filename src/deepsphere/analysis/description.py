@@ -1,0 +1,318 @@
+"""What a model consists of: resolutions, receptive fields, parameters and costs, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import singledispatch
+from math import degrees, inf, pi, prod
+from typing import Any, NamedTuple
+
+import keras
+
+from deepsphere.analysis.receptive_field import finer, spread
+from deepsphere.layers import (
+    GaussianSmoothing,
+    GraphConv,
+    PatchConv,
+    PatchConvTranspose,
+    SphereLayer,
+    TransformerBlock,
+)
+from deepsphere.layers.graph_transformer import NeighborTransformerBlock
+from deepsphere.ops import plan
+from deepsphere.sampling import Sampling
+
+Shape = tuple[int | None, ...]
+
+
+class LayerDescription(NamedTuple):
+    """One layer of a model, in the order of computation.
+
+    Attributes
+    ----------
+    name, type : str
+        Name and class of the layer; a layer of a model inside of the model is named
+        ``"outer/inner"``.
+    sampling : Sampling or None
+        Where its output is sampled; None if it has no pixels any more, or nobody knows.
+    pixels, channels : int or None
+        Shape of the output; `pixels` is None if it has only channels.
+    receptive_field : float
+        Radius in degrees around a pixel of the output outside of which no value of the model's
+        input has an influence on it: an upper bound, summed along the way. Infinite if there is
+        none, as after a mean over all pixels.
+    parameters : int
+        Number of weights, trained or not; 0 for a layer that was listed before.
+    multiply_adds : int
+        Products that are added up, for one map; elementwise operations count as 0.
+    """
+
+    name: str
+    type: str
+    sampling: Sampling | None
+    pixels: int | None
+    channels: int | None
+    receptive_field: float
+    parameters: int
+    multiply_adds: int
+
+    @property
+    def nside(self) -> int | None:
+        """Resolution of the output, if it is on HEALPix."""
+        return getattr(self.sampling, "nside", None)
+
+
+class _Flow(NamedTuple):
+    """What arrives on an edge of the network's graph."""
+
+    radius: float
+    sampling: Sampling | None
+
+
+def describe(model: keras.Model) -> list[LayerDescription]:
+    """Describe the layers of a model.
+
+    The receptive field of a layer is the largest of its inputs' plus what the layer adds: of a
+    graph convolution, `order` times the longest edge of its graph; of a pooling, and of whatever
+    else changes the resolution, the largest distance between the centre of a coarse pixel and
+    those inside; of attention to neighbours, the longest edge; the whole sphere for what mixes
+    all pixels, and for layers that are not known here (see
+    `deepsphere.analysis.receptive_field.spread`). Batch normalisation counts as it works after
+    training.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A built model: a `deepsphere.models.Sequential`, a functional model, or one that is a
+        class of its own.
+
+    Returns
+    -------
+    list of LayerDescription
+        One for each layer and each time that it is used, except for inputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `model` is not a Keras model, is not built, or has no layer of this package.
+
+    Examples
+    --------
+    >>> from deepsphere.demo.network import quick_start_network
+    >>> for row in describe(quick_start_network(16))[:2]:
+    ...     print(row.type, row.nside, row.channels, round(row.receptive_field), row.multiply_adds)
+    ChebyshevConv 16 5 87 739032
+    Pool 8 5 90 0
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
+    if not any(isinstance(layer, SphereLayer) for layer in model._flatten_layers()):
+        raise ValueError(f"model {model.name!r} has no layer of DeepSphere")
+    if not model.built:
+        raise ValueError(
+            f"model {model.name!r} is not built: call it once, or its build((None, pixels, "
+            "channels))"
+        )
+    rows: list[LayerDescription] = []
+    inputs = describe_inputs(model)
+    _Walk(rows).inside(model, [t for t, _ in inputs], [_Flow(0.0, s) for _, s in inputs])
+    return rows
+
+
+def describe_inputs(model: keras.Model) -> list[tuple[keras.KerasTensor, Sampling | None]]:
+    """Return the inputs of a built model, with their shapes, and where they are sampled.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A built model.
+
+    Returns
+    -------
+    list of (keras.KerasTensor, Sampling or None)
+        One for each input; None if no layer works on that number of pixels.
+    """
+    tensors = getattr(model, "inputs", None)  # of functional and sequential models
+    if not tensors:
+        tensors = [keras.KerasTensor((None, *model.get_build_config()["input_shape"][1:]))]
+    samplings = [getattr(layer, "sampling", None) for layer in model._flatten_layers()]
+    sizes = {len(s): s for s in reversed(samplings) if isinstance(s, Sampling)}
+    return [(tensor, sizes.get(_points(tensor.shape) or 0)) for tensor in tensors]
+
+
+def _points(shape: Shape) -> int | None:
+    return shape[1] if len(shape) == 3 else None
+
+
+class _Walk:
+    """A walk through a network's graph in the order of computation."""
+
+    def __init__(self, rows: list[LayerDescription]) -> None:
+        self.rows = rows
+        self.seen: set[int] = set()
+
+    def inside(
+        self, layer: Any, inputs: Sequence[Any], flows: Sequence[_Flow], prefix: str = ""
+    ) -> list[_Flow]:
+        """Walk through what a model or a layer consists of; return what comes out."""
+        graph = _graph(layer, inputs)
+        if graph is None:
+            return [self._chain(layer, flows, prefix)]
+        known = {id(t): flow for t, flow in zip(graph.inputs, flows, strict=True)}
+        for depth in sorted(graph._nodes_by_depth, reverse=True):
+            for node in graph._nodes_by_depth[depth]:
+                if not node.is_input:
+                    found = self._step(node, [known[id(t)] for t in node.input_tensors], prefix)
+                    known.update(zip(map(id, node.outputs), found, strict=True))
+        return [known[id(t)] for t in graph.outputs]
+
+    def _step(self, node: Any, flows: list[_Flow], prefix: str) -> list[_Flow]:
+        operation = node.operation
+        if isinstance(operation, keras.Model):
+            inner = f"{prefix}{operation.name}/"
+            return self.inside(operation, node.input_tensors, flows, inner)
+        # A mask comes from nowhere; the features beside it tell where they are sampled.
+        widest = max(flows, key=lambda flow: (flow.radius, flow.sampling is not None))
+        if isinstance(operation, keras.layers.Layer):
+            flow = self._layer(operation, node.input_tensors, widest, node.outputs[0].shape, prefix)
+            return [flow] * len(node.outputs)
+        radius = _add(widest.radius, spread(operation, widest.sampling))
+        return [
+            # Masks depend on the survey, not on what was measured.
+            _Flow(0.0 if t.dtype == "bool" else radius, _carried(widest.sampling, t.shape))
+            for t in node.outputs
+        ]
+
+    def _layer(
+        self, layer: Any, inputs: Sequence[Any], flow: _Flow, shape: Shape, prefix: str
+    ) -> _Flow:
+        source = layer.sampling if isinstance(layer, SphereLayer) else flow.sampling
+        added = spread(layer, source)
+        cost = multiply_adds(layer, shape)
+        if added is None or cost is None:
+            within, features = _Walk([]), [t for t in inputs if t.dtype != "bool"]
+            (end, *_) = within.inside(layer, features, [_Flow(0.0, source)] * len(features))
+            added = end.radius if added is None and layer._layers else added
+            cost = sum(row.multiply_adds for row in within.rows) if cost is None else cost
+        if isinstance(layer, SphereLayer):
+            sampling = None if layer.sampling is None else layer.output_sampling
+        else:
+            sampling = flow.sampling
+        result = _Flow(_add(flow.radius, added), _carried(sampling, shape))
+        known = id(layer) in self.seen
+        self.seen.add(id(layer))
+        self.rows.append(
+            LayerDescription(
+                prefix + layer.name,
+                type(layer).__name__,
+                result.sampling,
+                shape[1] if len(shape) > 2 else None,
+                shape[-1],
+                degrees(result.radius),
+                0 if known else layer.count_params(),
+                cost,
+            )
+        )
+        return result
+
+    def _chain(self, layer: Any, flows: Iterable[_Flow], prefix: str) -> _Flow:
+        """Take the sublayers one after the other: no graph of them can look further."""
+        flow = max(flows, key=lambda flow: flow.radius)
+        for sublayer in layer._layers:
+            source = getattr(sublayer, "sampling", None) or flow.sampling
+            points = None if source is None else len(source)
+            channels = getattr(sublayer, "filters", None) or getattr(sublayer, "units", None)
+            shape = (None, points, channels)
+            inputs = [keras.KerasTensor((None, points, None))]
+            flow = self._layer(sublayer, inputs, flow, shape, prefix)
+        return flow
+
+
+def _graph(layer: Any, inputs: Sequence[Any]) -> Any:
+    """Return the graph of operations that a model or layer consists of; None if it has none."""
+    if getattr(layer, "inputs", None):
+        return keras.Function(layer.inputs, layer.outputs)
+    starts = [keras.KerasTensor(t.shape, t.dtype) for t in inputs]
+    try:
+        return keras.Function(starts, layer.call(*starts))
+    except Exception:  # whatever a class does in its call need not work on symbols
+        return None
+
+
+def _add(radius: float, added: float | None) -> float:
+    total = radius + (inf if added is None else added)
+    return total if total < pi else inf
+
+
+def _carried(sampling: Sampling | None, shape: Shape) -> Sampling | None:
+    """Return the sampling of a tensor whose pixels come from those of a sampling."""
+    points = _points(shape)
+    if sampling is None or points is None:
+        return None
+    if points > len(sampling):
+        return finer(sampling, points // len(sampling))
+    return sampling if points == len(sampling) else None
+
+
+@singledispatch
+def multiply_adds(layer: Any, output_shape: Shape) -> int | None:
+    """Return the number of multiply-adds of a layer for one map.
+
+    Other types of layers are made known by ``@multiply_adds.register``.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        A built layer.
+    output_shape : tuple
+        Shape of its output; the batch size does not count.
+
+    Returns
+    -------
+    int or None
+        Products that are added up; None if the layer has sublayers, which are to be asked.
+    """
+    if layer._layers:
+        return None
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None or len(kernel.shape) < 2:
+        return 0
+    return prod(kernel.shape) * prod(n or 1 for n in output_shape[1:-1])
+
+
+@multiply_adds.register
+def _(layer: GraphConv, output_shape: Shape) -> int:  # noqa: ARG001
+    terms, (rows, filters) = layer.order + 1, layer.kernel.shape
+    channels = rows // terms
+    columns = filters if plan.clenshaw_is_narrower(channels, filters) else channels
+    sparse = layer.order * layer.operator.nnz * columns
+    return sparse + len(layer.operator) * terms * channels * filters
+
+
+@multiply_adds.register(PatchConv)
+@multiply_adds.register(PatchConvTranspose)
+def _(layer: Any, output_shape: Shape) -> int:  # noqa: ARG001
+    return prod(layer.kernel.shape) * min(layer.input_points, layer.output_points)
+
+
+@multiply_adds.register
+def _(layer: TransformerBlock, output_shape: Shape) -> int:  # noqa: ARG001
+    n, width = layer.input_points, layer.key_dim * layer.num_heads
+    pairs = layer.pattern.nnz if isinstance(layer, NeighborTransformerBlock) else n**2
+    return 4 * n * width**2 + 2 * pairs * width
+
+
+@multiply_adds.register
+def _(layer: GaussianSmoothing, output_shape: Shape) -> int:  # noqa: ARG001
+    return sum(
+        beam.passes * beam.operator.nnz * len(channels)
+        for beam, channels in zip(layer._beams, layer._channels, strict=True)
+        if beam is not None
+    )
+
+
+@multiply_adds.register
+def _(layer: keras.layers.MultiHeadAttention, output_shape: Shape) -> int:
+    n = prod(k or 1 for k in output_shape[1:-1])
+    projections = sum(prod(v.shape) for v in layer.weights if v.name == "kernel")
+    return n * projections + n**2 * layer.num_heads * (layer.key_dim + layer.value_dim)

@@ -1,0 +1,233 @@
+"""Auto-encoders: maps through a few numbers at a coarse resolution, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from numpy.typing import ArrayLike
+
+from deepsphere.layers import ChebyshevConv, PatchConv, PatchConvTranspose, SurveyMask
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
+from deepsphere.layers.masking import resample_mask
+from deepsphere.models.base import SphereModel, check_widths, resolutions
+from deepsphere.models.sequential import Sequential
+from deepsphere.sampling import Sampling
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Autoencoder(SphereModel):
+    """An encoder to a few features on a coarse sphere, and a decoder back to maps.
+
+    Train it on the maps themselves: ``model.fit(x, x)``. Input and output have shape
+    ``(batch, len(sampling), channels)``, the latent features ``(batch, len(latent_sampling),
+    latent)``: what lies far apart on the sphere stays apart.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the maps are sampled. It needs ``len(filters)`` coarser levels.
+    channels : int, default 1
+        Number of channels of the maps.
+    filters : sequence of int, default (4, 8, 16)
+        Number of channels after each step down.
+    latent : int, default 16
+        Number of latent features of each coarse pixel.
+    decoder_filters : sequence of int, optional
+        Number of channels after each step up but the last, which leads to `channels`. Default:
+        the last of `filters` for all.
+    order : int, default 4
+        Degree of the polynomials of the graph convolution at the coarse resolution.
+    activation : str or callable, default "elu"
+        Keras activation after each step but the last.
+    last_activation : str or callable, optional
+        Keras activation of the output, in single precision. Default: none.
+    neighbors : int, default 20
+        Number of nearest neighbours in the graph.
+    laplacian : str, default "normalized"
+        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    mask : array_like of bool, shape (len(sampling),), optional
+        True at the pixels that a survey observed. The others never change the result, may hold
+        NaN, are 0 in the output, and do not count in the loss.
+    **kwargs
+        Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
+
+    Attributes
+    ----------
+    encoder, decoder : deepsphere.models.Sequential
+        The two halves, which can be used alone.
+    latent_sampling : Sampling
+        Where the latent features are sampled.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has too few coarser levels.
+
+    Notes
+    -----
+    The network and its sizes are those of the notebook on generative models of the earlier
+    TensorFlow implementation (deepsphere-cosmo-tf2): learned down-sampling by `PatchConv`, one
+    `ChebyshevConv` and a normalisation; learned up-sampling by `PatchConvTranspose`. The
+    normalisation is over the features of each coarse pixel, where the notebook's was over the
+    pixels of each feature: this one knows no place on the sphere, and no mask either. The idea is
+    that of Hinton & Salakhutdinov, Science 313, 504 (2006).
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> model = Autoencoder(Healpix(16), filters=(4, 8))
+    >>> model.encoder.output_shape, model.decoder.output_shape
+    ((None, 192, 16), (None, 3072, 1))
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        *,
+        channels: int = 1,
+        filters: Sequence[int] = (4, 8, 16),
+        latent: int = 16,
+        decoder_filters: Sequence[int] | None = None,
+        order: int = 4,
+        activation: Any = "elu",
+        last_activation: Any = None,
+        neighbors: int = DEFAULT_NEIGHBORS,
+        laplacian: str = DEFAULT_LAPLACIAN,
+        mask: ArrayLike | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sampling, mask=mask, neighbors=neighbors, laplacian=laplacian, **kwargs)
+        self.channels = check_count("channels", channels, least=1)
+        self.filters = check_widths("filters", filters)
+        self.latent = check_count("latent", latent, least=1)
+        between = len(self.filters) - 1
+        if decoder_filters is None:
+            decoder_filters = [self.filters[-1]] * between
+        self.decoder_filters = check_widths("decoder_filters", decoder_filters, least=0)
+        if len(self.decoder_filters) != between:
+            raise ValueError(
+                f"decoder_filters must hold one number less than filters, which is {between} (the "
+                f"last step leads to the channels of the input), got {self.decoder_filters}"
+            )
+        self.order = check_count("order", order, least=0)
+        self.activation = keras.activations.get(activation)
+        self.last_activation = keras.activations.get(last_activation)
+        self.latent_sampling = resolutions(self.sampling, len(self.filters))[-1]
+        self.encoder = self._make_encoder()
+        self.decoder = self._make_decoder()
+        self.build((None, len(self.sampling), self.channels))
+
+    def _make_encoder(self) -> Sequential:
+        dtype = self.dtype_policy
+        layers: list[keras.layers.Layer] = [] if self.survey is None else [self.survey]
+        layers += [
+            PatchConv(width, activation=self.activation, dtype=dtype) for width in self.filters
+        ]
+        model = Sequential(
+            self.sampling, [*layers, *self._latent_layers()], **self.graph_options, name="encoder"
+        )
+        model.build((None, len(self.sampling), self.channels))
+        return model
+
+    def _latent_layers(self) -> list[keras.layers.Layer]:
+        return [
+            ChebyshevConv(self.latent, self.order, dtype=self.dtype_policy),
+            keras.layers.LayerNormalization(dtype=self.dtype_policy),
+        ]
+
+    def _make_decoder(self) -> Sequential:
+        dtype = self.dtype_policy
+        layers: list[keras.layers.Layer] = [
+            PatchConvTranspose(width, activation=self.activation, dtype=dtype)
+            for width in self.decoder_filters
+        ]
+        layers += [
+            PatchConvTranspose(self.channels, dtype=dtype),
+            keras.layers.Activation(self.last_activation, dtype=self.variable_dtype),
+        ]
+        if self.observed is not None:
+            children = self.sampling.branching ** len(self.filters)
+            coarse = self.observed.reshape(-1, children).any(axis=1)
+            layers = [
+                SurveyMask(coarse, dtype=dtype),
+                *layers,
+                SurveyMask(self.observed, dtype=self.variable_dtype),
+            ]
+        model = Sequential(self.latent_sampling, layers, **self.graph_options, name="decoder")
+        model.build((None, len(self.latent_sampling), self.latent))
+        return model
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check the shape of the input; encoder and decoder are built from the start."""
+        if len(input_shape) == 3 and input_shape[2] != self.channels:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} was made for channels={self.channels}, got "
+                f"inputs of shape {tuple(input_shape)}"
+            )
+        super().build(input_shape)
+
+    def encode(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the latent features of maps.
+
+        Parameters
+        ----------
+        x : tensor, shape (batch, len(sampling), channels)
+            The maps.
+        training : bool, optional
+            Whether the model is in training.
+        mask : tensor of bool, shape (batch, len(sampling)), optional
+            True at observed pixels, besides the model's own mask.
+
+        Returns
+        -------
+        tensor, shape (batch, len(latent_sampling), latent)
+            Latent features.
+        """
+        return self.encoder(x, training=training, mask=mask)
+
+    def decode(self, z: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the maps that belong to latent features.
+
+        Parameters
+        ----------
+        z : tensor, shape (batch, len(latent_sampling), latent)
+            Latent features.
+        training : bool, optional
+            Whether the model is in training.
+        mask : tensor of bool, shape (batch, len(latent_sampling)), optional
+            True where they are known, besides the model's own mask.
+
+        Returns
+        -------
+        tensor, shape (batch, len(sampling), channels)
+            The maps; 0 at the pixels that the model's mask leaves out.
+        """
+        return self.decoder(z, training=training, mask=mask)
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Encode and decode."""
+        mask = self.compute_mask(x, mask)
+        return self.decode(self.encode(x, training, mask), training, self._coarse(mask))
+
+    def _coarse(self, mask: Any) -> Any:
+        return resample_mask(mask, len(self.sampling), len(self.latent_sampling))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal model."""
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "filters": list(self.filters),
+            "latent": self.latent,
+            "decoder_filters": list(self.decoder_filters),
+            "order": self.order,
+            "activation": keras.activations.serialize(self.activation),
+            "last_activation": keras.activations.serialize(self.last_activation),
+        }

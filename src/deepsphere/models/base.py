@@ -1,0 +1,188 @@
+"""What the ready-made models share: sampling, survey mask, checks, and how they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from numpy.typing import ArrayLike
+
+from deepsphere.graph import check_kind
+from deepsphere.layers import SurveyMask
+from deepsphere.layers.base import check_count
+from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
+from deepsphere.sampling import Sampling, deserialize, serialize
+
+
+def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:
+    """Return numbers of channels as a tuple, or raise if they are not `least` positive integers."""
+    if isinstance(widths, (int, str)) or not hasattr(widths, "__iter__"):
+        raise TypeError(f"{name} must be a sequence of integers, got {widths!r}")
+    checked = tuple(check_count(f"each of {name}", width, least=1) for width in widths)
+    if len(checked) < least:
+        raise ValueError(f"{name} must hold at least {least} numbers, got {checked}")
+    return checked
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """Return `value`, or raise if it is not one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    return value
+
+
+def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
+    """Return the sampling and its next coarser ones, or raise if there are not that many.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where a network begins.
+    steps : int
+        How often it halves the resolution.
+
+    Returns
+    -------
+    list of Sampling, length steps + 1
+        From fine to coarse.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `sampling` is not a sampling, or has too few coarser levels.
+    """
+    if not isinstance(sampling, Sampling):
+        raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
+    found = [sampling]
+    for _ in range(steps):
+        try:
+            found.append(found[-1].coarsen())
+        except ValueError as error:
+            raise ValueError(
+                f"the network goes down {steps} levels, but {sampling} has {len(found) - 1} that "
+                "are coarser and complete. Give fewer filters, or a finer sampling, or extend a "
+                "part of the sphere to whole coarse pixels (deepsphere.extend_pixels)"
+            ) from error
+    return found
+
+
+class SphereModel(keras.Model):
+    """Base of the models that are classes of their own.
+
+    A subclass makes its layers from its constructor's arguments, so that its configuration holds
+    the sampling once and no layer.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the inputs are sampled.
+    mask : array_like of bool, shape (len(sampling),), optional
+        True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`.
+    neighbors : int, default 20
+        Number of nearest neighbours in the graphs.
+    laplacian : str, default "normalized"
+        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    **kwargs
+        Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        *,
+        mask: ArrayLike | str | None = None,
+        neighbors: int = DEFAULT_NEIGHBORS,
+        laplacian: str = DEFAULT_LAPLACIAN,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(sampling, dict):  # as written by get_config
+            sampling = deserialize(sampling)
+        self.sampling = resolutions(sampling, 0)[0]
+        self.neighbors = check_count("neighbors", neighbors, least=1)
+        self.laplacian = check_kind(laplacian)
+        self.supports_masking = True
+        self.survey = self.observed = None
+        if mask is not None:
+            self.survey = SurveyMask(mask, self.sampling, dtype=self.variable_dtype, name="survey")
+            self.observed = self.survey._observed
+
+    @property
+    def graph_options(self) -> dict[str, Any]:
+        """The graphs that the layers run on: ``neighbors`` and ``laplacian``.
+
+        (A model with an attribute ``graph`` PyTorch's exporter takes for one of its own.)
+        """
+        return {"neighbors": self.neighbors, "laplacian": self.laplacian}
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Take note of the input's shape, or raise if it does not lie on the sampling."""
+        if len(input_shape) != 3 or input_shape[1] != len(self.sampling) or not input_shape[2]:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} is on {self.sampling} and needs inputs of "
+                f"shape (batch, {len(self.sampling)}, channels), got {tuple(input_shape)}"
+            )
+        if self.survey is not None:  # it ends the network
+            self.survey.build(self.compute_output_shape((None, *input_shape[1:])))
+        self.input_spec = keras.layers.InputSpec(
+            ndim=3, axes={1: len(self.sampling), 2: input_shape[2]}
+        )
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return which pixels are observed, at the resolution of input and output."""
+        if self.survey is None:
+            return previous_mask
+        return self.survey.compute_mask(inputs, previous_mask)
+
+    def _masked(self, y: Any, y_pred: Any) -> tuple[Any, Any]:
+        # Under JAX, Keras loses the mask of the output, of which its losses and metrics leave out
+        # what is not observed: the layer attaches it again. They multiply by 0, which does not
+        # remove NaN from the targets.
+        if self.survey is None or self.observed is None or y is None:
+            return y, y_pred
+        y = keras.ops.convert_to_tensor(y)
+        observed = self.observed.reshape(1, -1, *[1] * (len(y.shape) - 2))
+        return keras.ops.where(observed, y, keras.ops.zeros_like(y)), self.survey(y_pred)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss over observed pixels; targets elsewhere may be anything, also NaN."""
+        return super().compute_loss(x, *self._masked(y, y_pred), sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the metrics over observed pixels."""
+        return super().compute_metrics(x, *self._masked(y, y_pred), sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal model."""
+        return {
+            **super().get_config(),
+            "sampling": serialize(self.sampling),
+            "mask": None if self.survey is None else self.survey.get_config()["mask"],
+            **self.graph_options,
+        }
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return how the model was compiled, in terms that every backend knows."""
+        return portable_compile_config(super().get_compile_config())
+
+
+def portable_compile_config(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what Keras writes about a compiled model without the name of a backend in it."""
+    optimizer = (config or {}).get("optimizer")
+    # Under PyTorch Keras writes its private subclass, which needs PyTorch to be loaded.
+    if isinstance(optimizer, dict) and optimizer["module"].startswith("keras.src.backend."):
+        optimizer.update(module="keras.optimizers", registered_name=None)
+    return config

@@ -1,0 +1,271 @@
+"""Networks from a map to a few numbers: classes, or parameters to regress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from numpy.typing import ArrayLike
+
+from deepsphere.layers import ChebyshevConv, Pool, Statistics, SurveyMask
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
+from deepsphere.layers.masking import hide
+from deepsphere.models.base import check_widths, resolutions
+from deepsphere.models.sequential import Sequential
+from deepsphere.sampling import Sampling
+
+
+def fcn_classifier(
+    sampling: Sampling,
+    classes: int,
+    *,
+    channels: int | None = 1,
+    filters: Sequence[int] = (16, 32, 64, 64, 64),
+    order: int = 4,
+    neighbors: int = DEFAULT_NEIGHBORS,
+    laplacian: str = DEFAULT_LAPLACIAN,
+    batch_norm: bool = True,
+    activation: Any = "relu",
+    pooling: str = "max",
+    statistics: str = "mean",
+    output_bias: bool = False,
+    classifier_activation: Any = "softmax",
+    mask: ArrayLike | None = None,
+    name: str | None = None,
+    **conv: Any,
+) -> Sequential:
+    """Return the fully convolutional network of the cosmology paper.
+
+    For each entry of `filters` a graph convolution with batch norm and activation and a pooling,
+    then a linear graph convolution to one channel per class, statistics over the pixels, and a
+    softmax. No weight belongs to a place on the sphere: the classes do not change when the sphere
+    is rotated, as far as the layers are equivariant, and the weights fit every part of the sphere.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the maps are sampled: the sphere at any resolution or a part of it, with at least
+        ``len(filters)`` coarser levels.
+    classes : int
+        Number of classes, or of values to regress.
+    channels : int, optional
+        Number of channels of the maps, for which the model is built. With None, it is built when
+        it meets its first maps. Default: 1.
+    filters : sequence of int, default (16, 32, 64, 64, 64)
+        Number of channels of each convolution that is followed by a pooling; those of the paper.
+    order : int, default 4
+        Degree of the polynomials of all convolutions; 4 is ``K = 5`` of the paper.
+    neighbors : int, default 20
+        Number of nearest neighbours in the graphs (the paper's had 8; 20 came with arXiv
+        2012.15000 and is more equivariant).
+    laplacian : str, default "normalized"
+        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    batch_norm : bool, default True
+        Whether all convolutions but the last normalise their channels.
+    activation : str or callable, default "relu"
+        Keras activation of all convolutions but the last.
+    pooling : str, default "max"
+        ``"max"`` or ``"mean"``, see `deepsphere.layers.Pool`.
+    statistics : str, default "mean"
+        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`; kinds with several
+        values per channel are followed by a dense layer with one unit per class.
+    output_bias : bool, default False
+        Whether the last layer has a bias; the paper's has none. Use one to regress values whose
+        mean is not 0.
+    classifier_activation : str or callable, default "softmax"
+        Keras activation of the output, in single precision. Give None for logits, or to regress.
+    mask : array_like of bool, shape (len(sampling),), optional
+        True at the pixels that a survey observed. The others never change the result, and may
+        hold NaN.
+    name : str, optional
+        Name of the model.
+    **conv
+        Further arguments of every `deepsphere.layers.ChebyshevConv`, such as `filter_dropout`,
+        `kernel_regularizer` or `scale`.
+
+    Returns
+    -------
+    Sequential
+        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, classes)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has too few coarser levels.
+
+    Notes
+    -----
+    Perraudin, Defferrard, Kacprzak & Sgier, "DeepSphere: efficient spherical convolutional neural
+    network with HEALPix sampling for cosmological applications", arXiv 1810.12186: network FCN,
+    with 54 720 trainable weights for 2 classes and maps with 1 channel. They trained it on parts
+    of the sphere at nside 1024: an order-2 part, say, is one of the 48 pixels of nside 2, with
+    all that is inside.
+
+    Examples
+    --------
+    A 48th of the sphere, here at nside 64 to be quick:
+
+    >>> from deepsphere.sampling import Healpix
+    >>> part = Healpix(2, [7]).refine(5)
+    >>> part, part.coarsen(5)
+    (Healpix(nside=64, pixels=<1024 of 49152>), Healpix(nside=2, pixels=<1 of 48>))
+    >>> model = fcn_classifier(part, classes=2)
+    >>> model.output_shape
+    (None, 2)
+    >>> model.count_params() - 2 * 240  # less the means and variances of batch norm
+    54720
+    """
+    widths = check_widths("filters", filters)
+    classes = check_count("classes", classes, least=1)
+    graph = {"neighbors": neighbors, "laplacian": laplacian}
+    layers = survey_layers(mask) + _pooled_convs(
+        sampling, widths, pooling, order, activation, batch_norm, conv
+    )
+    layers += [
+        ChebyshevConv(classes, order, **{"use_bias": output_bias, **conv}),
+        Statistics(statistics),
+    ]
+    if statistics in ("mean_variance", "histogram"):
+        layers.append(keras.layers.Dense(classes, use_bias=output_bias))
+    return finish(sampling, layers, classifier_activation, channels, name=name, **graph)
+
+
+def cnn_classifier(
+    sampling: Sampling,
+    classes: int,
+    *,
+    channels: int | None = 1,
+    filters: Sequence[int] = (16, 32, 64, 64, 64),
+    order: int = 4,
+    neighbors: int = DEFAULT_NEIGHBORS,
+    laplacian: str = DEFAULT_LAPLACIAN,
+    batch_norm: bool = True,
+    activation: Any = "relu",
+    pooling: str = "max",
+    statistics: str | None = None,
+    hidden: Sequence[int] = (),
+    dropout: float = 0.0,
+    output_bias: bool = False,
+    classifier_activation: Any = "softmax",
+    mask: ArrayLike | None = None,
+    name: str | None = None,
+    **conv: Any,
+) -> Sequential:
+    """Return the convolutional network with a dense end of the cosmology paper.
+
+    The convolutions and poolings of `fcn_classifier`, then dense layers on all that is left:
+    these know places on the sphere, and so a network that is right where the position matters,
+    and needs more data where it does not. With `statistics` the dense layers see those only.
+
+    Parameters
+    ----------
+    sampling, classes, channels, filters, order, neighbors, laplacian, batch_norm, activation, \
+pooling, output_bias, classifier_activation, mask, name, **conv
+        As for `fcn_classifier`.
+    statistics : str, optional
+        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`. Default: None,
+        all pixels and channels, flattened.
+    hidden : sequence of int, default ()
+        Number of units of each hidden dense layer, with bias and `activation`.
+    dropout : float, default 0
+        Share of its inputs that each dense layer loses in training.
+
+    Returns
+    -------
+    Sequential
+        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, classes)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has too few coarser levels.
+
+    Notes
+    -----
+    Perraudin et al., arXiv 1810.12186, network CNN: on a 12th of the sphere at nside 1024, the
+    last layer has 131 072 weights for 2 classes.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> model = cnn_classifier(Healpix(1, [4]).refine(5), classes=2, filters=(8, 8), hidden=(16,))
+    >>> model.output_shape
+    (None, 2)
+    """
+    widths = check_widths("filters", filters)
+    units = check_widths("hidden", hidden, least=0)
+    classes = check_count("classes", classes, least=1)
+    graph = {"neighbors": neighbors, "laplacian": laplacian}
+    layers = survey_layers(mask) + _pooled_convs(
+        sampling, widths, pooling, order, activation, batch_norm, conv
+    )
+    layers.append(FlattenMap() if statistics is None else Statistics(statistics))
+    for width in units:
+        layers += [*dropout_layers(dropout), keras.layers.Dense(width, activation)]
+    layers += [*dropout_layers(dropout), keras.layers.Dense(classes, use_bias=output_bias)]
+    return finish(sampling, layers, classifier_activation, channels, name=name, **graph)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class FlattenMap(keras.layers.Flatten):
+    """`keras.layers.Flatten` for maps: 0 at unobserved pixels, and no mask after it."""
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Put pixels and channels into one axis."""
+        return super().call(hide(x, mask))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """Return None: no pixels are left that could be masked."""
+
+    def compute_output_spec(self, x: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        """Return shape and dtype of the output."""
+        return super().compute_output_spec(x)
+
+
+def survey_layers(mask: ArrayLike | None) -> list[keras.layers.Layer]:
+    """Return what a network starts with."""
+    return [] if mask is None else [SurveyMask(mask)]
+
+
+def dropout_layers(rate: float) -> list[keras.layers.Layer]:
+    """Return what precedes a dense layer."""
+    return [keras.layers.Dropout(rate)] if rate else []
+
+
+def finish(
+    sampling: Sampling,
+    layers: list[keras.layers.Layer],
+    activation: Any,
+    channels: int | None,
+    **kwargs: Any,
+) -> Sequential:
+    """Return the model of these layers and a last activation, built if `channels` are given."""
+    # In single precision whatever that of the others is: losses need the digits.
+    layers.append(
+        keras.layers.Activation(activation, dtype=keras.config.floatx(), name="predictions")
+    )
+    model = Sequential(sampling, layers, **kwargs)
+    if channels is not None:
+        model.build((None, len(sampling), check_count("channels", channels, least=1)))
+    return model
+
+
+def _pooled_convs(
+    sampling: Sampling,
+    widths: tuple[int, ...],
+    pooling: str,
+    order: int,
+    activation: Any,
+    batch_norm: bool,
+    conv: dict[str, Any],
+) -> list[keras.layers.Layer]:
+    resolutions(sampling, len(widths))
+    layers: list[keras.layers.Layer] = []
+    for width in widths:
+        layers += [
+            ChebyshevConv(width, order, batch_norm=batch_norm, activation=activation, **conv),
+            Pool(mode=pooling),
+        ]
+    return layers

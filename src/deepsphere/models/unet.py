@@ -1,0 +1,260 @@
+"""U-Net: a map of every pixel from what is around it, near and far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+from numpy.typing import ArrayLike
+
+from deepsphere.layers import ChebyshevConv, PatchConv, PatchConvTranspose, Pool
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
+from deepsphere.layers.masking import hide, resample_mask
+from deepsphere.models.base import SphereModel, check_choice, check_widths, resolutions
+from deepsphere.sampling import Sampling
+
+BLOCKS = ("plain", "residual")
+SKIPS = ("concatenate", "add")
+POOLINGS = ("max", "mean", "patch")
+UNPOOLINGS = ("patch", "repeat")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class UNet(SphereModel):
+    """A network from maps to maps at the same resolution: segmentation, denoising, forecasts.
+
+    At each resolution two graph convolutions, then a pooling; from the coarsest resolution back
+    up, each step joined by what the way down found at that resolution. Any number of channels
+    goes in: input shape ``(batch, len(sampling), channels)``, output shape
+    ``(batch, len(sampling), outputs)``.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the maps are sampled. It needs ``len(filters) - 1`` coarser levels.
+    outputs : int
+        Number of channels of the output: classes, or as many as the input has to denoise it.
+    filters : sequence of int, default (64, 128, 256, 512)
+        Number of channels at each resolution, from fine to coarse; the widths of the paper,
+        with one level less, as a map of the sphere soon has few pixels.
+    order : int, default 4
+        Degree of the polynomials of the graph convolutions.
+    block : str, default "plain"
+        ``"plain"``: two convolutions. ``"residual"``: the same, added to their input (He et al.,
+        arXiv 1512.03385), which one linear map per pixel brings to the same number of channels
+        where that changes.
+    skip : str, default "concatenate"
+        How the two ways meet: ``"concatenate"`` channels, as in the paper, or ``"add"``, which
+        halves the input of the convolutions that follow.
+    pooling : str, default "max"
+        ``"max"``, ``"mean"`` or ``"patch"``, a learned `deepsphere.layers.PatchConv`.
+    unpooling : str, default "patch"
+        ``"patch"``, the learned `deepsphere.layers.PatchConvTranspose`, or ``"repeat"``: a linear
+        map per pixel, then the same value for all children, which no rotation by which the
+        hierarchy is symmetric can tell apart.
+    batch_norm : bool, default True
+        Whether the convolutions normalise their channels (the paper is older than that).
+    activation : str or callable, default "relu"
+        Keras activation of the convolutions.
+    last_activation : str or callable, optional
+        Keras activation of the output, computed in single precision: ``"softmax"`` for classes;
+        None, the default, for logits and regression.
+    neighbors : int, default 20
+        Number of nearest neighbours in the graphs.
+    laplacian : str, default "normalized"
+        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    mask : array_like of bool, shape (len(sampling),), optional
+        True at the pixels that a survey observed. The others never change the result, may hold
+        NaN (in targets too), are 0 in the output, and do not count in the loss.
+    **kwargs
+        Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has too few coarser levels.
+
+    Notes
+    -----
+    Ronneberger, Fischer & Brox, "U-Net", arXiv 1505.04597; on the sphere Defferrard et al.,
+    "DeepSphere: a graph-based spherical CNN", arXiv 2012.15000. The way down and the
+    way up have one block for each resolution, and a linear map per pixel ends the network.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> model = UNet(Healpix(8), outputs=3, filters=(8, 16, 32), last_activation="softmax")
+    >>> model.build((None, 768, 2))
+    >>> model.compute_output_shape((None, 768, 2))
+    (None, 768, 3)
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        outputs: int,
+        *,
+        filters: Sequence[int] = (64, 128, 256, 512),
+        order: int = 4,
+        block: str = "plain",
+        skip: str = "concatenate",
+        pooling: str = "max",
+        unpooling: str = "patch",
+        batch_norm: bool = True,
+        activation: Any = "relu",
+        last_activation: Any = None,
+        neighbors: int = DEFAULT_NEIGHBORS,
+        laplacian: str = DEFAULT_LAPLACIAN,
+        mask: ArrayLike | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sampling, mask=mask, neighbors=neighbors, laplacian=laplacian, **kwargs)
+        self.output_channels = check_count("outputs", outputs, least=1)
+        self.filters = check_widths("filters", filters)
+        self.order = check_count("order", order, least=0)
+        self.block = check_choice("block", block, BLOCKS)
+        self.skip = check_choice("skip", skip, SKIPS)
+        self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.unpooling = check_choice("unpooling", unpooling, UNPOOLINGS)
+        self.batch_norm = bool(batch_norm)
+        self.activation = keras.activations.get(activation)
+        self.last_activation = keras.activations.get(last_activation)
+        samplings = resolutions(self.sampling, len(self.filters) - 1)
+        levels = list(zip(self.filters, samplings, strict=True))
+        self.down_blocks: list[UNetBlock] = []
+        self.pools: list[keras.layers.Layer] = []
+        self.unpools: list[keras.layers.Layer] = []
+        self.up_blocks: list[UNetBlock] = []
+        for i, level in enumerate(levels):
+            if i > 0:
+                self.pools.append(self._make_pool(*levels[i - 1], f"pool_{i}"))
+            self.down_blocks.append(self._make_block(*level, f"down_{i}"))
+        for i, level in reversed(list(enumerate(levels[:-1]))):
+            self.unpools.append(self._make_unpool(level[0], samplings[i + 1], f"unpool_{i + 1}"))
+            self.up_blocks.append(self._make_block(*level, f"up_{i}"))
+        self.last = keras.layers.Dense(self.output_channels, dtype=self.dtype_policy, name="last")
+        self.last_activate = keras.layers.Activation(
+            self.last_activation, dtype=self.variable_dtype, name="last_activate"
+        )
+
+    def _make_block(self, filters: int, sampling: Sampling, name: str) -> UNetBlock:
+        conv = partial(
+            ChebyshevConv,
+            filters,
+            self.order,
+            sampling,
+            **self.graph_options,
+            batch_norm=self.batch_norm,
+            dtype=self.dtype_policy,
+        )
+        return UNetBlock(
+            conv, self.activation, self.block == "residual", dtype=self.dtype_policy, name=name
+        )
+
+    def _make_pool(self, filters: int, fine: Sampling, name: str) -> keras.layers.Layer:
+        if self.pooling == "patch":
+            return PatchConv(filters, sampling=fine, dtype=self.dtype_policy, name=name)
+        return Pool(mode=self.pooling, sampling=fine, dtype=self.dtype_policy, name=name)
+
+    def _make_unpool(self, filters: int, coarse: Sampling, name: str) -> keras.layers.Layer:
+        if self.unpooling == "patch":
+            return PatchConvTranspose(filters, sampling=coarse, dtype=self.dtype_policy, name=name)
+        return keras.layers.Dense(filters, dtype=self.dtype_policy, name=name)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build all layers for inputs of shape ``(batch, len(sampling), channels)``."""
+        super().build(input_shape)
+        shapes: list[Any] = [(None, *input_shape[1:])]
+        for i, down in enumerate(self.down_blocks):
+            if i > 0:
+                self.pools[i - 1].build(shapes[-1])
+                shapes.append(self.pools[i - 1].compute_output_shape(shapes[-1]))
+            down.build(shapes[-1])
+            shapes[-1] = down.compute_output_shape(shapes[-1])
+        shape = shapes.pop()
+        for unpool, up in zip(self.unpools, self.up_blocks, strict=True):
+            unpool.build(shape)
+            shape = shapes.pop()
+            factor = 2 if self.skip == "concatenate" else 1
+            up.build((*shape[:2], factor * shape[2]))
+        self.last.build(shape)
+        self.last_activate.build((*shape[:2], self.output_channels))
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Go down, keep what was found at each resolution, and come up again."""
+        mask = self.compute_mask(x, mask)
+        x = self.down_blocks[0](hide(x, mask), training=training, mask=mask)
+        kept = []
+        for pool, down in zip(self.pools, self.down_blocks[1:], strict=True):
+            kept.append((x, mask))
+            x = pool(x, mask=mask)
+            mask = resample_mask(mask, kept[-1][0].shape[1], x.shape[1])
+            x = down(x, training=training, mask=mask)
+        for unpool, up in zip(self.unpools, self.up_blocks, strict=True):
+            x = unpool(x)
+            before, mask = kept.pop()
+            if self.unpooling == "repeat":
+                x = keras.ops.repeat(x, self.sampling.branching, axis=1)
+            x = x + before if self.skip == "add" else keras.ops.concatenate([x, before], axis=-1)
+            x = up(x, training=training, mask=mask)
+        x = self.last_activate(self.last(x))
+        return hide(x, mask) if self.survey is None else self.survey(x, mask=mask)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape with `outputs` channels."""
+        return (*input_shape[:2], self.output_channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal model."""
+        return {
+            **super().get_config(),
+            "outputs": self.output_channels,
+            "filters": list(self.filters),
+            "order": self.order,
+            "block": self.block,
+            "skip": self.skip,
+            "pooling": self.pooling,
+            "unpooling": self.unpooling,
+            "batch_norm": self.batch_norm,
+            "activation": keras.activations.serialize(self.activation),
+            "last_activation": keras.activations.serialize(self.last_activation),
+        }
+
+
+class UNetBlock(keras.layers.Layer):
+    """Two convolutions, beside a shortcut if `residual`."""
+
+    def __init__(self, conv: Any, activation: Any, residual: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.residual = residual
+        self.conv1 = conv(activation=activation, name="conv1")
+        self.conv2 = conv(activation=None if residual else activation, name="conv2")
+        self.activation = activation
+        self.shortcut: keras.layers.Layer | None = None
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build both convolutions, and the shortcut if it changes the number of channels."""
+        shape = self.compute_output_shape(input_shape)
+        self.conv1.build(input_shape)
+        self.conv2.build(shape)
+        if self.residual and input_shape[2] != shape[2]:
+            self.shortcut = keras.layers.Dense(
+                shape[2], use_bias=False, dtype=self.dtype_policy, name="shortcut"
+            )
+            self.shortcut.build(input_shape)
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Convolve twice, and add the input if the block is residual."""
+        y = self.conv1(x, training=training, mask=mask)
+        y = self.conv2(y, training=training, mask=mask)
+        if not self.residual:
+            return y
+        return self.activation(y + (x if self.shortcut is None else self.shortcut(x)))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape with the convolutions' number of channels."""
+        return (*input_shape[:2], self.conv1.filters)

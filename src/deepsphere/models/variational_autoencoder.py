@@ -1,0 +1,152 @@
+"""The variational auto-encoder: a model of how maps are distributed, to draw new ones from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.layers import ChebyshevConv
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.models.autoencoder import Autoencoder
+from deepsphere.sampling import Sampling
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class VariationalAutoencoder(Autoencoder):
+    """An auto-encoder whose latent features are drawn from a normal distribution.
+
+    The encoder gives a mean and a log variance of each latent feature of each coarse pixel; in
+    training the features are drawn from that distribution, otherwise they are the means. Train it
+    on the maps themselves: ``model.fit(x, x)``. Maps are drawn from the prior by `sample`.
+
+    The loss is what the model is compiled with, plus ``beta`` times the divergence
+    ``KL(q(z|x) || N(0, 1))``, summed over all latent features and divided by the number of input
+    values (observed pixels times channels), as Keras divides the loss. With ``"mse"`` that is the
+    evidence lower bound of maps with white noise of variance ``beta / 2``, up to a factor.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the maps are sampled. It needs ``len(filters)`` coarser levels.
+    beta : float, default 1
+        Weight of the divergence, 0 or more. With 0 only the noise in the features is left.
+    seed : int, optional
+        Seed of the draws in training and of `sample`. Default: a random one.
+    channels, filters, latent, decoder_filters, order, activation, last_activation, neighbors, \
+laplacian, mask, **kwargs
+        As for `Autoencoder`.
+
+    Attributes
+    ----------
+    encoder : deepsphere.models.Sequential
+        To ``2 * latent`` channels: first all means, then all log variances.
+    decoder : deepsphere.models.Sequential
+        From ``latent`` channels to maps.
+    latent_sampling : Sampling
+        Where the latent features are sampled.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has too few coarser levels.
+
+    Notes
+    -----
+    Kingma & Welling, "Auto-encoding variational Bayes", arXiv 1312.6114, equation 10; `beta` is
+    that of Higgins et al., "beta-VAE" (ICLR 2017), for a loss divided by the number of values.
+    The network is that of `Autoencoder`, and one more linear map per coarse pixel.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> model = VariationalAutoencoder(Healpix(16), filters=(4, 8), latent=3)
+    >>> tuple(model.sample(5, seed=0).shape)
+    (5, 3072, 1)
+    """
+
+    def __init__(
+        self, sampling: Sampling, *, beta: float = 1.0, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        # All before the constructor of the base, which builds the model.
+        self.beta = float(beta)
+        if not 0 <= self.beta < float("inf"):
+            raise ValueError(f"beta must be finite and at least 0, got {beta}")
+        self.seed = None if seed is None else check_count("seed", seed, least=0)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        super().__init__(sampling, **kwargs)
+
+    def _latent_layers(self) -> list[keras.layers.Layer]:
+        dtype = self.dtype_policy
+        return [
+            ChebyshevConv(self.filters[-1], self.order, activation=self.activation, dtype=dtype),
+            keras.layers.LayerNormalization(dtype=dtype),
+            # In single precision: half of it is too coarse for a sum of exponentials.
+            keras.layers.Dense(2 * self.latent, dtype=self.variable_dtype, name="posterior"),
+        ]
+
+    def encode(self, x: Any, training: bool | None = None, mask: Any = None) -> tuple[Any, Any]:
+        """Return the distribution of the latent features of maps.
+
+        Parameters
+        ----------
+        x : tensor, shape (batch, len(sampling), channels)
+            The maps.
+        training : bool, optional
+            Whether the model is in training.
+        mask : tensor of bool, shape (batch, len(sampling)), optional
+            True at observed pixels, besides the model's own mask.
+
+        Returns
+        -------
+        mean, log_variance : tensor, shape (batch, len(latent_sampling), latent)
+            Of each feature: the normal distributions are independent.
+        """
+        posterior = self.encoder(x, training=training, mask=mask)
+        return posterior[..., : self.latent], posterior[..., self.latent :]
+
+    def sample(self, n: int, seed: Any = None) -> Any:
+        """Draw maps: decode features that are drawn from the standard normal distribution.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int or keras.random.SeedGenerator, optional
+            Seed of the draws. Default: go on with the model's own.
+
+        Returns
+        -------
+        tensor, shape (n, len(sampling), channels)
+            The maps; 0 at the pixels that the model's mask leaves out.
+        """
+        shape = (check_count("n", n, least=1), len(self.latent_sampling), self.latent)
+        seed = self.seed_generator if seed is None else seed
+        return self.decode(keras.random.normal(shape, dtype=self.variable_dtype, seed=seed))
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Encode, draw or take the mean, decode; the divergence goes to the model's losses."""
+        mask = self.compute_mask(x, mask)
+        mean, log_variance = self.encode(x, training, mask)
+        self.add_loss(self.beta * self._divergence(mean, log_variance, mask))
+        z = mean
+        if training:
+            noise = keras.random.normal(
+                keras.ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
+            )
+            z = mean + keras.ops.exp(0.5 * log_variance) * noise
+        return self.decode(z, training, self._coarse(mask))
+
+    def _divergence(self, mean: Any, log_variance: Any, mask: Any) -> Any:
+        ops = keras.ops
+        terms = ops.square(mean) + ops.exp(log_variance) - 1 - log_variance
+        per_pixel = 0.5 * ops.sum(terms, axis=-1)
+        if mask is None:
+            return ops.mean(per_pixel) * (per_pixel.shape[1] / (len(self.sampling) * self.channels))
+        observed = ops.sum(ops.cast(mask, per_pixel.dtype))
+        total = ops.sum(ops.where(self._coarse(mask), per_pixel, ops.zeros_like(per_pixel)))
+        return ops.divide_no_nan(total, observed * self.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal model."""
+        return {**super().get_config(), "beta": self.beta, "seed": self.seed}

@@ -1,0 +1,59 @@
+"""Every notebook runs, at reduced size, on the backend at hand; and its rendered form is its own.
+
+The reduced values replace those of the cell tagged `parameters`.
+"""
+
+from pathlib import Path
+
+import jupytext
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+SMALL = {
+    "advanced_tutorial": {"nside": 8, "maps_per_class": 10, "epochs": 1},
+    "generative_models": {"nside": 8, "number_of_maps": 10, "epochs": 1, "sampling_epochs": 1},
+    "quick_start": {"nside": 8, "maps_per_class": 8, "epochs": 1},
+    "regression": {"nside": 8, "number_of_maps": 64, "epochs": 1, "grid": (1, 1)},
+    "spherical_convolution": {"nside": 8, "eigen_nside": 4, "largest_nside": 16},
+}
+"""What each notebook runs with here."""
+
+
+def parameters_cell(notebook):
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    return tagged[0]
+
+
+def test_all_notebooks_are_listed():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_notebook_runs(name, tmp_path, monkeypatch):
+    notebook = jupytext.read(EXAMPLES / f"{name}.py")
+    cell = parameters_cell(notebook)
+    values = dict(line.split("#")[0].split(" = ") for line in cell.source.splitlines() if line)
+    assert set(values) >= set(SMALL[name])  # no name that the notebook does not use
+    cell.source += "".join(f"\n{key} = {value!r}" for key, value in SMALL[name].items())
+    source = "\n\n".join(
+        "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    )
+    monkeypatch.chdir(tmp_path)  # what a notebook writes goes where it runs
+    exec(compile(source, f"{name}.py", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_rendered_notebook_is_that_of_the_script(name):
+    script = jupytext.read(EXAMPLES / f"{name}.py")
+    rendered = jupytext.read(EXAMPLES / f"{name}.ipynb")
+    assert [c.source for c in rendered.cells] == [c.source for c in script.cells], (
+        "render it again: make notebooks"
+    )
+    assert any(c.get("outputs") for c in rendered.cells)
+    errors = [o for c in rendered.cells for o in c.get("outputs", []) if o.output_type == "error"]
+    assert not errors

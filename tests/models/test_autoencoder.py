@@ -1,0 +1,287 @@
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from deepsphere.layers.masking import resample_mask
+from deepsphere.models import Autoencoder, VariationalAutoencoder
+from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
+from harness import (
+    HALF,
+    SINGLE,
+    _check_gradients,
+    _check_modes,
+    _check_saving,
+    relative_error,
+    to_numpy,
+)
+
+QUICK = {"jit_compile": False}
+"""XLA compiles for seconds: it does so where models learn, and in few tests more."""
+
+PART = Healpix(4, extend_pixels([0, 20, 100, 101], 4, 1))
+FOOTPRINT = Footprint.from_mask(
+    regions.disc(Healpix(8), lon=20, lat=35, radius=40), coarse_nside=2, nest=True
+)
+SURVEY, OBSERVED = FOOTPRINT.sampling, FOOTPRINT.observed
+COARSE = OBSERVED.reshape(-1, 16).any(axis=1)
+BOTH = pytest.mark.parametrize("kind", [Autoencoder, VariationalAutoencoder])
+
+
+def data(sampling=PART, channels=2, batch=3):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, len(sampling), channels)).astype(np.float32)
+
+
+def dipoles(sampling, batch):
+    """Maps with three degrees of freedom, of variance 1 in the mean."""
+    amplitudes = np.random.default_rng(1).standard_normal((batch, 3))
+    return (amplitudes @ sampling.points.T)[..., None].astype(np.float32)
+
+
+def small(kind, sampling=PART, **options):
+    options = {"channels": 2, "filters": (3, 4), "latent": 2, "order": 2, **options}
+    return kind(sampling, neighbors=8, **options)
+
+
+def test_layers_of_the_notebook():
+    model = Autoencoder(Healpix(8))
+    encoder = [
+        *((4, 1, 4), (4,), (4, 4, 8), (8,), (4, 8, 16), (16,)),  # learned down-sampling
+        *((5 * 16, 16), (16,), (16,), (16,)),  # convolution, normalisation
+    ]
+    decoder = [(4, 16, 16), (16,), (4, 16, 16), (16,), (4, 1, 16), (1,)]
+    assert [w.shape for w in model.encoder.trainable_weights] == encoder
+    assert [w.shape for w in model.decoder.trainable_weights] == decoder
+    assert model.latent_sampling == Healpix(1)
+    assert model.encoder.output_shape == (None, 12, 16)
+
+
+@BOTH
+def test_shapes(kind):
+    model = small(kind, filters=(3, 5), latent=7, channels=2, decoder_filters=[6])
+    assert model.built
+    assert model(data()).shape == model.compute_output_shape((3, 48, 2)) == (3, 48, 2)
+    z = model.encode(data())
+    for features in z if kind is VariationalAutoencoder else [z]:
+        assert features.shape == (3, 3, 7)
+    assert model.decode(np.zeros((4, 3, 7), np.float32)).shape == (4, 48, 2)
+    lines = []
+    model.summary(print_fn=lambda text, **_: lines.append(text))
+    assert "unbuilt" not in "\n".join(lines)
+    assert small(kind, filters=(3,), decoder_filters=()).decoder_filters == ()
+
+
+def test_decoder_undoes_the_patches(seeded):
+    """Against numpy: the decoder of one step is one linear map per coarse pixel."""
+    model = small(Autoencoder, filters=(3,), last_activation="tanh")
+    kernel, bias = (to_numpy(w) for w in model.decoder.trainable_weights)
+    z = np.random.default_rng(0).standard_normal((2, 12, 2)).astype(np.float32)
+    truth = np.tanh((np.einsum("bpi,koi->bpko", z, kernel) + bias).reshape(2, 48, 2))
+    assert relative_error(model.decode(z), truth) < SINGLE
+    normalised = to_numpy(model.encode(data()))
+    np.testing.assert_allclose(normalised.mean(axis=2), 0, atol=1e-5)
+
+
+@BOTH
+def test_runs_in_every_way(kind, tmp_path, seeded):
+    _check_modes(lambda: small(kind), data())
+    _check_saving(lambda: small(kind), data(), tmp_path)
+
+
+def test_gradients(seeded):
+    # Three latent features: the normalisation of two leaves nothing but a sign.
+    _check_gradients(lambda: small(Autoencoder, latent=3, activation="tanh"), data())
+
+
+@BOTH
+def test_learns_maps_with_few_degrees_of_freedom(kind, seeded):
+    sampling = Healpix(4)
+    x = dipoles(sampling, 64)
+    model = kind(sampling, filters=(4, 8), latent=4, order=2)
+    if kind is VariationalAutoencoder:
+        model.beta = 1e-3
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    losses = model.fit(x, x, batch_size=8, epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < 0.3 * losses[0], losses
+    assert np.mean((model.predict(x, verbose=0) - x) ** 2) < 0.2 * x.var()
+
+
+def kl_per_value(mean, log_variance, pixels, channels=2):
+    mean, log_variance = mean.astype(float), log_variance.astype(float)
+    total = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum()
+    return total / (pixels * channels)
+
+
+@pytest.mark.parametrize("mask", [None, OBSERVED])
+def test_the_loss_is_the_evidence_lower_bound(mask, seeded):
+    sampling = PART if mask is None else SURVEY
+    model = small(VariationalAutoencoder, sampling, beta=0.3, mask=mask)
+    x = data(sampling)
+    mean, log_variance = (to_numpy(z) for z in model.encode(x))
+    if mask is None:
+        pixels, seen, coarse = 48, slice(None), slice(None)
+    else:
+        pixels, seen, coarse = OBSERVED.sum(), OBSERVED, COARSE
+    divergence = kl_per_value(mean[:, coarse], log_variance[:, coarse], 3 * pixels)
+    y = to_numpy(model(x))
+    np.testing.assert_allclose(to_numpy(model.losses[0]), 0.3 * divergence, rtol=1e-5)
+    model.compile("sgd", "mse", metrics=["mse"], **QUICK)
+    error = np.mean((y - x)[:, seen] ** 2)
+    expected = error + 0.3 * divergence, error
+    assert model.evaluate(x, x, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_draws_follow_the_posterior_in_training(seeded):
+    model = small(VariationalAutoencoder, filters=(3,), latent=1, seed=1)
+    x = data(batch=1)
+    still = to_numpy(model(x))
+    np.testing.assert_array_equal(to_numpy(model(x)), still)
+    mean, log_variance = (to_numpy(z)[0] for z in model.encode(x))
+    # The decoder of one step is linear in z, so that the outputs show its distribution.
+    many = to_numpy(model(np.repeat(x, 4000, axis=0), training=True)).reshape(4000, 12, 8)
+    assert relative_error(model.decode(mean[None]), still) < SINGLE
+    response = to_numpy(model.decoder.trainable_weights[0])[:, :, 0].ravel()  # (child, channel)
+    z = (many - still.reshape(12, 8)) @ response / (response @ response)
+    # Of 4000 draws, mean and deviation are known to 1/63 and 1/90 of the deviation: five of it.
+    deviation = np.exp(0.5 * log_variance[:, 0])
+    assert np.abs(z.mean(axis=0) / deviation).max() < 5 / 63
+    np.testing.assert_allclose(z.std(axis=0), deviation, rtol=5 / 90)
+    correlation = np.corrcoef(z.T)
+    assert np.abs(correlation - np.eye(12)).max() < 5 / 63
+
+
+def test_samples_from_the_prior(seeded):
+    model = small(VariationalAutoencoder, seed=3)
+    first, second = (to_numpy(model.sample(4)) for _ in range(2))
+    assert first.shape == (4, 48, 2)
+    assert not np.array_equal(first, second)
+    again = [to_numpy(model.sample(4, seed=7)) for _ in range(2)]
+    np.testing.assert_array_equal(*again)
+    z = to_numpy(keras.random.normal((4, len(model.latent_sampling), 2), seed=7))
+    assert relative_error(again[0], to_numpy(model.decode(z))) < SINGLE
+    other = small(VariationalAutoencoder, seed=3)
+    other.set_weights(model.get_weights())
+    np.testing.assert_array_equal(to_numpy(other.sample(4)), first)
+
+
+@BOTH
+def test_what_was_not_observed_changes_nothing(kind):
+    results = []
+    for outside in (0.0, np.nan):
+        keras.utils.set_random_seed(0)
+        x = data(SURVEY)
+        x[:, ~OBSERVED] = outside
+        options = {"seed": 1} if kind is VariationalAutoencoder else {}
+        model = small(kind, SURVEY, mask=OBSERVED, **options)
+        model.compile(keras.optimizers.SGD(0.05), "mse", metrics=["mae"], **QUICK)
+        history = model.fit(x, x, batch_size=3, epochs=2, verbose=0).history
+        results.append((history["loss"], history["mae"], model.predict(x, verbose=0)))
+        results[-1] += tuple(model.get_weights())
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.isfinite(a).all()
+    assert (results[0][2][:, ~OBSERVED] == 0).all()
+    if kind is VariationalAutoencoder:
+        drawn = to_numpy(model.sample(2))
+        assert (drawn[:, ~OBSERVED] == 0).all()
+        assert (drawn[:, OBSERVED] != 0).all()
+
+
+@BOTH
+def test_each_map_may_have_its_own_mask(kind, seeded):
+    masks = np.random.default_rng(1).random((3, len(SURVEY))) < 0.1
+    model = small(kind, SURVEY)
+    x = data(SURVEY)
+    y = to_numpy(model(x, mask=masks))
+    hidden = np.where(masks[..., None], x, np.float32(np.nan))
+    np.testing.assert_array_equal(to_numpy(model(hidden, mask=masks)), y)
+    coarse = to_numpy(resample_mask(masks, len(SURVEY), len(model.latent_sampling)))
+    assert not coarse.all()
+    if kind is VariationalAutoencoder:
+        mean, log_variance = (to_numpy(z)[coarse] for z in model.encode(x, mask=masks))
+        model(x, mask=masks)
+        expected = kl_per_value(mean, log_variance, masks.sum())
+        np.testing.assert_allclose(to_numpy(model.losses[0]), expected, rtol=1e-5)
+
+
+@BOTH
+def test_save_and_load(kind, tmp_path, seeded):
+    rng = np.random.default_rng(0)
+    sampling = Healpix(2, np.sort(rng.choice(48, 30, replace=False))).refine(2)
+    mask = rng.random(len(sampling)) < 0.5
+    model = small(kind, sampling, mask=mask, last_activation="tanh")
+    model.compile("adam", "mse", **QUICK)
+    x = data(sampling)
+    model.fit(x, x, verbose=0)
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        config = file.read("config.json").decode()
+    assert config.count(model.get_config()["mask"]) == 1
+    assert config.count(json.dumps(model.get_config()["sampling"]["pixels"])) == 1
+    assert "keras.src.backend" not in config
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is kind
+    assert loaded.get_config() == model.get_config()
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    if kind is VariationalAutoencoder:
+        return  # draws begin anew
+    for each in (model, loaded):  # training goes on in the same way
+        each.train_on_batch(x, x)
+    after = model.predict(x, verbose=0)
+    assert relative_error(loaded.predict(x, verbose=0), after) < 1e-5
+    assert relative_error(after, expected) > 1e-5
+
+
+@BOTH
+@pytest.mark.parametrize("policy", HALF)
+def test_half_precision(kind, policy, seeded):
+    model = small(kind)
+    half = kind.from_config({**model.get_config(), "dtype": policy})
+    half.set_weights(model.get_weights())
+    y = half(data())
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    # Six layers' roundings, which add up at random.
+    assert relative_error(y, to_numpy(model(data()))) < 3 * HALF[policy]
+    half.compile("sgd", "mse", **QUICK)
+    assert np.isfinite(half.fit(data(), data(), verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Autoencoder(64), TypeError, r"Sampling such as Healpix\(64\), got 64"),
+        (lambda: Autoencoder(PART), ValueError, r"goes down 3 levels, but .* has 2 that are"),
+        (lambda: small(Autoencoder, channels=0), ValueError, "channels must be at least 1"),
+        (lambda: small(Autoencoder, filters=()), ValueError, "filters must hold at least 1"),
+        (lambda: small(Autoencoder, latent=0), ValueError, "latent must be at least 1"),
+        (
+            lambda: small(Autoencoder, decoder_filters=(1, 2)),
+            ValueError,
+            r"one number less than filters, which is 1 .* got \(1, 2\)",
+        ),
+        (
+            lambda: small(Autoencoder).build((None, 48, 1)),
+            ValueError,
+            r"made for channels=2, got inputs of shape \(None, 48, 1\)",
+        ),
+        (
+            lambda: small(Autoencoder)(data(channels=1)),
+            ValueError,
+            r"expected axis 2 of input shape to have value 2.*\(3, 48, 1\)",
+        ),
+        (
+            lambda: small(Autoencoder).build((None, 64, 2)),
+            ValueError,
+            r"needs inputs of shape \(batch, 48, channels\), got \(None, 64, 2\)",
+        ),
+        (lambda: small(VariationalAutoencoder, beta=-1), ValueError, "beta must be.*got -1"),
+        (lambda: small(VariationalAutoencoder).sample(0), ValueError, "n must be at least 1"),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -1,0 +1,203 @@
+"""Exported models, run by other runtimes, give what `Model.predict` gives.
+
+Keras also offers the SavedModel format under PyTorch (by torch_xla), LiteRT under PyTorch (by
+litert-torch) and OpenVINO under JAX (by a mode of jax2tf that JAX has given up): not tested here.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+
+from deepsphere.demo.network import quick_start_network
+from deepsphere.layers import (
+    BernsteinConv,
+    ChebyshevConv,
+    MonomialConv,
+    PatchConv,
+    PatchConvTranspose,
+    Pool,
+    ResidualBlock,
+    SurveyMask,
+)
+from deepsphere.models import Sequential
+from deepsphere.ops import plan
+from deepsphere.sampling import Healpix
+from harness import BACKEND, relative_error
+
+FORMATS = {
+    "tensorflow": ["tf_saved_model", "onnx", "litert", "openvino"],
+    "jax": ["tf_saved_model", "onnx"],
+    "torch": ["onnx", "torch", "openvino"],
+}[BACKEND]
+
+NEEDED = {
+    "tf_saved_model": ["tensorflow"],
+    "onnx": ["onnxruntime", {"tensorflow": "tf2onnx", "jax": "jax2onnx", "torch": "onnx"}[BACKEND]],
+    "litert": ["tensorflow"],
+    "openvino": ["openvino"],
+    "torch": ["torch"],
+}
+
+SUFFIX = {"onnx": ".onnx", "litert": ".tflite", "openvino": ".xml", "torch": ".pt2"}
+
+TOLERANCE = 1e-5
+"""Relative, in float32: the order of sums differs, over some 10 terms of 20 neighbours in each of
+a few layers (see `harness.SINGLE` for one)."""
+
+
+def masked_sequential() -> tuple[keras.Model, np.ndarray]:
+    sphere = Healpix(4)
+    observed = sphere.points[:, 2] > -0.5
+    layers = [
+        SurveyMask(observed),
+        ChebyshevConv(4, 2, batch_norm=True, activation="relu"),
+        Pool(1, "mean"),
+        ResidualBlock(ChebyshevConv(order=1), norm="batch"),  # layers inside of a layer
+        ChebyshevConv(2, 2),  # fewer filters than channels: Clenshaw's recurrence
+        Pool(1, "mean"),
+        keras.layers.GlobalAveragePooling1D(),
+    ]
+    model = Sequential(sphere, layers, neighbors=4)
+    model.build((None, len(sphere), 2))
+    x = np.random.default_rng(0).standard_normal((3, len(sphere), 2)).astype(np.float32)
+    x[:, ~observed] = np.nan
+    return model, x
+
+
+def partial_sky_branches() -> tuple[keras.Model, np.ndarray]:
+    coarse = np.r_[3, 10, 20:24]
+    part = Healpix(4, (4 * coarse[:, None] + np.arange(4)).ravel())
+    inputs = keras.Input((len(part), 2))
+    fine = MonomialConv(4, 2, part, neighbors=4, batch_norm=True, activation="relu")(inputs)
+    down = PatchConv(5, sampling=part)(fine)
+    down = BernsteinConv(3, 2, part.coarsen(), neighbors=3)(down)
+    up = PatchConvTranspose(4, sampling=part.coarsen())(down)
+    outputs = ChebyshevConv(3, 0, part)(keras.layers.Concatenate()([fine, up]))
+    outputs = Pool(1, "max", part)(outputs)
+    x = np.random.default_rng(0).standard_normal((3, len(part), 2)).astype(np.float32)
+    return keras.Model(inputs, outputs), x
+
+
+def quick_start() -> tuple[keras.Model, np.ndarray]:
+    x = np.random.default_rng(0).standard_normal((3, 768, 1)).astype(np.float32)
+    return quick_start_network(8), x
+
+
+def run_saved_model(path: str, batches: list[np.ndarray]) -> list[np.ndarray]:
+    import tensorflow as tf
+
+    model = tf.saved_model.load(path)
+    return [model.serve(x).numpy() for x in batches]
+
+
+def run_onnx(path: str, batches: list[np.ndarray]) -> list[np.ndarray]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+    (only,) = session.get_inputs()
+    return [session.run(None, {only.name: x})[0] for x in batches]
+
+
+def run_litert(path: str, batches: list[np.ndarray]) -> list[np.ndarray]:
+    import tensorflow as tf
+
+    model = tf.lite.Interpreter(path)
+    (entry,), (result,) = model.get_input_details(), model.get_output_details()
+    found = []
+    for x in batches:
+        model.resize_tensor_input(entry["index"], x.shape)
+        model.allocate_tensors()
+        model.set_tensor(entry["index"], x)
+        model.invoke()
+        found.append(model.get_tensor(result["index"]))
+    return found
+
+
+def run_openvino(path: str, batches: list[np.ndarray]) -> list[np.ndarray]:
+    import openvino
+
+    # By default it computes in bfloat16 where the processor can.
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(path, "CPU", options)
+    return [np.array(model(x)[0]) for x in batches]
+
+
+def run_torch(path: str, batches: list[np.ndarray]) -> list[np.ndarray]:
+    import torch
+
+    program = torch.export.load(path).module()
+    return [program(torch.tensor(x)).detach().numpy() for x in batches]
+
+
+RUN = {
+    "tf_saved_model": run_saved_model,
+    "onnx": run_onnx,
+    "litert": run_litert,
+    "openvino": run_openvino,
+    "torch": run_torch,
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # those of the converters, about their own insides
+@pytest.mark.parametrize(
+    "make",
+    [masked_sequential, partial_sky_branches, pytest.param(quick_start, marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_other_runtimes_agree(kind: str, make: Callable, tmp_path):
+    for module in NEEDED[kind]:
+        pytest.importorskip(module)
+    model, x = make()
+    if (BACKEND, kind) == ("tensorflow", "onnx"):
+        # tf2onnx writes where(mask, x, 0) as mask * x + (1 - mask) * 0, which NaN passes.
+        x = np.nan_to_num(x, nan=1e20)
+    model(x)  # Keras exports to ONNX only what was called
+    expected = model.predict(x, verbose=0)
+    options = {}
+    if kind == "torch":
+        import torch
+
+        options["dynamic_shapes"] = {0: torch.export.Dim("batch", min=1)}
+    path = str(tmp_path / f"model{SUFFIX.get(kind, '')}")
+    try:
+        model.export(path, format=kind, verbose=False, **options)
+    except ValueError as error:
+        if "Unrecognized format" in str(error):
+            pytest.skip(f"Keras {keras.__version__} has no format {kind!r}")
+        raise
+    batches = [x, x[:1]]  # the batch size is left open
+    for batch, found in zip(batches, RUN[kind](path, batches), strict=True):
+        assert relative_error(found, expected[: len(batch)]) < TOLERANCE
+    # What was made for the export does not reach the model.
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+
+
+RUN_ALONE = """
+import sys
+sys.modules["deepsphere"] = None  # cannot be imported
+import numpy as np
+import tensorflow as tf
+
+folder, data, result = sys.argv[1:]
+model = tf.saved_model.load(folder)
+np.save(result, model.serve(np.load(data)).numpy())
+"""
+
+if "tf_saved_model" in FORMATS:
+
+    def test_a_saved_model_runs_alone_also_if_products_are_split(tmp_path, monkeypatch):
+        pytest.importorskip("tensorflow")
+        layer = ChebyshevConv(3, 3, Healpix(2), neighbors=4)
+        inputs = keras.Input((48, 3))
+        model = keras.Model(inputs, layer(inputs))
+        monkeypatch.setattr(plan, "MAX_PRODUCT", 4 * layer.operator.nnz)  # 4 columns, of 9
+        x = np.random.default_rng(0).standard_normal((3, 48, 3)).astype(np.float32)
+        np.save(tmp_path / "x.npy", x)
+        model.export(tmp_path / "model", verbose=False)
+        files = [str(tmp_path / name) for name in ("model", "x.npy", "y.npy")]
+        subprocess.run([sys.executable, "-c", RUN_ALONE, *files], check=True, capture_output=True)
+        assert relative_error(np.load(tmp_path / "y.npy"), layer(x)) < TOLERANCE
