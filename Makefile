@@ -12,9 +12,9 @@ BACKEND ?= tensorflow
 DEMO ?= demo
 BIN := .venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
-# A part of the suite needs no backend: it runs once, with TensorFlow.
+# A part of the suite needs no backend, or compares all three: it runs once, with TensorFlow.
 WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat tests/plot \
-	tests/demo/test_run.py tests/test_agreement.py tests/test_import.py tests/test_cli.py
+	tests/demo/test_run.py tests/test_import.py tests/test_cli.py
 
 # One process a core, each with one thread: threads of several processes wait for each other.
 PARALLEL := --numprocesses=auto
@@ -39,7 +39,7 @@ test-torch: .venv/installed-dev
 
 # Needs Python 3.11 or 3.12: the lowest versions have no wheels for newer ones.
 test-lowest: .venv-lowest/installed
-	KERAS_BACKEND=tensorflow .venv-lowest/bin/pytest $(PARALLEL) --ignore tests/examples
+	KERAS_BACKEND=tensorflow .venv-lowest/bin/pytest $(PARALLEL) --ignore tests/examples -m "not slow"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

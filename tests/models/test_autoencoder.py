@@ -236,6 +236,7 @@ def test_save_and_load(kind, tmp_path, seeded):
     assert relative_error(after, expected) > 1e-5
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("policy", HALF)
 def test_half_precision(kind, policy, seeded):

@@ -223,6 +223,7 @@ def test_save_and_load(name, tmp_path, seeded):
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
 
 
+@pytest.mark.slow
 @ALL
 def test_outputs_in_single_precision(name, seeded):
     expected = MAKE[name]()

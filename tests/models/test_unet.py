@@ -252,6 +252,7 @@ def test_every_option_comes_back():
     assert again.down_blocks[0].conv1.graph == {"neighbors": 9, "laplacian": "random_walk"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", HALF)
 def test_half_precision(policy, seeded):
     model = small(last_activation="softmax")
