@@ -4,6 +4,7 @@ from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
 from deepsphere.layers.base import SphereConv, SphereLayer
 from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
+from deepsphere.layers.normalization import LayerNormalization
 from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
 from deepsphere.layers.pooling import Pool
 from deepsphere.layers.residual import ResidualBlock
@@ -18,6 +19,7 @@ __all__ = [
     "GaussianSmoothing",
     "GraphConv",
     "GraphTransformer",
+    "LayerNormalization",
     "MonomialConv",
     "NeighborTransformerBlock",
     "PatchConv",

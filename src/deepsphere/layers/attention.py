@@ -8,6 +8,7 @@ import keras
 
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.masking import hide
+from deepsphere.layers.normalization import LayerNormalization
 from deepsphere.sampling import Sampling
 
 
@@ -152,10 +153,10 @@ class TransformerBlock(SphereLayer):
         width = self.key_dim * self.num_heads
         return keras.layers.Dense(width, activation, dtype=self.dtype_policy, name=name)
 
-    def _norm(self, name: str) -> keras.layers.LayerNormalization | None:
+    def _norm(self, name: str) -> LayerNormalization | None:
         if not self.layer_norm:
             return None
-        return keras.layers.LayerNormalization(dtype=self.dtype_policy, name=name)
+        return LayerNormalization(dtype=self.dtype_policy, name=name)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights."""

@@ -12,9 +12,10 @@ import keras
 from deepsphere.graph import check_kind
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.masking import hide
+from deepsphere.layers.normalization import LayerNormalization
 from deepsphere.sampling import Sampling
 
-NORMS = {"batch": keras.layers.BatchNormalization, "layer": keras.layers.LayerNormalization}
+NORMS = {"batch": keras.layers.BatchNormalization, "layer": LayerNormalization}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -39,7 +40,7 @@ class ResidualBlock(SphereLayer):
         Whether to activate before the sum: ``y = activation(F(x)) + alpha x``.
     norm : str, optional
         What follows each convolution: ``"batch"`` for `keras.layers.BatchNormalization` over
-        batch and pixels, ``"layer"`` for `keras.layers.LayerNormalization` over the channels of
+        batch and pixels, ``"layer"`` for `LayerNormalization` over the channels of
         each pixel; None is nothing.
     norm_config : mapping, optional
         Further arguments of that layer, for instance ``{"momentum": 0.9}``.

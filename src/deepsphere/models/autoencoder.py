@@ -8,7 +8,13 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from deepsphere.layers import ChebyshevConv, PatchConv, PatchConvTranspose, SurveyMask
+from deepsphere.layers import (
+    ChebyshevConv,
+    LayerNormalization,
+    PatchConv,
+    PatchConvTranspose,
+    SurveyMask,
+)
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import resample_mask
@@ -135,7 +141,7 @@ class Autoencoder(SphereModel):
     def _latent_layers(self) -> list[keras.layers.Layer]:
         return [
             ChebyshevConv(self.latent, self.order, dtype=self.dtype_policy),
-            keras.layers.LayerNormalization(dtype=self.dtype_policy),
+            LayerNormalization(dtype=self.dtype_policy),
         ]
 
     def _make_decoder(self) -> Sequential:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from deepsphere.layers import ChebyshevConv
+from deepsphere.layers import ChebyshevConv, LayerNormalization
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.models.autoencoder import Autoencoder
 from deepsphere.sampling import Sampling
@@ -80,7 +80,7 @@ laplacian, mask, **kwargs
         dtype = self.dtype_policy
         return [
             ChebyshevConv(self.filters[-1], self.order, activation=self.activation, dtype=dtype),
-            keras.layers.LayerNormalization(dtype=dtype),
+            LayerNormalization(dtype=dtype),
             # In single precision: half of it is too coarse for a sum of exponentials.
             keras.layers.Dense(2 * self.latent, dtype=self.variable_dtype, name="posterior"),
         ]
