@@ -3,6 +3,9 @@
 The reduced values replace those of the cell tagged `parameters`.
 """
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
@@ -32,19 +35,26 @@ def test_all_notebooks_are_listed():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
-def test_notebook_runs(name, tmp_path, monkeypatch):
+def test_notebook_runs(name, tmp_path):
     notebook = jupytext.read(EXAMPLES / f"{name}.py")
     cell = parameters_cell(notebook)
     values = dict(line.split("#")[0].split(" = ") for line in cell.source.splitlines() if line)
     assert set(values) >= set(SMALL[name])  # no name that the notebook does not use
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in SMALL[name].items())
-    source = "\n\n".join(
-        "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
-        for cell in notebook.cells
-        if cell.cell_type == "code"
+    script = tmp_path / f"{name}.py"  # what it writes goes beside it
+    script.write_text(
+        "\n\n".join(
+            "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+            for cell in notebook.cells
+            if cell.cell_type == "code"
+        )
     )
-    monkeypatch.chdir(tmp_path)  # what a notebook writes goes where it runs
-    exec(compile(source, f"{name}.py", "exec"), {"__name__": "__main__"})
+    # In a process of its own: notebooks may use pyplot, whose state is that of the process.
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    result = subprocess.run(
+        [sys.executable, script.name], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
 
 
 @pytest.mark.parametrize("name", SMALL)
