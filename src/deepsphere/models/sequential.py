@@ -10,6 +10,7 @@ import keras
 from deepsphere.graph import check_kind
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
+from deepsphere.models.base import portable_compile_config
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 
@@ -134,12 +135,7 @@ class Sequential(keras.Sequential):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return how the model was compiled, in terms that every backend knows."""
-        config = super().get_compile_config()
-        optimizer = (config or {}).get("optimizer")
-        # Under PyTorch Keras writes its private subclass, which needs PyTorch to be loaded.
-        if isinstance(optimizer, dict) and optimizer["module"].startswith("keras.src.backend."):
-            optimizer.update(module="keras.optimizers", registered_name=None)
-        return config
+        return portable_compile_config(super().get_compile_config())
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
