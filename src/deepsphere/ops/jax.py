@@ -100,22 +100,25 @@ def _walk_basis(z, kernel, operator, start, visit):  # type: ignore[no-untyped-d
 
 def _clenshaw(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     n, batch, channels = z.shape
+    filters = kernel.shape[2]
     rows = z.reshape(-1, channels)
-
-    def product(b: jax.Array) -> jax.Array:
-        return _matmul(operator, b.reshape(n, -1)).reshape(n * batch, -1)
-
     if len(kernel) == 1:
         return rows @ kernel[0]
 
+    # All in the shape that products gather from: where a buffer has two shapes, XLA on CPU (seen
+    # with jaxlib 0.10.2) may overwrite it while it is still gathered from.
+    def mix(coefficients: jax.Array) -> jax.Array:
+        return (rows @ coefficients).reshape(n, -1)
+
     def step(state, coefficients):  # type: ignore[no-untyped-def]
         current, following = state
-        return (rows @ coefficients + 2 * product(current) - following, current), None
+        return (mix(coefficients) + 2 * _matmul(operator, current) - following, current), None
 
-    start = rows @ kernel[-1], _zeros(z, kernel.shape[2])
+    start = mix(kernel[-1]), _zeros(z, filters).reshape(n, -1)
     # Not scan's own reverse: ONNX has none.
     (current, following), _ = lax.scan(step, start, kernel[-2:0:-1])
-    return rows @ kernel[0] + product(current) - following
+    y = mix(kernel[0]) + _matmul(operator, current) - following
+    return y.reshape(n * batch, filters)
 
 
 def _gradients(
