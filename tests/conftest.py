@@ -1,7 +1,9 @@
 """Every test starts from the same seed, and large graphs are kept in a directory of the run."""
 
 import os
+import sys
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -12,9 +14,10 @@ def _own_graph_cache(tmp_path_factory: pytest.TempPathFactory):
     os.environ["DEEPSPHERE_CACHE"] = str(tmp_path_factory.mktemp("graphs"))
 
 
-@pytest.fixture
-def seeded():
-    """Seed whatever backend Keras runs on."""
-    import keras
-
-    keras.utils.set_random_seed(0)
+@pytest.fixture(autouse=True)
+def _own_random_numbers():
+    """Seed whatever backend Keras runs on: a test that passes once passes again."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+    else:
+        np.random.seed(0)  # noqa: NPY002

@@ -93,7 +93,7 @@ for name in sys.argv[3:]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS)
-def test_values_and_training_agree(other, tmp_path, seeded):
+def test_values_and_training_agree(other, tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.standard_normal((3, len(PART), 3)).astype(np.float32))
     expected = {}

@@ -107,7 +107,7 @@ def reach(model: keras.Model, fine: Healpix, coarse: Healpix) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_nothing_changes_outside_of_the_receptive_field(name, seeded):
+def test_nothing_changes_outside_of_the_receptive_field(name):
     model = CASES[name]()
     rows = describe(model)
     stated = rows[-1].receptive_field

@@ -36,7 +36,7 @@ def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("indices", [np.arange(768), DISC], ids=["full", "part"])
-def test_attributes(indices, seeded):
+def test_attributes(indices):
     layers = some_layers()
     model = HealpyGCNN(nside=8, indices=indices, layers=layers, n_neighbors=12)
     assert (model.nside_in, model.nside_out) == (8, 2)
@@ -88,7 +88,7 @@ def test_old_arguments_are_taken():
     HealpyGCNN(nside=4, indices=range(192), layers=[], max_batch_size=64, initial_Fin=1)
 
 
-def test_is_a_sequential_of_the_package(seeded):
+def test_is_a_sequential_of_the_package():
     x, layers = maps(768), some_layers()
     old = HealpyGCNN(8, np.arange(768), layers, n_neighbors=20)
     new = Sequential(Healpix(8), some_layers(), neighbors=20, laplacian="normalized_tf2")
@@ -127,7 +127,7 @@ def test_wrong_number_of_pixels():
 
 
 @pytest.mark.parametrize("indices", [np.arange(768), DISC], ids=["full", "part"])
-def test_save_and_load(indices, tmp_path, seeded):
+def test_save_and_load(indices, tmp_path):
     model = HealpyGCNN(8, indices, some_layers(), n_neighbors=12, laplacian="combinatorial")
     model.compile("adam", "mse")
     x = maps(len(indices))
@@ -149,7 +149,7 @@ def test_save_and_load_before_it_is_built(tmp_path):
     assert predict(loaded, maps(len(DISC))).shape == (3, len(DISC) // 16, 2)
 
 
-def test_weights_file(tmp_path, seeded):
+def test_weights_file(tmp_path):
     x = maps(768)
     model, other = (HealpyGCNN(8, np.arange(768), some_layers()) for _ in range(2))
     assert np.abs(predict(model, x) - predict(other, x)).max() > 1e-3
@@ -165,7 +165,7 @@ def test_weights_file(tmp_path, seeded):
     np.testing.assert_array_equal(predict(model, x), predict(plain, x))
 
 
-def test_one_list_makes_two_models(seeded):
+def test_one_list_makes_two_models():
     layers = some_layers()[:-1]
     x = maps(768)
     first = HealpyGCNN(8, np.arange(768), layers, n_neighbors=8)
@@ -180,7 +180,7 @@ def test_one_list_makes_two_models(seeded):
     assert [layer.graph["neighbors"] for layer in (first.layers[0], second.layers[0])] == [8, 20]
 
 
-def test_training_learns(seeded):
+def test_training_learns():
     """The mean of a map is within reach of such a network: the error falls by far."""
     layers = [
         hl.HealpyChebyshev(3, 4, use_bias=True, activation="elu"),

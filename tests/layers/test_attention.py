@@ -39,7 +39,7 @@ def test_activation_is_relu_and_may_be_none():
 
 
 @pytest.mark.slow  # JAX compiles each operation of each precision
-def test_gates_without_norm(tmp_path, seeded):  # with it: the two transformers
+def test_gates_without_norm(tmp_path):  # with it: the two transformers
     def make():
         block = TransformerBlock(3, 2, SPHERE, activation="tanh", layer_norm=False, name="block")
         block.build((None, len(SPHERE), 6))
@@ -71,7 +71,7 @@ def test_nan_outside_the_mask_goes_nowhere():
     assert np.abs(to_numpy(block(x))[mask] - y[mask]).max() > 1e-3
 
 
-def test_position_embedding(tmp_path, seeded):
+def test_position_embedding(tmp_path):
     layer, x = PositionEmbedding(SPHERE), data()
     y = to_numpy(layer(x))
     (embeddings,) = layer.get_weights()

@@ -28,7 +28,7 @@ def filters_of_a_step(layer, channels):
 
 
 @pytest.mark.parametrize("cls", LAYERS)
-def test_whole_filters_are_dropped_and_the_others_scaled(cls, seeded):
+def test_whole_filters_are_dropped_and_the_others_scaled(cls):
     layer = make(cls)
     layer(data())
     plain = make(cls, rate=0)
@@ -46,7 +46,7 @@ def test_whole_filters_are_dropped_and_the_others_scaled(cls, seeded):
     assert len(np.unique(dropped.reshape(40, -1), axis=0)) > 20
 
 
-def test_the_expected_output_is_that_without_dropout(seeded):
+def test_the_expected_output_is_that_without_dropout():
     layer, x = make(BernsteinConv, rate=0.2), data(channels=20, batch=1)
     expected = to_numpy(layer(x, training=False))
     mean = np.mean([to_numpy(layer(x, training=True)) for _ in range(100)], axis=0)
@@ -66,14 +66,14 @@ def test_nothing_changes_at_inference():
     np.testing.assert_array_equal(to_numpy(plain(x, training=True)), to_numpy(plain(x)))
 
 
-def test_kept_and_dropped_filters_in_half_precision(seeded):
+def test_kept_and_dropped_filters_in_half_precision():
     layer = make(dtype="mixed_bfloat16")
     y = layer(data(), training=True)
     assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
     assert layer.dropout.compute_dtype == "float32"  # the kernel keeps its digits
 
 
-def test_training_moves_the_kept_filters_only(seeded):
+def test_training_moves_the_kept_filters_only():
     layer = make(rate=0.5)
     inputs = keras.Input((len(SPHERE), 3))
     model = keras.Model(inputs, layer(inputs))
@@ -93,7 +93,7 @@ def test_a_loaded_model_drops_as_before(tmp_path):
     assert not np.array_equal(filters_of_a_step(layer, 3), filters_of_a_step(layer, 3))
 
 
-def test_gates(tmp_path, seeded):
+def test_gates(tmp_path):
     # Hardly ever drops a filter: the loss must fall from one epoch to the next.
     check_layer(
         lambda: MonomialConv(4, 1, SPHERE, neighbors=3, filter_dropout=1e-3), data(), tmp_path

@@ -49,7 +49,7 @@ def test_defaults_are_those_of_the_papers():
 
 @pytest.mark.parametrize("cls", LAYERS)
 @pytest.mark.parametrize("filters", [2, 5], ids=["fewer filters", "more filters"])
-def test_gates(cls, filters, tmp_path, seeded):
+def test_gates(cls, filters, tmp_path):
     # 8 neighbours on 48 pixels: XLA compiles a term for each neighbour
     check_layer(
         lambda: cls(
@@ -66,7 +66,7 @@ def test_gates(cls, filters, tmp_path, seeded):
     )
 
 
-def test_gates_with_batch_norm_on_part_of_the_sphere(tmp_path, seeded):
+def test_gates_with_batch_norm_on_part_of_the_sphere(tmp_path):
     part = Healpix(4, np.r_[0:16, 20:30])
     check_layer(
         lambda: ChebyshevConv(4, 2, part, neighbors=5, batch_norm=True, laplacian="random_walk"),
@@ -103,7 +103,7 @@ def test_order_of_operations():
         (BernsteinConv, np.sqrt(6 / (30 + 40))),
     ],
 )
-def test_initial_weights(cls, deviation, seeded):
+def test_initial_weights(cls, deviation):
     layer = cls(40, 9, Healpix(1))
     layer.build((None, 12, 30))
     kernel = to_numpy(layer.kernel)
@@ -114,7 +114,7 @@ def test_initial_weights(cls, deviation, seeded):
     assert not to_numpy(layer.bias).any()
 
 
-def test_chebyshev_keeps_the_variance(seeded):
+def test_chebyshev_keeps_the_variance():
     layer = ChebyshevConv(200, 9, Healpix(8), scale=1.0)
     x = np.random.default_rng(0).standard_normal((1, 768, 20)).astype(np.float32)
     # Of the order of one: the formula assumes a spectrum that is spread over the interval.

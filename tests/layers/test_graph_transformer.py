@@ -67,7 +67,7 @@ def test_output_is_that_of_the_definition(sampling, arguments, masked):
 
 
 @pytest.mark.slow  # JAX compiles each operation of each precision
-def test_gates(tmp_path, seeded):
+def test_gates(tmp_path):
     def make():
         layer = GraphTransformer(3, 2, SPHERE, neighbors=4, activation="tanh", name="transformer")
         layer.build((None, len(SPHERE), 3))

@@ -59,7 +59,7 @@ def test_one_is_the_transpose_of_the_other():
 
 
 @pytest.mark.parametrize("cls", [PatchConv, PatchConvTranspose])
-def test_gates(cls, tmp_path, seeded):
+def test_gates(cls, tmp_path):
     check_layer(lambda: cls(5, 1, PART, activation="tanh"), data(PART), tmp_path)
 
 

@@ -115,7 +115,7 @@ def test_alpha_is_one_by_default():
 
 
 @pytest.mark.parametrize(("norm", "order", "first"), [("batch", 1, False), ("layer", 0, True)])
-def test_gates(norm, order, first, tmp_path, seeded):
+def test_gates(norm, order, first, tmp_path):
     # Low order and few neighbours, as XLA compiles a term for each.
     check_layer(
         lambda: ResidualBlock(

@@ -224,7 +224,7 @@ def test_half_precision_does_not_overflow_inside():
     ],
     ids=str,
 )
-def test_gates(kind, sampling, tmp_path, seeded):
+def test_gates(kind, sampling, tmp_path):
     # No step of a finite difference may change which value is the largest, or cross an edge or
     # the tip of a triangle. Eight maps of different levels, so that the statistics differ and a
     # network can get better at them. Few bins, as the rounding of bfloat16 is a fifth of the

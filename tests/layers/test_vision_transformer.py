@@ -60,7 +60,7 @@ def test_output_is_that_of_the_definition(arguments, p, masked):
 
 
 @pytest.mark.slow  # JAX compiles each operation of each precision
-def test_gates(tmp_path, seeded):
+def test_gates(tmp_path):
     def make():
         layer = VisionTransformer(3, 2, 1, PART, activation="tanh", name="vit")
         layer.build((None, len(PART), 3))

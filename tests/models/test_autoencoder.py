@@ -74,7 +74,7 @@ def test_shapes(kind):
     assert small(kind, filters=(3,), decoder_filters=()).decoder_filters == ()
 
 
-def test_decoder_undoes_the_patches(seeded):
+def test_decoder_undoes_the_patches():
     """Against numpy: the decoder of one step is one linear map per coarse pixel."""
     model = small(Autoencoder, filters=(3,), last_activation="tanh")
     kernel, bias = (to_numpy(w) for w in model.decoder.trainable_weights)
@@ -86,18 +86,18 @@ def test_decoder_undoes_the_patches(seeded):
 
 
 @BOTH
-def test_runs_in_every_way(kind, tmp_path, seeded):
+def test_runs_in_every_way(kind, tmp_path):
     _check_modes(lambda: small(kind), data())
     _check_saving(lambda: small(kind), data(), tmp_path)
 
 
-def test_gradients(seeded):
+def test_gradients():
     # Three latent features: the normalisation of two leaves nothing but a sign.
     _check_gradients(lambda: small(Autoencoder, latent=3, activation="tanh"), data())
 
 
 @BOTH
-def test_learns_maps_with_few_degrees_of_freedom(kind, seeded):
+def test_learns_maps_with_few_degrees_of_freedom(kind):
     sampling = Healpix(4)
     x = dipoles(sampling, 64)
     model = kind(sampling, filters=(4, 8), latent=4, order=2)
@@ -116,7 +116,7 @@ def kl_per_value(mean, log_variance, pixels, channels=2):
 
 
 @pytest.mark.parametrize("mask", [None, OBSERVED])
-def test_the_loss_is_the_evidence_lower_bound(mask, seeded):
+def test_the_loss_is_the_evidence_lower_bound(mask):
     sampling = PART if mask is None else SURVEY
     model = small(VariationalAutoencoder, sampling, beta=0.3, mask=mask)
     x = data(sampling)
@@ -134,7 +134,7 @@ def test_the_loss_is_the_evidence_lower_bound(mask, seeded):
     assert model.evaluate(x, x, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
-def test_draws_follow_the_posterior_in_training(seeded):
+def test_draws_follow_the_posterior_in_training():
     model = small(VariationalAutoencoder, filters=(3,), latent=1, seed=1)
     x = data(batch=1)
     still = to_numpy(model(x))
@@ -153,7 +153,7 @@ def test_draws_follow_the_posterior_in_training(seeded):
     assert np.abs(correlation - np.eye(12)).max() < 5 / 63
 
 
-def test_samples_from_the_prior(seeded):
+def test_samples_from_the_prior():
     model = small(VariationalAutoencoder, seed=3)
     first, second = (to_numpy(model.sample(4)) for _ in range(2))
     assert first.shape == (4, 48, 2)
@@ -191,7 +191,7 @@ def test_what_was_not_observed_changes_nothing(kind):
 
 
 @BOTH
-def test_each_map_may_have_its_own_mask(kind, seeded):
+def test_each_map_may_have_its_own_mask(kind):
     masks = np.random.default_rng(1).random((3, len(SURVEY))) < 0.1
     model = small(kind, SURVEY)
     x = data(SURVEY)
@@ -208,7 +208,7 @@ def test_each_map_may_have_its_own_mask(kind, seeded):
 
 
 @BOTH
-def test_save_and_load(kind, tmp_path, seeded):
+def test_save_and_load(kind, tmp_path):
     rng = np.random.default_rng(0)
     sampling = Healpix(2, np.sort(rng.choice(48, 30, replace=False))).refine(2)
     mask = rng.random(len(sampling)) < 0.5
@@ -239,7 +239,7 @@ def test_save_and_load(kind, tmp_path, seeded):
 @pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("policy", HALF)
-def test_half_precision(kind, policy, seeded):
+def test_half_precision(kind, policy):
     model = small(kind)
     half = kind.from_config({**model.get_config(), "dtype": policy})
     half.set_weights(model.get_weights())

@@ -139,7 +139,7 @@ def test_arguments_of_the_convolutions():
         assert {layer.mode for layer in model.layers if isinstance(layer, Pool)} == {"mean"}
 
 
-def test_cnn_flattens_pixel_by_pixel(seeded):
+def test_cnn_flattens_pixel_by_pixel():
     model = MAKE["cnn"](hidden=(), classifier_activation=None)
     x = data()
     for layer in model.layers[:4]:
@@ -151,7 +151,7 @@ def test_cnn_flattens_pixel_by_pixel(seeded):
 
 
 @ALL
-def test_learns_to_tell_smooth_maps_from_noise(name, seeded):
+def test_learns_to_tell_smooth_maps_from_noise(name):
     rng = np.random.default_rng(0)
     sampling = Healpix(8)
     noise = rng.standard_normal((48, len(sampling)))
@@ -187,7 +187,7 @@ def test_what_was_not_observed_changes_nothing(name):
 
 
 @ALL
-def test_a_mask_of_all_pixels_changes_nothing(name, seeded):
+def test_a_mask_of_all_pixels_changes_nothing(name):
     model = MAKE[name](hidden=()) if name == "cnn" else MAKE[name]()
     masked = MAKE[name](mask=np.ones(len(PART), bool), **({"hidden": ()} if name == "cnn" else {}))
     masked.set_weights(model.get_weights())
@@ -203,7 +203,7 @@ def test_no_layer_destroys_the_mask(name):
 
 
 @ALL
-def test_save_and_load(name, tmp_path, seeded):
+def test_save_and_load(name, tmp_path):
     rng = np.random.default_rng(0)
     sampling = Healpix(2, np.sort(rng.choice(48, 30, replace=False))).refine(2)
     mask = rng.random(len(sampling)) < 0.5
@@ -225,7 +225,7 @@ def test_save_and_load(name, tmp_path, seeded):
 
 @pytest.mark.slow
 @ALL
-def test_outputs_in_single_precision(name, seeded):
+def test_outputs_in_single_precision(name):
     expected = MAKE[name]()
     for policy, tolerance in (("mixed_float16", 0.01), ("mixed_bfloat16", 0.1)):
         before = keras.config.dtype_policy()

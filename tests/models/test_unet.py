@@ -63,7 +63,7 @@ def convolve_twice(x, block, residual):
 
 
 @pytest.mark.parametrize("options", [{}, OTHER, {"pooling": "patch"}], ids=["paper", "other", "p"])
-def test_values(options, seeded):
+def test_values(options):
     """Against the definition: dense eigenvectors, numpy for the rest, in float64."""
     model = small(**options)
     for variable in model.trainable_variables:  # biases too
@@ -96,7 +96,7 @@ def test_values(options, seeded):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"pooling": "mean", "activation": "elu"}, OTHER])
-def test_runs_and_trains_in_every_way(options, seeded):
+def test_runs_and_trains_in_every_way(options):
     _check_modes(lambda: small(filters=(3, 4), **options), data())
     _check_fit(lambda: small(filters=(3, 4), **options), data())
 
@@ -107,7 +107,7 @@ def test_as_a_layer_of_a_saved_model(options, tmp_path):
 
 
 @pytest.mark.slow
-def test_gradients(seeded):
+def test_gradients():
     # Smooth: the harness compares with finite differences.
     _check_gradients(
         lambda: small(filters=(2, 3), pooling="mean", activation="tanh", block="residual"), data()
@@ -146,7 +146,7 @@ def test_softmax_over_classes():
     np.testing.assert_allclose(y.sum(axis=2), 1, rtol=1e-6)
 
 
-def test_learns_to_denoise(seeded):
+def test_learns_to_denoise():
     rng = np.random.default_rng(0)
     sampling = Healpix(4)
     clean = np.einsum("bk,pk->bp", rng.standard_normal((32, 3)), sampling.points)[..., None]
@@ -177,7 +177,7 @@ def test_what_was_not_observed_changes_nothing(options):
     assert (results[0][2][:, ~OBSERVED] == 0).all()
 
 
-def test_the_loss_is_over_observed_pixels(seeded):
+def test_the_loss_is_over_observed_pixels():
     model = small(SURVEY, filters=(3, 4), mask=OBSERVED)
     model.compile("sgd", "mse", metrics=["mae"])
     x = data(SURVEY)
@@ -198,7 +198,7 @@ def test_the_loss_is_over_observed_pixels(seeded):
 
 
 @pytest.mark.parametrize("options", [{}, OTHER])
-def test_each_map_may_have_its_own_mask(options, seeded):
+def test_each_map_may_have_its_own_mask(options):
     masks = np.random.default_rng(1).random((3, len(SURVEY))) < 0.5
     model = small(SURVEY, filters=(3, 4), mask=OBSERVED, **options)
     x = data(SURVEY)
@@ -254,7 +254,7 @@ def test_every_option_comes_back():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", HALF)
-def test_half_precision(policy, seeded):
+def test_half_precision(policy):
     model = small(last_activation="softmax")
     half = UNet.from_config({**model.get_config(), "dtype": policy})
     half.build((None, len(PART), 2))
