@@ -10,7 +10,14 @@ import keras
 from deepsphere.graph import check_kind, spectral
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
-from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator, to_chebyshev
+from deepsphere.ops import (
+    ACTIVATIONS,
+    SparseOperator,
+    chebyshev_filter,
+    laplacian_operator,
+    normalized_filter,
+    to_chebyshev,
+)
 from deepsphere.sampling import Sampling
 
 DEFAULT_NEIGHBORS = 20
@@ -150,6 +157,11 @@ class GraphConv(SphereConv):
         filters = self.filters or channels
         self.operator = self.make_operator()
         self._to_chebyshev = to_chebyshev(self.basis, self.order)
+        self._activation_name = getattr(self.activation, "__name__", "")
+        if getattr(keras.activations, self._activation_name, None) is not self.activation:
+            self._activation_name = ""  # somebody's own of the same name
+        included = self._activation_name in ACTIVATIONS
+        self._included_activation = self._activation_name if included else "linear"
         self._add_weights(
             ((self.order + 1) * channels, filters),
             self.default_initializer(channels, filters),
@@ -170,10 +182,37 @@ class GraphConv(SphereConv):
         else:
             turn = keras.ops.convert_to_tensor(self._to_chebyshev, dtype=self.variable_dtype)
             kernel = keras.ops.einsum("kj,cjf->kcf", turn, kernel)
-        y = chebyshev_filter(x, kernel, self.operator)
-        if self.norm is not None:
-            y = self.norm(y, training=training, mask=mask)
-        return self._add_bias_and_activate(y)
+        # Where they are among those that the operation includes: it goes over its output once.
+        activation = self._included_activation
+        if self.norm is None:
+            y = chebyshev_filter(x, kernel, self.operator, self.bias, activation)
+        elif mask is not None:  # statistics of what was observed
+            y = self.norm(chebyshev_filter(x, kernel, self.operator), training=training, mask=mask)
+            return self._add_bias_and_activate(y)
+        elif training and self.norm.trainable:
+            y = self._filter_and_normalize(x, kernel, activation)
+        else:
+            kernel, bias = self._normalized_weights(kernel)
+            y = chebyshev_filter(x, kernel, self.operator, bias, activation)
+        return y if activation == self._activation_name else self.activation(y)
+
+    def _filter_and_normalize(self, x: Any, kernel: Any, activation: str) -> Any:
+        norm = self.norm
+        y, mean, variance = normalized_filter(
+            x, kernel, self.operator, self.bias, norm.epsilon, activation
+        )
+        for moving, value in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+            value = keras.ops.cast(value, moving.dtype)
+            moving.assign(moving * norm.momentum + value * (1.0 - norm.momentum))
+        return y
+
+    def _normalized_weights(self, kernel: Any) -> tuple[Any, Any]:
+        """Put the normalisation by moving averages into kernel and bias."""
+        factor = keras.ops.rsqrt(self.norm.moving_variance + self.norm.epsilon)
+        bias = -self.norm.moving_mean * factor
+        if self.bias is not None:
+            bias = bias + keras.ops.cast(self.bias, bias.dtype)
+        return kernel * keras.ops.cast(factor, kernel.dtype), bias
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the input's shape with `filters` channels."""

@@ -24,9 +24,19 @@ if keras.backend.backend() not in BACKENDS:
         f"{keras.backend.backend()!r}: set the environment variable KERAS_BACKEND"
     )
 _backend = import_module(f"deepsphere.ops.{keras.backend.backend()}")
+_native = import_module(f"deepsphere.ops.native.{keras.backend.backend()}")
+
+ACTIVATIONS = ("linear", "relu")
+"""Activations that the operations here include."""
 
 
-def chebyshev_filter(x: Any, kernel: Any, operator: SparseOperator) -> Any:
+def chebyshev_filter(
+    x: Any,
+    kernel: Any,
+    operator: SparseOperator,
+    bias: Any = None,
+    activation: str = "linear",
+) -> Any:
     """Filter features by Chebyshev polynomials of an operator: ``y = sum_k T_k(A) x W_k``.
 
     Half-precision inputs are computed in float32 and returned in their own precision. The
@@ -41,6 +51,10 @@ def chebyshev_filter(x: Any, kernel: Any, operator: SparseOperator) -> Any:
         Chebyshev coefficients ``W_k``.
     operator : SparseOperator of size n
         The operator ``A``, with its spectrum in [-1, 1]. It need not be symmetric.
+    bias : tensor, shape (filters,), optional
+        What to add to each filter's output.
+    activation : str, default "linear"
+        What follows, one of `ACTIVATIONS`.
 
     Returns
     -------
@@ -50,8 +64,70 @@ def chebyshev_filter(x: Any, kernel: Any, operator: SparseOperator) -> Any:
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not fit, or the activation is unknown.
     """
+    _check(x, kernel, operator, activation)
+    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    if _native.available(x, kernel) and _backend.runs_compiled(x):
+        return _native.chebyshev_filter(x, kernel, operator, bias, activation)
+    y = _backend.chebyshev_filter(x, kernel, operator)
+    if bias is not None:
+        y = y + keras.ops.cast(bias, y.dtype)
+    return keras.ops.relu(y) if activation == "relu" else y
+
+
+def normalized_filter(
+    x: Any,
+    kernel: Any,
+    operator: SparseOperator,
+    bias: Any = None,
+    epsilon: float = 1e-5,
+    activation: str = "linear",
+) -> tuple[Any, Any, Any]:
+    """Filter features as `chebyshev_filter`, and normalise each filter's output over a batch.
+
+    ``activation((f - mean) / sqrt(variance + epsilon) + bias)`` of the filtered features ``f``,
+    with mean and variance over batch and vertices: batch normalisation as in training, in one
+    operation with one gradient.
+
+    Parameters
+    ----------
+    x, kernel, operator, bias, activation
+        As for `chebyshev_filter`.
+    epsilon : float, default 1e-5
+        Added to the variance.
+
+    Returns
+    -------
+    y : tensor, shape (batch, n, filters)
+        The normalised features.
+    mean, variance : tensor of float32 or float64, shape (filters,)
+        Those that were used, for moving averages: they carry no gradient.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or the activation is unknown.
+    """
+    _check(x, kernel, operator, activation)
+    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    if _native.available(x, kernel) and _backend.runs_compiled(x):
+        return _native.normalized_filter(x, kernel, operator, bias, epsilon, activation)
+    raw = _backend.chebyshev_filter(x, kernel, operator)
+    dtype = raw.dtype
+    if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
+        raw = keras.ops.cast(raw, "float32")
+    mean, variance = keras.ops.moments(raw, axes=(0, 1))
+    y = (raw - mean) * keras.ops.rsqrt(variance + epsilon)
+    if bias is not None:
+        y = y + keras.ops.cast(bias, y.dtype)
+    if activation == "relu":
+        y = keras.ops.relu(y)
+    stop = keras.ops.stop_gradient
+    return keras.ops.cast(y, dtype), stop(mean), stop(variance)
+
+
+def _check(x: Any, kernel: Any, operator: SparseOperator, activation: str) -> None:
     if len(x.shape) != 3 or len(kernel.shape) != 3 or x.shape[2] != kernel.shape[1]:
         raise ValueError(
             "x must have shape (batch, n, channels) and kernel (order + 1, channels, filters), "
@@ -59,16 +135,19 @@ def chebyshev_filter(x: Any, kernel: Any, operator: SparseOperator) -> Any:
         )
     if x.shape[1] != len(operator):
         raise ValueError(f"x has {x.shape[1]} vertices, but the operator has {len(operator)}")
-    return _backend.chebyshev_filter(x, kernel, operator)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
 
 
 __all__ = [
+    "ACTIVATIONS",
     "BACKENDS",
     "BASES",
     "SparseOperator",
     "chebyshev_filter",
     "evaluate_basis",
     "laplacian_operator",
+    "normalized_filter",
     "sparse_product",
     "to_chebyshev",
 ]

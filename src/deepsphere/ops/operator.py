@@ -80,6 +80,18 @@ class SparseOperator:
         values[slots, rows] = matrix.data
         return NeighborLists(indices, values)
 
+    @cached_property
+    def compressed(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """Starts and column indices of the rows, and the entries, as compiled functions want them."""
+        matrix = self.matrix
+        if matrix.nnz >= 2**31:
+            raise ValueError(f"an operator may have 2**31 - 1 entries, got {matrix.nnz}")
+        return (
+            matrix.indptr.astype(np.int32),
+            matrix.indices.astype(np.int32),
+            matrix.data.astype(np.float32),
+        )
+
     def constant(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what a backend made of this operator under `key`, made on first use."""
         if key not in self._constants:

@@ -42,6 +42,12 @@ class Product(NamedTuple):
         return self.multiply(columns)
 
 
+def runs_compiled(x: tf.Tensor) -> bool:  # noqa: ARG001
+    """Whether compiled functions may stand here: not in XLA, nor in models for other runtimes."""
+    graph = tf.compat.v1.get_default_graph()
+    return not control_flow_util.GraphOrParentsInXlaContext(graph) and not _for_another_runtime()
+
+
 @tf.autograph.experimental.do_not_convert
 def chebyshev_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""

@@ -14,6 +14,11 @@ from deepsphere.ops import plan
 from deepsphere.ops.operator import SparseOperator
 
 
+def runs_compiled(x: torch.Tensor) -> bool:  # noqa: ARG001
+    """Whether compiled functions may stand here: not in models for other runtimes."""
+    return not _exporting()
+
+
 def chebyshev_filter(
     x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator
 ) -> torch.Tensor:

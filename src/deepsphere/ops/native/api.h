@@ -1,0 +1,40 @@
+/* What the backends call. Every function returns 0 where memory does not suffice. */
+
+#ifndef DEEPSPHERE_API_H
+#define DEEPSPHERE_API_H
+
+#include <stdint.h>
+
+#include "vectors.h"
+
+typedef struct {
+  int64_t batch, n, channels, filters, terms;
+  int64_t activation; /* LINEAR or RELU, see rows.h */
+  int64_t threads;
+} Sizes;
+
+/* y = activation(sum_k T_k(A) x W_k + bias); x is (batch, n, channels), kernel (terms, channels,
+   filters), bias (filters) or NULL, y (batch, n, filters). */
+int deepsphere_forward(const Sizes *sizes, const Matrix *a, const float *x, const float *kernel,
+                       const float *bias, float *y);
+
+/* The same, normalised per filter over batch and vertices before the bias; raw is what was
+   normalised, mean and variance (filters) are its own. */
+int deepsphere_forward_normalized(const Sizes *sizes, const Matrix *a, const float *x,
+                                  const float *kernel, const float *bias, float epsilon, float *y,
+                                  float *raw, float *mean, float *variance);
+
+/* Gradients of the first function, given that of y. `transposed` is A^T. Any of dx, dkernel and
+   dbias may be NULL: it is not computed; y is used only if the activation is not LINEAR. */
+int deepsphere_backward(const Sizes *sizes, const Matrix *a, const Matrix *transposed,
+                        const float *x, const float *kernel, const float *y, const float *gradient,
+                        float *dx, float *dkernel, float *dbias);
+
+/* Gradients of the second function. */
+int deepsphere_backward_normalized(const Sizes *sizes, const Matrix *a, const Matrix *transposed,
+                                   const float *x, const float *kernel, const float *bias,
+                                   float epsilon, const float *raw, const float *mean,
+                                   const float *variance, const float *gradient, float *dx,
+                                   float *dkernel, float *dbias);
+
+#endif

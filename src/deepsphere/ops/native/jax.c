@@ -1,0 +1,41 @@
+/* The functions as custom calls of XLA on the host. */
+
+#include <xla/ffi/api/c_api.h>
+
+#include "call.h"
+
+static XLA_FFI_Error *call(int function, XLA_FFI_CallFrame *frame) {
+  for (XLA_FFI_Extension_Base *e = frame->extension_start; e; e = e->next)
+    if (e->type == XLA_FFI_Extension_Metadata) { /* XLA asks what this was compiled for */
+      XLA_FFI_Metadata *metadata = ((XLA_FFI_Metadata_Extension *)e)->metadata;
+      metadata->api_version.major_version = XLA_FFI_API_MAJOR;
+      metadata->api_version.minor_version = XLA_FFI_API_MINOR;
+      return 0;
+    }
+  Array in[MOST_ARGUMENTS], out[MOST_RESULTS];
+  const char *message = "it was called with another number of arrays than it has";
+  if (frame->args.size == arguments_of(function) && frame->rets.size == results_of(function)) {
+    for (int i = 0; i < arguments_of(function); i++) {
+      const XLA_FFI_Buffer *b = frame->args.args[i];
+      in[i] = (Array){b->data, b->rank, b->dims};
+    }
+    for (int i = 0; i < results_of(function); i++) {
+      const XLA_FFI_Buffer *b = frame->rets.rets[i];
+      out[i] = (Array){b->data, b->rank, b->dims};
+    }
+    message = deepsphere_call(function, in, out);
+  }
+  if (!message) return 0;
+  XLA_FFI_Error_Create_Args error = {.struct_size = XLA_FFI_Error_Create_Args_STRUCT_SIZE,
+                                     .message = message,
+                                     .errc = XLA_FFI_Error_Code_INTERNAL};
+  return frame->api->XLA_FFI_Error_Create(&error);
+}
+
+#define HANDLER(NAME, FUNCTION) \
+  XLA_FFI_Error *NAME(XLA_FFI_CallFrame *frame) { return call(FUNCTION, frame); }
+
+HANDLER(deepsphere_jax_forward, FORWARD)
+HANDLER(deepsphere_jax_forward_normalized, FORWARD_NORMALIZED)
+HANDLER(deepsphere_jax_backward, BACKWARD)
+HANDLER(deepsphere_jax_backward_normalized, BACKWARD_NORMALIZED)

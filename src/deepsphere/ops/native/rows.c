@@ -1,0 +1,150 @@
+#include "rows.h"
+
+#include <string.h>
+
+/* A whole number of rows is walked a period at a time: 16 rows of any number of channels are
+   whole vectors, and the compiler turns the loops below into vector instructions. */
+
+#define ROWS 16
+
+int channels_period(int channels) { return ROWS * channels; }
+
+void channels_repeat(const float *numbers, int channels, float *out) {
+  for (int m = 0; m < ROWS * channels; m++) out[m] = numbers ? numbers[m % channels] : 0;
+}
+
+/* Call BODY with `length` floats from `at` on, the first of them of channel 0. */
+#define BY_PERIODS(COUNT, CHANNELS, BODY)                                 \
+  for (int64_t at = 0, left = (COUNT); left > 0;) {                       \
+    const int length = left < ROWS * (CHANNELS) ? (int)left : ROWS * (CHANNELS); \
+    BODY;                                                                 \
+    at += length;                                                         \
+    left -= length;                                                       \
+  }
+
+#define VECTORISED _Pragma("GCC ivdep")
+
+static void fold(const float *sums, int channels, double *out) {
+  for (int m = 0; m < ROWS * channels; m++) out[m % channels] += sums[m];
+}
+
+void moments_add(const float *in, int64_t rows, int channels, const float *origin, double *sums,
+                 float *scratch) {
+  const int period = ROWS * channels;
+  float *restrict plain = scratch, *restrict squares = scratch + period;
+  memset(scratch, 0, 2 * (size_t)period * sizeof(float));
+  BY_PERIODS(rows * channels, channels, {
+    const float *restrict from = in + at;
+    VECTORISED for (int m = 0; m < length; m++) {
+      const float d = from[m] - origin[m];
+      plain[m] += d;
+      squares[m] += d * d;
+    }
+  });
+  fold(plain, channels, sums);
+  fold(squares, channels, sums + channels);
+}
+
+void moments_merge(Moments *to, const Moments *from, int channels) {
+  for (int c = 0; c < channels; c++) {
+    const double count = to[c].count + from[c].count;
+    if (count == 0) continue;
+    const double difference = from[c].mean - to[c].mean;
+    to[c].squares += from[c].squares + difference * difference * to[c].count * from[c].count / count;
+    to[c].mean += difference * from[c].count / count;
+    to[c].count = count;
+  }
+}
+
+void rows_activate(float *values, int64_t rows, const Channels *c, int activation) {
+  const float *restrict bias = c->bias;
+  BY_PERIODS(rows * c->channels, c->channels, {
+    float *restrict v = values + at;
+    if (activation == RELU) {
+      VECTORISED for (int m = 0; m < length; m++) {
+        const float z = v[m] + bias[m];
+        v[m] = z < 0 ? 0 : z; /* NaN stays */
+      }
+    } else {
+      VECTORISED for (int m = 0; m < length; m++) v[m] += bias[m];
+    }
+  });
+}
+
+void rows_normalize(const float *raw, float *out, int64_t rows, const Channels *c,
+                    int activation) {
+  const float *restrict scale = c->scale, *restrict shift = c->shift, *restrict bias = c->bias;
+  BY_PERIODS(rows * c->channels, c->channels, {
+    const float *restrict from = raw + at;
+    float *restrict to = out + at;
+    if (activation == RELU) {
+      VECTORISED for (int m = 0; m < length; m++) {
+        const float z = scale[m] * from[m] + shift[m] + bias[m];
+        to[m] = z < 0 ? 0 : z;
+      }
+    } else {
+      VECTORISED for (int m = 0; m < length; m++) to[m] = scale[m] * from[m] + shift[m] + bias[m];
+    }
+  });
+}
+
+void rows_relu_gradient(const float *g, const float *y, float *out, int64_t count) {
+  VECTORISED for (int64_t m = 0; m < count; m++) out[m] = y[m] > 0 ? g[m] : 0;
+}
+
+void rows_normalize_sums(const float *g, const float *raw, int64_t rows, const Channels *c,
+                         int activation, double *sums, float *scratch) {
+  const int channels = c->channels, period = ROWS * channels;
+  const float *restrict scale = c->scale, *restrict shift = c->shift, *restrict bias = c->bias;
+  float *restrict plain = scratch, *restrict weighted = scratch + period;
+  memset(scratch, 0, 2 * (size_t)period * sizeof(float));
+  BY_PERIODS(rows * channels, channels, {
+    const float *restrict from = raw + at;
+    const float *restrict gradient = g + at;
+    if (activation == RELU) {
+      VECTORISED for (int m = 0; m < length; m++) {
+        const float normalised = scale[m] * from[m] + shift[m];
+        const float passed = normalised + bias[m] > 0 ? gradient[m] : 0;
+        plain[m] += passed;
+        weighted[m] += passed * normalised;
+      }
+    } else {
+      VECTORISED for (int m = 0; m < length; m++) {
+        plain[m] += gradient[m];
+        weighted[m] += gradient[m] * (scale[m] * from[m] + shift[m]);
+      }
+    }
+  });
+  fold(plain, channels, sums);
+  fold(weighted, channels, sums + channels);
+}
+
+void rows_normalize_gradient(const float *g, const float *raw, float *out, int64_t rows,
+                             const Channels *c, int activation) {
+  const float *restrict scale = c->scale, *restrict shift = c->shift, *restrict bias = c->bias;
+  const float *restrict slope = c->slope, *restrict offset = c->offset;
+  BY_PERIODS(rows * c->channels, c->channels, {
+    const float *restrict from = raw + at;
+    const float *restrict gradient = g + at;
+    float *restrict to = out + at;
+    if (activation == RELU) {
+      VECTORISED for (int m = 0; m < length; m++) {
+        const float passed = scale[m] * from[m] + shift[m] + bias[m] > 0 ? gradient[m] : 0;
+        to[m] = scale[m] * passed - (slope[m] * from[m] + offset[m]);
+      }
+    } else {
+      VECTORISED for (int m = 0; m < length; m++)
+        to[m] = scale[m] * gradient[m] - (slope[m] * from[m] + offset[m]);
+    }
+  });
+}
+
+void rows_sum(const float *g, int64_t rows, int channels, double *sums, float *scratch) {
+  float *restrict plain = scratch;
+  memset(scratch, 0, (size_t)(ROWS * channels) * sizeof(float));
+  BY_PERIODS(rows * channels, channels, {
+    const float *restrict gradient = g + at;
+    VECTORISED for (int m = 0; m < length; m++) plain[m] += gradient[m];
+  });
+  fold(plain, channels, sums);
+}

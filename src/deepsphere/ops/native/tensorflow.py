@@ -1,0 +1,290 @@
+"""The compiled operation on TensorFlow, as operations of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.eager import record
+
+from deepsphere.ops.native import build
+from deepsphere.ops.operator import SparseOperator
+
+ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
+
+_WRITERS = ("keras.src.export", "tensorflow.python.saved_model.save")
+"""Modules that trace a model for a file, which other processes could not run with these."""
+
+
+@cache
+def _operations() -> Any:
+    folder = Path(tf.sysconfig.get_lib())
+    runtime = folder / tf.sysconfig.get_link_flags()[-1].removeprefix("-l:")
+    path = build.library("tensorflow.c", (str(runtime), f"-Wl,-rpath,{folder}"), tf.__version__)
+    return None if path is None else tf.load_op_library(str(path))
+
+
+def available(x: tf.Tensor, kernel: tf.Tensor) -> bool:
+    """Whether the compiled operations do what these arguments ask for."""
+    return (
+        tf.float64 not in (x.dtype, kernel.dtype)
+        and not tf.config.list_logical_devices("GPU")
+        and not (not tf.executing_eagerly() and _writing())
+        and _operations() is not None
+    )
+
+
+def _writing() -> bool:
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_globals.get("__name__", "").startswith(_WRITERS):
+            return True
+    return False
+
+
+def _options(activation: str, epsilon: float = 0.0, wanted: Any = (1, 1, 1)) -> tf.Tensor:
+    return tf.constant([ACTIVATIONS[activation], build.threads(), epsilon, *wanted], tf.float32)
+
+
+def _matrix(operator: SparseOperator) -> list[tf.Tensor]:
+    def transfer() -> list[tf.Tensor]:
+        with tf.init_scope():
+            return [tf.constant(array) for array in operator.compressed]
+
+    return operator.constant("compiled tensorflow", transfer)
+
+
+def _output_shape(x: tf.Tensor, kernel: tf.Tensor) -> tf.TensorShape:
+    return tf.TensorShape([*x.shape[:2], kernel.shape[2]])
+
+
+def _needs_dx(x: tf.Tensor, kernel: tf.Tensor) -> bool:
+    """Whether the gradient with respect to `x` may be asked for, as far as that is known.
+
+    Where a tape watches the kernel and not x, as in the first layer of a network, it is not.
+    """
+    return record.should_record_backprop([x]) or not record.should_record_backprop([kernel])
+
+
+def _filter_gradients(backward: Callable[..., Any], needs_dx: bool, has_bias: bool) -> list[Any]:
+    """Return dx, dkernel, dbias from ``backward(wanted)``.
+
+    A graph drops what is not used, but only whole operations: there, a dx that is not needed as
+    far as is known has one of its own.
+    """
+    if needs_dx:
+        return list(backward((1, 1, int(has_bias))))
+    _, dkernel, dbias = backward((0, 1, int(has_bias)))
+    dx = None if tf.executing_eagerly() else backward((1, 0, 0))[0]
+    return [dx, dkernel, dbias]
+
+
+# ---- filter, bias, activation; an empty bias is none ----
+
+
+@tf.autograph.experimental.do_not_convert
+def _forward(
+    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, operator: SparseOperator, activation: str
+) -> tf.Tensor:
+    needs_dx = _needs_dx(x, kernel)
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        y = _operations().deepsphere_forward(
+            _options(activation), x, kernel, bias, *_matrix(operator)
+        )
+        y = tf.ensure_shape(y, _output_shape(x, kernel))
+        has_bias = bias.shape[0] > 0
+
+        def gradient(g: tf.Tensor) -> list[Any]:
+            kept = tf.zeros([0]) if activation == "linear" else y
+            found = _filter_gradients(
+                lambda wanted: _backward(x, kernel, kept, g, operator, activation, wanted),
+                needs_dx,
+                has_bias,
+            )
+            return [*found[:2], found[2] if has_bias else tf.zeros_like(bias)]
+
+        return y, gradient
+
+    return apply(x, kernel, bias)
+
+
+@tf.autograph.experimental.do_not_convert
+def _backward(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    y: tf.Tensor,
+    gradient: tf.Tensor,
+    operator: SparseOperator,
+    activation: str,
+    wanted: tuple[int, int, int],
+) -> list[tf.Tensor]:
+    @tf.custom_gradient
+    def apply(
+        x: tf.Tensor, kernel: tf.Tensor, y: tf.Tensor, g: tf.Tensor
+    ) -> tuple[list[tf.Tensor], Any]:
+        matrices = *_matrix(operator), *_matrix(operator.transpose)
+        found = _operations().deepsphere_backward(
+            _options(activation, wanted=wanted), x, kernel, y, g, *matrices
+        )
+
+        def second(*cotangents: tf.Tensor) -> list[Any]:
+            # What the gradients are linear in gives the forward pass of a variation; the rest is
+            # symmetric: see docs/performance.md, "Second derivatives".
+            vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, wanted, strict=True))
+            none = tf.zeros([0])
+            dx, dkernel, dg = tf.zeros_like(x), tf.zeros_like(kernel), tf.zeros_like(g)
+            if vx is not None:
+                dg += _forward(vx, kernel, none, operator, "linear")
+                dkernel = _backward(vx, kernel, y, g, operator, activation, (0, 1, 0))[1]
+            if vkernel is not None:
+                dg += _forward(x, vkernel, none, operator, "linear")
+                dx = _backward(x, vkernel, y, g, operator, activation, (1, 0, 0))[0]
+            if vbias is not None:
+                dg += vbias
+            if activation == "relu":
+                dg = tf.where(y > 0, dg, tf.zeros_like(dg))
+            return [dx, dkernel, tf.zeros_like(y), dg]
+
+        return _with_shapes(found, x, kernel, wanted), second
+
+    return apply(x, kernel, y, gradient)
+
+
+def _with_shapes(found: Any, x: tf.Tensor, kernel: tf.Tensor, wanted: Any) -> list[tf.Tensor]:
+    shapes = (x.shape, kernel.shape, kernel.shape[2:])
+    return [
+        tf.ensure_shape(f, s if w else [0]) for f, s, w in zip(found, shapes, wanted, strict=True)
+    ]
+
+
+def chebyshev_filter(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    operator: SparseOperator,
+    bias: tf.Tensor | None,
+    activation: str,
+) -> tf.Tensor:
+    """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
+    single = tf.float32
+    b = tf.zeros([0]) if bias is None else tf.cast(bias, single)
+    y = _forward(tf.cast(x, single), tf.cast(kernel, single), b, operator, activation)
+    return tf.cast(y, x.dtype)
+
+
+# ---- filter, normalisation, bias, activation ----
+
+
+@tf.autograph.experimental.do_not_convert
+def _normalized(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    operator: SparseOperator,
+    epsilon: float,
+    activation: str,
+) -> list[tf.Tensor]:
+    needs_dx = _needs_dx(x, kernel)
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
+        y, raw, mean, variance = _operations().deepsphere_forward_normalized(
+            _options(activation, epsilon), x, kernel, bias, *_matrix(operator)
+        )
+        y = tf.ensure_shape(y, _output_shape(x, kernel))
+        mean, variance = (tf.ensure_shape(v, kernel.shape[2:]) for v in (mean, variance))
+        has_bias = bias.shape[0] > 0
+
+        def gradient(g: tf.Tensor, *_: tf.Tensor) -> list[Any]:
+            kept = x, kernel, bias, raw, mean, variance
+            found = _filter_gradients(
+                lambda wanted: _backward_normalized(
+                    *kept, g, operator, epsilon, activation, wanted
+                ),
+                needs_dx,
+                has_bias,
+            )
+            return [*found[:2], found[2] if has_bias else tf.zeros_like(bias)]
+
+        return [y, mean, variance], gradient
+
+    return apply(x, kernel, bias)
+
+
+@tf.autograph.experimental.do_not_convert
+def _backward_normalized(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    raw: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    gradient: tf.Tensor,
+    operator: SparseOperator,
+    epsilon: float,
+    activation: str,
+    wanted: tuple[int, int, int],
+) -> list[tf.Tensor]:
+    @tf.custom_gradient
+    def apply(*inputs: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
+        matrices = *_matrix(operator), *_matrix(operator.transpose)
+        found = _operations().deepsphere_backward_normalized(
+            _options(activation, epsilon, wanted), *inputs, *matrices
+        )
+
+        def second(*cotangents: tf.Tensor) -> list[Any]:
+            # Rare, so not compiled: the gradient is formed again from differentiable parts.
+            x, kernel, bias, *statistics, g = inputs
+            with tf.GradientTape() as outer:
+                outer.watch([x, kernel, bias, g])
+                with tf.GradientTape() as inner:
+                    inner.watch([x, kernel, bias])
+                    raw = _forward(x, kernel, tf.zeros([0]), operator, "linear")
+                    centred = raw - tf.reduce_mean(raw, [0, 1])
+                    y = centred * tf.math.rsqrt(
+                        tf.reduce_mean(tf.square(centred), [0, 1]) + epsilon
+                    )
+                    if bias.shape[0] > 0:
+                        y = y + bias
+                    if activation == "relu":
+                        y = tf.nn.relu(y)
+                first = inner.gradient(y, [x, kernel, bias], g, unconnected_gradients="zero")
+                total = tf.add_n(
+                    [
+                        tf.reduce_sum(f * v)
+                        for f, v, w in zip(first, cotangents, wanted, strict=True)
+                        if w
+                    ]
+                )
+            dx, dkernel, dbias, dg = outer.gradient(
+                total, [x, kernel, bias, g], unconnected_gradients="zero"
+            )
+            return [dx, dkernel, dbias, *map(tf.zeros_like, statistics), dg]
+
+        return _with_shapes(found, inputs[0], inputs[1], wanted), second
+
+    return apply(x, kernel, bias, raw, mean, variance, gradient)
+
+
+def normalized_filter(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    operator: SparseOperator,
+    bias: tf.Tensor | None,
+    epsilon: float,
+    activation: str,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Filter, normalise, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
+    single = tf.float32
+    b = tf.zeros([0]) if bias is None else tf.cast(bias, single)
+    y, mean, variance = _normalized(
+        tf.cast(x, single), tf.cast(kernel, single), b, operator, epsilon, activation
+    )
+    return tf.cast(y, x.dtype), mean, variance

@@ -1,0 +1,203 @@
+#include "tile.h"
+
+/* ---- products ---- */
+
+PRODUCT(v16, 1, 1) PRODUCT(v16, 2, 1) PRODUCT(v16, 3, 1) PRODUCT(v16, 4, 1)
+PRODUCT(v16, 1, 2) PRODUCT(v16, 2, 2) PRODUCT(v16, 3, 2) PRODUCT(v16, 4, 2)
+PRODUCT(v16, 1, 4) PRODUCT(v16, 2, 4)
+PRODUCT(v8, 1, 1) PRODUCT(v8, 1, 2) PRODUCT(v8, 1, 4)
+PRODUCT(v4, 1, 1)
+#if WIDEST == 16
+PRODUCT(v16, 5, 1) PRODUCT(v16, 6, 1) PRODUCT(v16, 7, 1) PRODUCT(v16, 8, 1)
+#define BLOCK 8 /* vectors of sums that fit into registers */
+#else
+#define BLOCK 4
+#endif
+
+typedef void Product(const Matrix *, int64_t, int64_t, const float *, const float *, float *,
+                     int64_t, int64_t, float);
+
+static Product *const one_sample[] = {
+    product_v16_1_1, product_v16_2_1, product_v16_3_1, product_v16_4_1,
+#if WIDEST == 16
+    product_v16_5_1, product_v16_6_1, product_v16_7_1, product_v16_8_1,
+#endif
+};
+static Product *const two_samples[] = {product_v16_1_2, product_v16_2_2, product_v16_3_2,
+                                       product_v16_4_2};
+static Product *const four_samples[] = {product_v16_1_4, product_v16_2_4};
+
+static void columns(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
+                    float *out, int64_t stride, int samples, int64_t apart, float factor) {
+  Product *const *wide = samples == 4 ? four_samples : samples == 2 ? two_samples : one_sample;
+  const int64_t most = samples == 1 ? BLOCK : BLOCK / 2 / (samples / 2) > 4 ? 4 : BLOCK / samples;
+  int64_t done = 0;
+#define ON(FUNCTION) FUNCTION(a, lo, hi, in + done, old ? old + done : 0, out + done, stride, apart, factor)
+  while (stride - done >= 16) {
+    int64_t count = (stride - done) / 16;
+    if (count > most) count = most;
+    ON(wide[count - 1]);
+    done += 16 * count;
+  }
+  if (stride - done >= 8) {
+    ON((samples == 4 ? product_v8_1_4 : samples == 2 ? product_v8_1_2 : product_v8_1_1));
+    done += 8;
+  }
+  if (stride - done >= 4) ON(product_v4_1_1);
+#undef ON
+}
+
+void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
+                  float *out, int64_t stride, int samples, int64_t apart, float factor) {
+  while (samples > 0) {
+    const int together = samples >= 4 ? 4 : samples >= 2 ? 2 : 1;
+    columns(a, lo, hi, in, old, out, stride, together, apart, factor);
+    in += together * apart;
+    if (old) old += together * apart;
+    out += together * apart;
+    samples -= together;
+  }
+}
+
+/* ---- products with the kernel ---- */
+
+#define EIGHT(MAKE, VEC) \
+  MAKE(VEC, 1) MAKE(VEC, 2) MAKE(VEC, 3) MAKE(VEC, 4) MAKE(VEC, 5) MAKE(VEC, 6) MAKE(VEC, 7) MAKE(VEC, 8)
+EIGHT(MIX_LANES, v16)
+EIGHT(MIX_LANES, v8)
+EIGHT(MIX_LANES, v4)
+
+typedef void MixLanes(const float *, const float *, float *, int64_t, int, int, int);
+
+#define NAMES(PREFIX) \
+  {PREFIX##_1, PREFIX##_2, PREFIX##_3, PREFIX##_4, PREFIX##_5, PREFIX##_6, PREFIX##_7, PREFIX##_8}
+static MixLanes *const mix_16[] = NAMES(mix_lanes_v16);
+static MixLanes *const mix_8[] = NAMES(mix_lanes_v8);
+static MixLanes *const mix_4[] = NAMES(mix_lanes_v4);
+
+#define FOUR_ROWS(VEC) \
+  MIX_CHANNELS(VEC, 1, 8) MIX_CHANNELS(VEC, 1, 1) MIX_CHANNELS(VEC, 2, 4) MIX_CHANNELS(VEC, 2, 1) \
+  MIX_CHANNELS(VEC, 3, 4) MIX_CHANNELS(VEC, 3, 1) MIX_CHANNELS(VEC, 4, 4) MIX_CHANNELS(VEC, 4, 1)
+FOUR_ROWS(v16)
+FOUR_ROWS(v8)
+
+typedef void MixChannels(const float *, const float *, float *, int, int, int);
+
+static MixChannels *const many_v16[] = {mix_channels_v16_1_8, mix_channels_v16_2_4,
+                                        mix_channels_v16_3_4, mix_channels_v16_4_4};
+static MixChannels *const single_v16[] = {mix_channels_v16_1_1, mix_channels_v16_2_1,
+                                          mix_channels_v16_3_1, mix_channels_v16_4_1};
+static MixChannels *const many_v8[] = {mix_channels_v8_1_8, mix_channels_v8_2_4,
+                                       mix_channels_v8_3_4, mix_channels_v8_4_4};
+static MixChannels *const single_v8[] = {mix_channels_v8_1_1, mix_channels_v8_2_1,
+                                         mix_channels_v8_3_1, mix_channels_v8_4_1};
+
+static int widest(int channels) { return WIDEST == 16 && channels % 16 == 0 ? 16 : 8; }
+
+static void mix_channels(const float *in, const float *w, float *out, int64_t rows, int sources,
+                         int outputs, int add) {
+  const int width = widest(outputs);
+  MixChannels *const *many = width == 16 ? many_v16 : many_v8;
+  MixChannels *const *single = width == 16 ? single_v16 : single_v8;
+  for (int o = 0; o < outputs;) {
+    int count = (outputs - o) / width;
+    if (count > 4) count = 4;
+    const int64_t together = count == 1 ? 8 : 4;
+    int64_t i = 0;
+    for (; i + together <= rows; i += together)
+      many[count - 1](in + i * sources, w + o, out + i * outputs + o, sources, outputs, add);
+    for (; i < rows; i++)
+      single[count - 1](in + i * sources, w + o, out + i * outputs + o, sources, outputs, add);
+    o += count * width;
+  }
+}
+
+void tile_mix(const float *in, const float *w, float *out, int64_t rows, int sources, int outputs,
+              int lanes, int add) {
+  if (lanes == 1) {
+    mix_channels(in, w, out, rows, sources, outputs, add);
+    return;
+  }
+  MixLanes *const *mix = lanes == 16 ? mix_16 : lanes == 8 ? mix_8 : mix_4;
+  for (int o = 0; o < outputs;) {
+    int count = outputs - o;
+    if (count > 8) count = count < 16 ? (count + 1) / 2 : 8;
+    mix[count - 1](in, w + o, out + (int64_t)o * lanes, rows, sources, outputs, add);
+    o += count;
+  }
+}
+
+/* ---- correlations ---- */
+
+#define FOUR(MAKE, VEC, LEFTS) \
+  MAKE(VEC, LEFTS, 1) MAKE(VEC, LEFTS, 2) MAKE(VEC, LEFTS, 3) MAKE(VEC, LEFTS, 4)
+#define SIXTEEN(MAKE, VEC) \
+  FOUR(MAKE, VEC, 1) FOUR(MAKE, VEC, 2) FOUR(MAKE, VEC, 3) FOUR(MAKE, VEC, 4)
+SIXTEEN(CORRELATE_LANES, v16)
+SIXTEEN(CORRELATE_LANES, v8)
+SIXTEEN(CORRELATE_LANES, v4)
+FOUR(CORRELATE_CHANNELS, v16, 4)
+FOUR(CORRELATE_CHANNELS, v8, 4)
+
+typedef void Correlate(const float *, const float *, float *, int64_t, int, int);
+
+#define ROW(PREFIX) {PREFIX##_1, PREFIX##_2, PREFIX##_3, PREFIX##_4}
+#define TABLE(PREFIX) {ROW(PREFIX##_1), ROW(PREFIX##_2), ROW(PREFIX##_3), ROW(PREFIX##_4)}
+static Correlate *const correlate_16[4][4] = TABLE(correlate_lanes_v16);
+static Correlate *const correlate_8[4][4] = TABLE(correlate_lanes_v8);
+static Correlate *const correlate_4[4][4] = TABLE(correlate_lanes_v4);
+static Correlate *const channels_16[4] = ROW(correlate_channels_v16_4);
+static Correlate *const channels_8[4] = ROW(correlate_channels_v8_4);
+
+/* The size of the next block of at most 4, so that the blocks are about equal. */
+static int next_block(int left) {
+  const int blocks = (left + 3) / 4;
+  return (left + blocks - 1) / blocks;
+}
+
+void tile_correlate(const float *left, const float *right, float *out, int64_t rows, int lefts,
+                    int rights, int lanes) {
+  if (lanes == 1) { /* lefts are a multiple of 8 here */
+    const int width = widest(rights);
+    for (int b = 0; b < rights;) {
+      const int count = next_block((rights - b) / width);
+      for (int a = 0; a < lefts; a += 4)
+        (width == 16 ? channels_16 : channels_8)[count - 1](
+            left + a, right + b, out + (int64_t)a * rights + b, rows, lefts, rights);
+      b += count * width;
+    }
+    return;
+  }
+  for (int a = 0; a < lefts;) {
+    const int l = next_block(lefts - a);
+    for (int b = 0; b < rights;) {
+      const int r = next_block(rights - b);
+      Correlate *const function = (lanes == 16  ? correlate_16
+                                   : lanes == 8 ? correlate_8
+                                                : correlate_4)[l - 1][r - 1];
+      function(left + (int64_t)a * lanes, right + (int64_t)b * lanes,
+               out + ((int64_t)a * rights + b) * lanes, rows, lefts, rights);
+      b += r;
+    }
+    a += l;
+  }
+}
+
+/* ---- rearrangement ---- */
+
+void tile_gather(const float *in, int64_t apart, int filled, int64_t count, int lanes,
+                 float *out) {
+  for (int l = 0; l < lanes; l++) {
+    const float *from = in + l * apart;
+    if (l < filled)
+      for (int64_t m = 0; m < count; m++) out[m * lanes + l] = from[m];
+    else
+      for (int64_t m = 0; m < count; m++) out[m * lanes + l] = 0;
+  }
+}
+
+void tile_scatter(const float *in, int64_t count, int lanes, int filled, int64_t apart,
+                  float *out) {
+  for (int l = 0; l < filled; l++)
+    for (int64_t m = 0; m < count; m++) out[l * apart + m] = in[m * lanes + l];
+}

@@ -1,0 +1,128 @@
+/* Vectors of floats, and the three inner loops that all time is spent in.
+
+   Features lie in one of two layouts:
+
+   lanes     [vertex][channel][lane], a lane being a sample: any number of channels fills vectors;
+   channels  [sample][vertex][channel], the caller's own: nothing is rearranged, but the numbers of
+             channels must be multiples of 8.
+
+   Loops have constant lengths, so that the sums stay in registers: each function below is made
+   once for each length. */
+
+#ifndef DEEPSPHERE_VECTORS_H
+#define DEEPSPHERE_VECTORS_H
+
+#include <stdint.h>
+
+typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
+
+#ifdef __AVX512F__
+#define WIDEST 16 /* floats of the widest vector that the processor has */
+#else
+#define WIDEST 8
+#endif
+
+#define UNROLLED _Pragma("GCC unroll 16")
+
+/* A sparse matrix in compressed rows. */
+typedef struct {
+  int64_t n;
+  const int32_t *starts, *indices;
+  const float *values;
+} Matrix;
+
+/* out = factor * A in [- old], on rows lo to hi and the columns from `in` on. `stride` floats lie
+   between rows, `apart` between the samples that share a walk through the matrix. */
+#define PRODUCT(VEC, COUNT, SAMPLES)                                                              \
+  static void product_##VEC##_##COUNT##_##SAMPLES(                                                \
+      const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old, float *out,     \
+      int64_t stride, int64_t apart, float factor) {                                              \
+    for (int64_t i = lo; i < hi; i++) {                                                           \
+      VEC sums[SAMPLES][COUNT] = {{{0}}};                                                         \
+      for (int32_t e = a->starts[i]; e < a->starts[i + 1]; e++) {                                 \
+        const float *row = in + a->indices[e] * stride;                                           \
+        const float value = a->values[e];                                                         \
+        UNROLLED for (int s = 0; s < SAMPLES; s++)                                                \
+            UNROLLED for (int c = 0; c < COUNT; c++)                                              \
+                sums[s][c] += value * ((const VEC *)(row + s * apart))[c];                        \
+      }                                                                                           \
+      UNROLLED for (int s = 0; s < SAMPLES; s++) {                                                \
+        VEC *to = (VEC *)(out + i * stride + s * apart);                                          \
+        const VEC *from = (const VEC *)(old + i * stride + s * apart);                            \
+        UNROLLED for (int c = 0; c < COUNT; c++)                                                  \
+            to[c] = old ? factor * sums[s][c] - from[c] : factor * sums[s][c];                    \
+      }                                                                                           \
+    }                                                                                             \
+  }
+
+/* Lanes: out[row][o] (+)= sum_s in[row][s] w[s][o], for COUNT of the `outputs` from `w` on. */
+#define MIX_LANES(VEC, COUNT)                                                                     \
+  static void mix_lanes_##VEC##_##COUNT(const float *in, const float *w, float *out,              \
+                                        int64_t rows, int sources, int outputs, int add) {        \
+    for (int64_t i = 0; i < rows; i++) {                                                          \
+      const VEC *from = (const VEC *)in + i * sources;                                            \
+      VEC *to = (VEC *)out + i * outputs;                                                         \
+      VEC sums[COUNT] = {{0}};                                                                    \
+      if (add) UNROLLED for (int o = 0; o < COUNT; o++) sums[o] = to[o];                          \
+      for (int s = 0; s < sources; s++) {                                                         \
+        const VEC term = from[s];                                                                 \
+        UNROLLED for (int o = 0; o < COUNT; o++) sums[o] += w[s * outputs + o] * term;            \
+      }                                                                                           \
+      UNROLLED for (int o = 0; o < COUNT; o++) to[o] = sums[o];                                   \
+    }                                                                                             \
+  }
+
+/* Channels: the same for ROWS rows at a time and COUNT vectors of outputs. */
+#define MIX_CHANNELS(VEC, COUNT, ROWS)                                                            \
+  static void mix_channels_##VEC##_##COUNT##_##ROWS(const float *in, const float *w, float *out,  \
+                                                    int sources, int outputs, int add) {          \
+    VEC sums[ROWS][COUNT] = {{{0}}};                                                              \
+    if (add)                                                                                      \
+      UNROLLED for (int r = 0; r < ROWS; r++)                                                     \
+          UNROLLED for (int o = 0; o < COUNT; o++)                                                \
+              sums[r][o] = ((VEC *)(out + r * outputs))[o];                                       \
+    for (int s = 0; s < sources; s++)                                                             \
+      UNROLLED for (int o = 0; o < COUNT; o++) {                                                  \
+        const VEC weight = ((const VEC *)(w + (int64_t)s * outputs))[o];                          \
+        UNROLLED for (int r = 0; r < ROWS; r++) sums[r][o] += in[r * sources + s] * weight;       \
+      }                                                                                           \
+    UNROLLED for (int r = 0; r < ROWS; r++)                                                       \
+        UNROLLED for (int o = 0; o < COUNT; o++)                                                  \
+            ((VEC *)(out + r * outputs))[o] = sums[r][o];                                         \
+  }
+
+/* Lanes: sums[a][b] += sum over rows of left[row][a] right[row][b], lane by lane. */
+#define CORRELATE_LANES(VEC, LEFTS, RIGHTS)                                                       \
+  static void correlate_lanes_##VEC##_##LEFTS##_##RIGHTS(                                         \
+      const float *left, const float *right, float *out, int64_t rows, int lefts, int rights) {   \
+    VEC sums[LEFTS][RIGHTS] = {{{0}}};                                                            \
+    for (int64_t i = 0; i < rows; i++) {                                                          \
+      const VEC *l = (const VEC *)left + i * lefts, *r = (const VEC *)right + i * rights;         \
+      UNROLLED for (int a = 0; a < LEFTS; a++)                                                    \
+          UNROLLED for (int b = 0; b < RIGHTS; b++) sums[a][b] += l[a] * r[b];                    \
+    }                                                                                             \
+    UNROLLED for (int a = 0; a < LEFTS; a++)                                                      \
+        UNROLLED for (int b = 0; b < RIGHTS; b++)((VEC *)out)[a * rights + b] += sums[a][b];      \
+  }
+
+/* Channels: the same for LEFTS channels of `left` and COUNT vectors of channels of `right`. */
+#define CORRELATE_CHANNELS(VEC, LEFTS, COUNT)                                                     \
+  static void correlate_channels_##VEC##_##LEFTS##_##COUNT(                                       \
+      const float *left, const float *right, float *out, int64_t rows, int lefts, int rights) {   \
+    VEC sums[LEFTS][COUNT] = {{{0}}};                                                             \
+    for (int64_t i = 0; i < rows; i++) {                                                          \
+      const float *l = left + i * lefts;                                                          \
+      const VEC *r = (const VEC *)(right + i * rights);                                           \
+      UNROLLED for (int b = 0; b < COUNT; b++) {                                                  \
+        const VEC term = r[b];                                                                    \
+        UNROLLED for (int a = 0; a < LEFTS; a++) sums[a][b] += l[a] * term;                       \
+      }                                                                                           \
+    }                                                                                             \
+    UNROLLED for (int a = 0; a < LEFTS; a++)                                                      \
+        UNROLLED for (int b = 0; b < COUNT; b++)                                                  \
+            ((VEC *)(out + (int64_t)a * rights))[b] += sums[a][b];                                \
+  }
+
+#endif

@@ -1,0 +1,316 @@
+#include "walk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "threads.h"
+#include "tile.h"
+
+#define TILE_FLOATS 6144 /* that a tile of all arrays holds: 24 kB, which stay in the cache */
+#define GROUP_FLOATS 64  /* columns that share each look at the matrix, where samples suffice */
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- what is walked together ---- */
+
+/* Samples are walked through in groups: as lanes of vectors, which any channels fill, or several
+   beside each other in the caller's layout, see vectors.h. Either way the arrays of a group
+   consist of `blocks` blocks of n rows, a row being `lanes` floats for each channel. */
+typedef struct {
+  int lanes, blocks; /* one of them is 1 */
+} Group;
+
+static int samples_in(Group g) { return g.lanes * g.blocks; }
+
+static Group group_for(const Walk *w, int64_t left) {
+  const int S = w->source.channels, O = w->outputs, L = w->left ? w->left->channels : 0;
+  if (S % 8 == 0 && O % 8 == 0 && L % 8 == 0) {
+    const int columns = w->clenshaw ? O : S;
+    int blocks = columns >= GROUP_FLOATS ? 1 : 2 * columns >= GROUP_FLOATS ? 2 : 4;
+    while (blocks > left) blocks /= 2;
+    return (Group){1, blocks};
+  }
+  if (WIDEST == 16 && left > 8) return (Group){16, 1};
+  return (Group){left > 4 ? 8 : 4, 1};
+}
+
+/* Rows of a tile: of all arrays they fit into the cache. */
+static int64_t tile_rows(const Walk *w, Group g) {
+  const int channels = w->source.channels + w->outputs + (w->left ? w->left->channels : 0);
+  const int64_t rows = TILE_FLOATS / ((int64_t)channels * samples_in(g));
+  return rows < 8 ? 8 : rows > 256 ? 256 : rows;
+}
+
+/* ---- memory ---- */
+
+/* The arrays of one group. They are the caller's own where nothing need be rearranged. */
+typedef struct {
+  float *source, *terms[2]; /* T_0; T_k for odd and even k, the latter in place of T_0 if it can */
+  float *left, *out;
+} Arrays;
+
+/* What a thread has for itself. */
+typedef struct {
+  float *scratch; /* two periods of a Channels, then a tile */
+  float *origin;  /* of moments */
+  float *lanes;   /* sums of a group, lane by lane */
+  double *sums, *moments, *source_sums, *left_sums;
+  int64_t counted;
+} Own;
+
+typedef struct {
+  const Walk *walk;
+  char *own; /* memory of all threads, `own_size` each */
+  size_t own_size;
+} Plan;
+
+#define NOWHERE ((char *)64) /* arrays are cut off it to see how much they take */
+
+/* Cut a 64-byte aligned array off a piece of memory. */
+static void *cut(char **memory, size_t count, size_t size) {
+  void *array = *memory;
+  *memory += (count * size + 63) / 64 * 64;
+  return array;
+}
+
+static size_t cut_arrays(const Walk *w, Group g, char *memory, Arrays *a) {
+  char *const start = memory;
+  const size_t size = sizeof(float), samples = (size_t)samples_in(g) * (size_t)w->matrix.n;
+  const size_t source = samples * (size_t)w->source.channels, out = samples * (size_t)w->outputs;
+  memset(a, 0, sizeof *a);
+  if (g.lanes > 1 || w->source.change) a->source = cut(&memory, source, size);
+  if (w->weights && g.lanes > 1) a->out = cut(&memory, out, size);
+  if (w->left && (g.lanes > 1 || w->left->change))
+    a->left = cut(&memory, samples * (size_t)w->left->channels, size);
+  if (w->terms > 1) a->terms[1] = cut(&memory, w->clenshaw ? out : source, size);
+  if (!w->clenshaw && w->terms > 2)
+    a->terms[0] = a->source ? a->source : cut(&memory, source, size);
+  return (size_t)(memory - start);
+}
+
+static size_t cut_own(const Walk *w, char *memory, Own *own) {
+  char *const start = memory;
+  const size_t S = (size_t)w->source.channels, O = (size_t)w->outputs;
+  const size_t L = w->left ? (size_t)w->left->channels : 0;
+  const size_t most = S > O ? (S > L ? S : L) : (O > L ? O : L);
+  const size_t period = (size_t)channels_period((int)most);
+  const size_t tile = 8 * (S + O + L) * 16 > TILE_FLOATS ? 8 * (S + O + L) * 16 : TILE_FLOATS;
+  const size_t sums = (size_t)w->terms * L * S;
+  own->scratch = cut(&memory, 2 * period + tile, sizeof(float));
+  own->origin = cut(&memory, period, sizeof(float));
+  own->lanes = cut(&memory, sums * 16, sizeof(float));
+  own->sums = cut(&memory, sums, sizeof(double));
+  own->moments = cut(&memory, 2 * O, sizeof(double));
+  own->source_sums = cut(&memory, S, sizeof(double));
+  own->left_sums = cut(&memory, L, sizeof(double));
+  own->counted = 0;
+  return (size_t)(memory - start);
+}
+
+/* ---- a part of the work: the rows of one thread, in one group ---- */
+
+typedef struct {
+  const Walk *walk;
+  Own *own;
+  Team *team;
+  Group group;
+  int64_t sample; /* the first */
+  int filled;     /* how many there are: fewer than lanes at the end of a batch */
+  int64_t lo, hi, tile;
+  Arrays arrays;
+} Part;
+
+/* Bring a source's rows into the group's layout, changed as it says. */
+static void read_source(const Part *p, const Source *s, float *to, double *sums) {
+  const int C = s->channels, lanes = p->group.lanes;
+  const int64_t n = p->walk->matrix.n;
+  float *const scratch = p->own->scratch, *const changed = scratch + 2 * channels_period(C);
+  for (int64_t i = p->lo; i < p->hi; i += p->tile) {
+    const int64_t rows = least(p->tile, p->hi - i), count = rows * C;
+    for (int l = 0; l < p->filled; l++) {
+      const int64_t at = ((p->sample + l) * n + i) * C;
+      const float *values = s->values + at;
+      float *out = lanes > 1 ? changed + l * count : to + (l * n + i) * C;
+      if (s->change == THROUGH_RELU)
+        rows_relu_gradient(values, s->other + at, out, count);
+      else if (s->change == THROUGH_NORM)
+        rows_normalize_gradient(values, s->other + at, out, rows, s->norm, s->activation);
+      if (sums) rows_sum(s->change ? out : values, rows, C, sums, scratch);
+    }
+    if (lanes == 1) continue;
+    if (s->change)
+      tile_gather(changed, count, p->filled, count, lanes, to + i * C * lanes);
+    else
+      tile_gather(s->values + (p->sample * n + i) * C, n * C, p->filled, count, lanes,
+                  to + i * C * lanes);
+  }
+}
+
+/* Rows lo to hi of the output are complete: bring them into the caller's layout, finish them. */
+static void write_out(const Part *p, const float *from, int64_t lo, int64_t hi) {
+  const Walk *w = p->walk;
+  const int O = w->outputs;
+  const int64_t n = w->matrix.n, rows = hi - lo;
+  float *out = w->out + (p->sample * n + lo) * O;
+  if (p->group.lanes > 1)
+    tile_scatter(from + lo * O * p->group.lanes, rows * O, p->group.lanes, p->filled, n * O, out);
+  for (int l = 0; l < p->filled; l++, out += n * O) {
+    if (w->finish) rows_activate(out, rows, w->finish, w->activation);
+    if (!w->moments) continue;
+    if (!p->own->counted) channels_repeat(out, O, p->own->origin);
+    moments_add(out, rows, O, p->own->origin, p->own->moments, p->own->scratch);
+    p->own->counted += rows;
+  }
+}
+
+static void mix(const Part *p, int k, const float *in, float *out, int64_t lo, int64_t hi,
+                int add) {
+  const Walk *w = p->walk;
+  const int S = w->source.channels, O = w->outputs, lanes = p->group.lanes;
+  for (int b = 0; b < p->group.blocks; b++)
+    tile_mix(in + (b * w->matrix.n + lo) * S * lanes, w->weights + (int64_t)k * S * O,
+             out + (b * w->matrix.n + lo) * O * lanes, hi - lo, S, O, lanes, add);
+}
+
+static void correlate(const Part *p, int k, const float *in, int64_t lo, int64_t hi) {
+  const Walk *w = p->walk;
+  const int S = w->source.channels, L = w->left->channels, lanes = p->group.lanes;
+  for (int b = 0; b < p->group.blocks; b++)
+    tile_correlate(p->arrays.left + (b * w->matrix.n + lo) * L * lanes,
+                   in + (b * w->matrix.n + lo) * S * lanes,
+                   p->own->lanes + (int64_t)k * L * S * lanes, hi - lo, L, S, lanes);
+}
+
+/* term = factor * A current [- previous]. */
+static void multiply(const Part *p, const float *current, const float *previous, float *term,
+                     int channels, int64_t lo, int64_t hi, float factor) {
+  const int64_t row = (int64_t)channels * p->group.lanes;
+  tile_product(&p->walk->matrix, lo, hi, current, previous, term, row, p->group.blocks,
+               p->walk->matrix.n * row, factor);
+}
+
+/* T_k of the source from k = 0 on, each used while it is in the cache. */
+static void walk_up(const Part *p) {
+  const Walk *w = p->walk;
+  const float *current = p->arrays.source, *previous = NULL;
+  for (int k = 0; k < w->terms; k++) {
+    const float *term = k ? p->arrays.terms[k % 2] : current;
+    for (int64_t i = p->lo; i < p->hi; i += p->tile) {
+      const int64_t end = least(i + p->tile, p->hi);
+      if (k)
+        multiply(p, current, previous, p->arrays.terms[k % 2], w->source.channels, i, end,
+                 k > 1 ? 2 : 1);
+      if (w->weights) mix(p, k, term, p->arrays.out, i, end, k > 0);
+      if (w->left) correlate(p, k, term, i, end);
+      if (w->weights && k == w->terms - 1) write_out(p, p->arrays.out, i, end);
+    }
+    team_barrier(p->team);
+    if (k) previous = current;
+    current = term;
+  }
+}
+
+/* Clenshaw's recurrence from the last term down: b_k = source W_k + 2 A b_(k+1) - b_(k+2). */
+static void walk_down(const Part *p) {
+  const Walk *w = p->walk;
+  const float *following = NULL, *after = NULL;
+  for (int k = w->terms - 1; k >= 0; k--) {
+    float *term = k % 2 ? p->arrays.terms[1] : p->arrays.out;
+    for (int64_t i = p->lo; i < p->hi; i += p->tile) {
+      const int64_t end = least(i + p->tile, p->hi);
+      if (following) multiply(p, following, after, term, w->outputs, i, end, k ? 2 : 1);
+      mix(p, k, p->arrays.source, term, i, end, following != NULL);
+      if (k == 0) write_out(p, term, i, end);
+    }
+    team_barrier(p->team);
+    after = following;
+    following = term;
+  }
+}
+
+static void add_lanes(const Part *p) {
+  const int64_t count = (int64_t)p->walk->terms * p->walk->left->channels * p->walk->source.channels;
+  const int lanes = p->group.lanes;
+  for (int64_t m = 0; m < count; m++)
+    for (int l = 0; l < lanes; l++) p->own->sums[m] += p->own->lanes[m * lanes + l];
+}
+
+static void work(void *argument, Team *team, int thread, char *memory) {
+  const Plan *plan = argument;
+  const Walk *w = plan->walk;
+  const int64_t n = w->matrix.n;
+  Own *own = (Own *)(plan->own + (size_t)thread * plan->own_size);
+  cut_own(w, (char *)own + 64, own);
+  Part p = {.walk = w,
+            .own = own,
+            .team = team,
+            .lo = n * thread / team_size(team),
+            .hi = n * (thread + 1) / team_size(team)};
+  for (; p.sample < w->batch; p.sample += p.filled) {
+    p.group = group_for(w, w->batch - p.sample);
+    p.filled = (int)least(samples_in(p.group), w->batch - p.sample);
+    p.tile = tile_rows(w, p.group);
+    cut_arrays(w, p.group, memory, &p.arrays);
+    if (p.arrays.source || w->source_sums)
+      read_source(&p, &w->source, p.arrays.source, w->source_sums ? own->source_sums : NULL);
+    if (p.arrays.left || w->left_sums)
+      read_source(&p, w->left, p.arrays.left, w->left_sums ? own->left_sums : NULL);
+    /* From here on the arrays are read only where they are not the workspace's. */
+    if (!p.arrays.source) p.arrays.source = (float *)w->source.values + p.sample * n * w->source.channels;
+    if (w->left && !p.arrays.left)
+      p.arrays.left = (float *)w->left->values + p.sample * n * w->left->channels;
+    if (!p.arrays.out && w->weights) p.arrays.out = w->out + p.sample * n * w->outputs;
+    if (w->left)
+      memset(own->lanes, 0, sizeof(float) * (size_t)w->terms * (size_t)w->left->channels *
+                                (size_t)w->source.channels * (size_t)p.group.lanes);
+    team_barrier(team);
+    if (w->clenshaw)
+      walk_down(&p);
+    else
+      walk_up(&p);
+    if (w->left) add_lanes(&p);
+  }
+}
+
+/* ---- the call ---- */
+
+static void collect(const Walk *w, const Own *own) {
+  if (w->left) {
+    const int64_t count = (int64_t)w->terms * w->left->channels * w->source.channels;
+    for (int64_t m = 0; m < count; m++) w->sums[m] += own->sums[m];
+  }
+  if (w->source_sums)
+    for (int c = 0; c < w->source.channels; c++) w->source_sums[c] += own->source_sums[c];
+  if (w->left_sums)
+    for (int c = 0; c < w->left->channels; c++) w->left_sums[c] += own->left_sums[c];
+  if (w->moments && own->counted)
+    for (int c = 0; c < w->outputs; c++) {
+      const double count = (double)own->counted, mean = own->moments[c] / count;
+      const Moments part = {count, own->origin[c] + mean,
+                            own->moments[w->outputs + c] - mean * own->moments[c]};
+      moments_merge(w->moments + c, &part, 1);
+    }
+}
+
+int walk(const Walk *w) {
+  Own sizes;
+  Arrays arrays;
+  Plan plan = {.walk = w, .own_size = 64 + cut_own(w, NOWHERE, &sizes)};
+  _Static_assert(sizeof(Own) <= 64, "the space before a thread's arrays");
+  size_t memory = 0;
+  for (int64_t sample = 0; sample < w->batch;) {
+    const Group group = group_for(w, w->batch - sample);
+    const size_t size = cut_arrays(w, group, NOWHERE, &arrays);
+    if (size > memory) memory = size;
+    sample += samples_in(group);
+  }
+  const int threads = w->threads < 1 ? 1 : w->threads;
+  char *own = NULL;
+  if (posix_memalign((void **)&own, 64, (size_t)threads * plan.own_size)) return 0;
+  memset(own, 0, (size_t)threads * plan.own_size);
+  plan.own = own;
+  const int done = run_team(threads, memory + 64, work, &plan);
+  for (int t = 0; done && t < threads; t++) collect(w, (Own *)(own + (size_t)t * plan.own_size));
+  free(own);
+  return done;
+}
