@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("DEEPSPHERE_COMPILED", "on")  # no test passes by doing without
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -27,7 +27,7 @@ def compiled(function):
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("widths", [(8, 4), (16, 4), (4, 8)])
-def test_compiled_together(widths, order):
+def test_compiled_together(widths, order, engine):
     sampling = Healpix(4)
     operator = laplacian_operator(sampling, 8, "normalized", 0.75)
     channels, filters = widths

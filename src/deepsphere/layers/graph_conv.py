@@ -197,7 +197,7 @@ class GraphConv(SphereConv):
         return y if activation == self._activation_name else self.activation(y)
 
     def _filter_and_normalize(self, x: Any, kernel: Any, activation: str) -> Any:
-        norm = self.norm
+        norm: Any = self.norm
         y, mean, variance = normalized_filter(
             x, kernel, self.operator, self.bias, norm.epsilon, activation
         )
@@ -208,8 +208,9 @@ class GraphConv(SphereConv):
 
     def _normalized_weights(self, kernel: Any) -> tuple[Any, Any]:
         """Put the normalisation by moving averages into kernel and bias."""
-        factor = keras.ops.rsqrt(self.norm.moving_variance + self.norm.epsilon)
-        bias = -self.norm.moving_mean * factor
+        norm: Any = self.norm
+        factor = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
+        bias = -norm.moving_mean * factor
         if self.bias is not None:
             bias = bias + keras.ops.cast(self.bias, bias.dtype)
         return kernel * keras.ops.cast(factor, kernel.dtype), bias

@@ -8,6 +8,7 @@ import keras
 
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.masking import hide
+from deepsphere.ops import pool
 from deepsphere.sampling import Sampling
 
 MODES = ("max", "mean")
@@ -61,15 +62,13 @@ class Pool(SphereLayer):
         """Take the maximum or mean of the observed children of each coarse pixel, or 0 of none."""
         children = self.require_sampling().branching ** self.p
         coarse = x.shape[1] // children
-        reduce = keras.ops.max if self.mode == "max" else keras.ops.mean
         # Finite: other runtimes, to which models are exported, multiply it by 0.
         lowest = (
             (-65504.0 if keras.backend.standardize_dtype(x.dtype) == "float16" else -3e38)
             if self.mode == "max"
             else 0.0
         )
-        y = keras.ops.reshape(hide(x, mask, lowest), (-1, coarse, children, x.shape[2]))
-        y = reduce(y, axis=2)
+        y = pool(hide(x, mask, lowest), children, self.mode)
         if mask is None:
             return y
         share = keras.ops.mean(

@@ -68,7 +68,7 @@ def chebyshev_filter(
     """
     _check(x, kernel, operator, activation)
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
-    if _native.available(x, kernel) and _backend.runs_compiled(x):
+    if _native.available(x, kernel):
         return _native.chebyshev_filter(x, kernel, operator, bias, activation)
     y = _backend.chebyshev_filter(x, kernel, operator)
     if bias is not None:
@@ -111,7 +111,7 @@ def normalized_filter(
     """
     _check(x, kernel, operator, activation)
     bias = None if bias is None else keras.ops.convert_to_tensor(bias)
-    if _native.available(x, kernel) and _backend.runs_compiled(x):
+    if _native.available(x, kernel):
         return _native.normalized_filter(x, kernel, operator, bias, epsilon, activation)
     raw = _backend.chebyshev_filter(x, kernel, operator)
     dtype = raw.dtype
@@ -125,6 +125,29 @@ def normalized_filter(
         y = keras.ops.relu(y)
     stop = keras.ops.stop_gradient
     return keras.ops.cast(y, dtype), stop(mean), stop(variance)
+
+
+def pool(x: Any, children: int, mode: str) -> Any:
+    """Pool the children of each coarser vertex, which lie side by side.
+
+    Parameters
+    ----------
+    x : tensor, shape (batch, n, channels)
+        Features on the vertices.
+    children : int
+        How many vertices share a coarser one; it divides `n`.
+    mode : str
+        ``"max"`` (equal maxima share the gradient evenly) or ``"mean"``.
+
+    Returns
+    -------
+    tensor, shape (batch, n / children, channels)
+        The pooled features.
+    """
+    if _native.available(x, x):
+        return _native.pool(x, children, mode)
+    y = keras.ops.reshape(x, (-1, x.shape[1] // children, children, x.shape[2]))
+    return keras.ops.max(y, axis=2) if mode == "max" else keras.ops.mean(y, axis=2)
 
 
 def _check(x: Any, kernel: Any, operator: SparseOperator, activation: str) -> None:
@@ -148,6 +171,7 @@ __all__ = [
     "evaluate_basis",
     "laplacian_operator",
     "normalized_filter",
+    "pool",
     "sparse_product",
     "to_chebyshev",
 ]

@@ -16,11 +16,6 @@ from deepsphere.ops import plan
 from deepsphere.ops.operator import SparseOperator
 
 
-def runs_compiled(x: jax.Array) -> bool:
-    """Whether compiled functions may stand here: not with a batch size that is left open."""
-    return all(isinstance(size, int) for size in x.shape)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def chebyshev_filter(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""

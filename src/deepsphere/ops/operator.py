@@ -82,7 +82,7 @@ class SparseOperator:
 
     @cached_property
     def compressed(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """Starts and column indices of the rows, and the entries, as compiled functions want them."""
+        """Starts and column indices of the rows, and the entries, for compiled functions."""
         matrix = self.matrix
         if matrix.nnz >= 2**31:
             raise ValueError(f"an operator may have 2**31 - 1 entries, got {matrix.nnz}")

@@ -15,6 +15,7 @@ import keras
 from deepsphere.ops.operator import SparseOperator
 
 _backend = import_module(f"deepsphere.ops.product_{keras.backend.backend()}")
+_native = import_module(f"deepsphere.ops.native.{keras.backend.backend()}")
 
 
 def sparse_product(x: Any, operator: SparseOperator, power: int = 1) -> Any:
@@ -58,4 +59,6 @@ def sparse_product(x: Any, operator: SparseOperator, power: int = 1) -> Any:
         raise ValueError(f"x has {x.shape[1]} vertices, but the operator has {len(operator)}")
     if power < 1:
         raise ValueError(f"power must be at least 1, got {power}")
+    if _native.available(x, x):
+        return _native.sparse_product(x, operator, power)
     return _backend.sparse_product(x, operator, power)

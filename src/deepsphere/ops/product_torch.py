@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.torch import _exporting, _fold, _matmul, _unfold, _working_dtype
+from deepsphere.ops.torch import _fold, _matmul, _unfold, _working_dtype, exporting
 
 
 def sparse_product(x: torch.Tensor, operator: SparseOperator, power: int) -> torch.Tensor:
     """Multiply features; see `deepsphere.ops.product.sparse_product`."""
-    if _exporting():  # converters do not know functions with a gradient of their own
+    if exporting():  # converters do not know functions with a gradient of their own
         return _forward(x, operator, power)
     return _SparseProduct.apply(x, operator, power)
 

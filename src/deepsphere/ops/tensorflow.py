@@ -10,7 +10,6 @@ SavedModel, which then cannot be loaded.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops import plan
+from deepsphere.ops.callers import called_from
 from deepsphere.ops.operator import SparseOperator
 
 _CONVERTERS = (
@@ -40,12 +40,6 @@ class Product(NamedTuple):
     def __call__(self, columns: tf.Tensor) -> tf.Tensor:
         """Multiply."""
         return self.multiply(columns)
-
-
-def runs_compiled(x: tf.Tensor) -> bool:  # noqa: ARG001
-    """Whether compiled functions may stand here: not in XLA, nor in models for other runtimes."""
-    graph = tf.compat.v1.get_default_graph()
-    return not control_flow_util.GraphOrParentsInXlaContext(graph) and not _for_another_runtime()
 
 
 @tf.autograph.experimental.do_not_convert
@@ -216,18 +210,8 @@ def _with_product(
 
 
 def _for_another_runtime() -> bool:
-    """Whether this is being traced for a format that is not TensorFlow's own.
-
-    Nothing that TensorFlow or Keras tells says so: the converters are recognised as callers.
-    """
-    if tf.executing_eagerly():
-        return False
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_globals.get("__name__", "").startswith(_CONVERTERS):
-            return True
-    return False
+    """Whether this is being traced for a format that is not TensorFlow's own."""
+    return not tf.executing_eagerly() and called_from(_CONVERTERS)
 
 
 def _csr_product(csr: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:

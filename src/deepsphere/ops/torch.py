@@ -14,16 +14,11 @@ from deepsphere.ops import plan
 from deepsphere.ops.operator import SparseOperator
 
 
-def runs_compiled(x: torch.Tensor) -> bool:  # noqa: ARG001
-    """Whether compiled functions may stand here: not in models for other runtimes."""
-    return not _exporting()
-
-
 def chebyshev_filter(
     x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator
 ) -> torch.Tensor:
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""
-    if _exporting():  # converters do not know functions with a gradient of their own
+    if exporting():  # converters do not know functions with a gradient of their own
         return _forward(x, kernel, operator)
     return _ChebyshevFilter.apply(x, kernel, operator)
 
@@ -41,20 +36,54 @@ class _ChebyshevFilter(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         x, kernel = ctx.saved_tensors
         needs_dx, needs_dw = ctx.needs_input_grad[:2]
+        return *_Gradients.apply(x, kernel, gradient, ctx.operator, needs_dx, needs_dw), None
+
+
+class _Gradients(torch.autograd.Function):
+    """The gradients, which can be differentiated again: `embedding_bag` cannot, twice."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        kernel: torch.Tensor,
+        gradient: torch.Tensor,
+        operator: SparseOperator,
+        needs_dx: bool,
+        needs_dw: bool,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        ctx.save_for_backward(x, kernel, gradient)
+        ctx.operator = operator
         dtype = _working_dtype(x)
         dx, dw = _gradients(
             _fold(x.to(dtype)),
             kernel.to(dtype),
             _fold(gradient.to(dtype)),
-            ctx.operator,
+            operator,
             needs_dx,
             needs_dw,
         )
         return (
             None if dx is None else _unfold(dx, x).to(x.dtype),
             None if dw is None else dw.to(kernel.dtype),
-            None,
         )
+
+    @staticmethod
+    def backward(
+        ctx: Any, vx: torch.Tensor | None, vkernel: torch.Tensor | None
+    ) -> tuple[Any, ...]:
+        # What the gradients are linear in gives the forward pass of a variation; the rest is
+        # symmetric: see docs/performance.md, "Second derivatives".
+        x, kernel, gradient = ctx.saved_tensors
+        dx = dkernel = dgradient = None
+        if vx is not None:
+            dgradient = _ChebyshevFilter.apply(vx, kernel, ctx.operator)
+            _, dkernel = _Gradients.apply(vx, kernel, gradient, ctx.operator, False, True)
+        if vkernel is not None:
+            varied = _ChebyshevFilter.apply(x, vkernel, ctx.operator)
+            dgradient = varied if dgradient is None else dgradient + varied
+            dx, _ = _Gradients.apply(x, vkernel, gradient, ctx.operator, True, False)
+        return dx, dkernel, dgradient, None, None, None
 
 
 def _forward(x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
@@ -148,7 +177,7 @@ def _basis(z: torch.Tensor, terms: int, operator: SparseOperator) -> Any:
 
 def _matmul(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
     """Multiply (n, columns) by the operator."""
-    if _exporting():
+    if exporting():
         return _neighbor_sum(operator, columns)
     limit = plan.max_columns(operator.nnz)
     if columns.shape[1] > limit:
@@ -162,7 +191,8 @@ def _matmul(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _exporting() -> bool:
+def exporting() -> bool:
+    """Whether a model is being traced for another runtime."""
     # Export that is not strict, as Keras asks for, compiles without Dynamo.
     dynamo = torch.compiler.is_dynamo_compiling()
     return torch.jit.is_tracing() or (torch.compiler.is_compiling() and not dynamo)

@@ -260,3 +260,16 @@ int deepsphere_backward_normalized(const Sizes *s, const Matrix *a, const Matrix
   free(memory);
   return done;
 }
+
+/* ---- plain products ---- */
+
+int deepsphere_product(const Sizes *s, const Matrix *a, const float *x, int power, float *y) {
+  const Walk w = {.matrix = *a,
+                  .batch = s->batch,
+                  .source = {.values = x, .channels = (int)s->channels},
+                  .outputs = (int)s->channels,
+                  .out = y,
+                  .power = power,
+                  .threads = (int)s->threads};
+  return walk(&w);
+}

@@ -37,4 +37,7 @@ int deepsphere_backward_normalized(const Sizes *sizes, const Matrix *a, const Ma
                                    const float *variance, const float *gradient, float *dx,
                                    float *dkernel, float *dbias);
 
+/* y = A^power x; sizes->filters and terms are not used. */
+int deepsphere_product(const Sizes *sizes, const Matrix *a, const float *x, int power, float *y);
+
 #endif

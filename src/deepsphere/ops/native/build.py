@@ -21,10 +21,10 @@ from deepsphere.graph.cache import cache_directory
 
 logger = logging.getLogger(__name__)
 
-SOURCES = ("threads.c", "tile.c", "rows.c", "walk.c", "api.c", "call.c")
-HEADERS = ("threads.h", "vectors.h", "tile.h", "rows.h", "walk.h", "api.h", "call.h")
+SOURCES = ("threads.c", "tile.c", "rows.c", "walk.c", "api.c", "pool.c", "call.c")
+HEADERS = ("threads.h", "vectors.h", "tile.h", "rows.h", "walk.h", "api.h", "pool.h", "call.h")
 FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
-TUNING = (["-march=native"], ["-mcpu=native"], [])
+TUNING: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",), ())
 """How compilers are told to use all that the processor has; the first that one takes."""
 
 CHOICES = ("auto", "on", "off")

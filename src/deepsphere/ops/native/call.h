@@ -19,8 +19,23 @@ typedef struct {
    FORWARD_NORMALIZED   options x kernel bias A                -> y raw mean variance
    BACKWARD             options x kernel y gradient A A^T               -> dx dkernel dbias
    BACKWARD_NORMALIZED  options x kernel bias raw mean variance gradient A A^T
-                                                                        -> dx dkernel dbias */
-enum { FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, FUNCTIONS };
+                                                                        -> dx dkernel dbias
+   PRODUCT              options x A                                             -> y
+   POOL                 options x                                               -> y
+   POOL_BACKWARD        options x y gradient                                    -> dx
+
+   The first option of PRODUCT is the power, that of the last two the mode of pooling, see pool.h;
+   the second is the number of threads. */
+enum {
+  FORWARD,
+  FORWARD_NORMALIZED,
+  BACKWARD,
+  BACKWARD_NORMALIZED,
+  PRODUCT,
+  POOL,
+  POOL_BACKWARD,
+  FUNCTIONS
+};
 
 #define MOST_ARGUMENTS 14
 #define MOST_RESULTS 4

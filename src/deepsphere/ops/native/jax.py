@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from functools import cache, partial
 from typing import Any
 
@@ -12,11 +11,21 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
+from deepsphere.ops.callers import called_from
 from deepsphere.ops.native import build
+from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
-TARGETS = ("forward", "forward_normalized", "backward", "backward_normalized")
+TARGETS = (
+    "forward",
+    "forward_normalized",
+    "backward",
+    "backward_normalized",
+    "product",
+    "pool",
+    "pool_backward",
+)
 
 _EXPORTERS = ("keras.src.export", "jax._src.export", "jax.experimental.jax2tf", "jax2onnx")
 """Modules that trace a model for another runtime, which does not know these functions."""
@@ -41,23 +50,16 @@ def available(x: Any, kernel: Any) -> bool:
     return (
         jax.default_backend() == "cpu"
         and jnp.float64 not in (x.dtype, kernel.dtype)
-        and not (isinstance(x, jax.core.Tracer) and _exporting())
+        and all(isinstance(size, int) for size in x.shape)  # none left open by an export
+        and not (isinstance(x, jax.core.Tracer) and called_from(_EXPORTERS))
         and _registered()
     )
 
 
-def _exporting() -> bool:
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_globals.get("__name__", "").startswith(_EXPORTERS):
-            return True
-    return False
-
-
 def _call(name: str, shapes: list[tuple[int, ...]], arguments: list[Any]) -> list[jax.Array]:
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    return jax.ffi.ffi_call(f"deepsphere_{name}", results, vmap_method="sequential")(*arguments)
+    call = jax.ffi.ffi_call(f"deepsphere_{name}", results, vmap_method="sequential")
+    return list(call(*arguments))
 
 
 def _options(activation: str, epsilon: float = 0.0) -> np.ndarray:
@@ -88,7 +90,7 @@ def _instantiate(gradient: Any, shape: tuple[int, ...]) -> jax.Array:
 
 
 def _marks(*flags: bool) -> tuple[Any, ...]:
-    """Flags in the structure of what is kept, which holds no values but arrays."""
+    """Put flags into the structure of what is kept, which holds no values but arrays."""
     return tuple(() if flag else None for flag in flags)
 
 
@@ -255,9 +257,7 @@ def _backward_normalized_and_keep(x, kernel, bias, raw, mean, variance, gradient
     return found, (x, kernel, bias, raw, mean, variance, gradient)
 
 
-def _differentiate_backward_normalized(
-    operator, epsilon, activation, wanted, kept, cotangents
-):  # type: ignore[no-untyped-def]
+def _differentiate_backward_normalized(operator, epsilon, activation, wanted, kept, cotangents):  # type: ignore[no-untyped-def]
     # Rare, so not compiled: the gradient is formed again from differentiable parts.
     x, kernel, bias, *statistics, gradient = kept
 
@@ -297,3 +297,64 @@ def normalized_filter(
         x.astype(single), kernel.astype(single), b, operator, epsilon, activation
     )
     return y.astype(x.dtype), mean, variance
+
+
+# ---- plain products ----
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
+    options = np.array([power, build.threads()], np.float32)
+    return _call("product", [x.shape], [options, x, *_matrix(operator)])[0]
+
+
+_product.defvjp(
+    lambda x, operator, power: (_product(x, operator, power), ()),
+    lambda operator, power, _, gradient: (_product(gradient, operator.transpose, power),),
+)
+
+
+def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
+    """Multiply features; see `deepsphere.ops.product.sparse_product`."""
+    return _product(x.astype(jnp.float32), operator, power).astype(x.dtype)
+
+
+# ---- pooling ----
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _pool(x: jax.Array, children: int, mode: int) -> jax.Array:
+    batch, n, channels = x.shape
+    return _call("pool", [(batch, n // children, channels)], [_pool_options(mode), x])[0]
+
+
+def _pool_options(mode: int) -> np.ndarray:
+    return np.array([mode, build.threads()], np.float32)
+
+
+def _pool_and_keep(x, children, mode):  # type: ignore[no-untyped-def]
+    y = _pool(x, children, mode)
+    return y, (x, y)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _pool_backward(x: jax.Array, y: jax.Array, gradient: jax.Array, mode: int) -> jax.Array:
+    return _call("pool_backward", [x.shape], [_pool_options(mode), x, y, gradient])[0]
+
+
+_pool.defvjp(
+    _pool_and_keep,
+    lambda children, mode, kept, gradient: (_pool_backward(*kept, gradient, mode),),
+)
+_pool_backward.defvjp(
+    lambda x, y, gradient, mode: (_pool_backward(x, y, gradient, mode), (x, y)),
+    lambda mode, kept, cotangent: (
+        *map(jnp.zeros_like, kept),
+        pull_to_coarse(cotangent, kept[0], kept[1], mode),
+    ),
+)
+
+
+def pool(x: jax.Array, children: int, mode: str) -> jax.Array:
+    """Pool children; see `deepsphere.ops.pool`."""
+    return _pool(x.astype(jnp.float32), children, POOL_MODES[mode]).astype(x.dtype)

@@ -25,7 +25,8 @@ void channels_repeat(const float *numbers, int channels, float *out) {
 #define VECTORISED _Pragma("GCC ivdep")
 
 static void fold(const float *sums, int channels, double *out) {
-  for (int m = 0; m < ROWS * channels; m++) out[m % channels] += sums[m];
+  for (int r = 0; r < ROWS; r++)
+    for (int c = 0; c < channels; c++) out[c] += sums[r * channels + c];
 }
 
 void moments_add(const float *in, int64_t rows, int channels, const float *origin, double *sums,

@@ -1,8 +1,8 @@
 /* The functions as operations of TensorFlow, by its C interface: declared here as far as it is
    used, since its headers need C++. */
 
+#include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "call.h"
 
@@ -48,9 +48,16 @@ typedef struct {
   int rank;
 } Shape;
 
-/* The shapes of the results, given the arguments: `wanted` says which gradients are asked for. */
-static void result_shapes(int function, const Array *in, const float *wanted, Shape *out) {
-  const int64_t *x = in[1].dims, *kernel = in[2].dims;
+/* The shapes of the results, given the arguments. TensorFlow's options go on with what it takes to
+   tell: which gradients are asked for, or the number of children that are pooled. */
+static void result_shapes(int function, const Array *in, const float *options, Shape *out) {
+  const int64_t *x = in[1].dims, *kernel = function < PRODUCT ? in[2].dims : NULL;
+  if (function >= PRODUCT) {
+    out[0] = (Shape){{x[0], x[1], x[2]}, 3};
+    if (function == POOL) out[0].dims[1] /= (int64_t)options[2];
+    return;
+  }
+  const float *wanted = options + 3;
   if (function < BACKWARD) {
     const Shape y = {{x[0], x[1], kernel[2]}, 3}, filters = {{kernel[2]}, 1};
     out[0] = out[1] = y;
@@ -83,11 +90,11 @@ static void compute(int function, TF_OpKernelContext *context) {
     for (int d = 0; d < rank; d++) dims[i][d] = TF_Dim(tensor, d);
     in[i] = (Array){TF_TensorData(tensor), rank, dims[i]};
   }
-  if (in[1].rank != 3 || in[2].rank != 3) {
+  if (in[1].rank != 3 || (function < PRODUCT && in[2].rank != 3)) {
     TF_SetStatus(status, TF_INTERNAL, "x and the kernel must have three dimensions");
     goto end;
   }
-  result_shapes(function, in, (const float *)in[0].data + 3, shapes);
+  result_shapes(function, in, in[0].data, shapes);
   for (int i = 0; i < results_of(function); i++) {
     size_t size = sizeof(float);
     for (int d = 0; d < shapes[i].rank; d++) size *= (size_t)shapes[i].dims[d];
@@ -117,10 +124,13 @@ COMPUTE(compute_forward, FORWARD)
 COMPUTE(compute_forward_normalized, FORWARD_NORMALIZED)
 COMPUTE(compute_backward, BACKWARD)
 COMPUTE(compute_backward_normalized, BACKWARD_NORMALIZED)
+COMPUTE(compute_product, PRODUCT)
+COMPUTE(compute_pool, POOL)
+COMPUTE(compute_pool_backward, POOL_BACKWARD)
 
 static const char *const names[FUNCTIONS] = {
     "DeepsphereForward", "DeepsphereForwardNormalized", "DeepsphereBackward",
-    "DeepsphereBackwardNormalized"};
+    "DeepsphereBackwardNormalized", "DeepsphereProduct", "DeepspherePool", "DeepspherePoolBackward"};
 
 static const char *const arguments[FUNCTIONS][MOST_ARGUMENTS] = {
     {"options: float", "x: float", "kernel: float", "bias: float", "starts: int32",
@@ -132,18 +142,25 @@ static const char *const arguments[FUNCTIONS][MOST_ARGUMENTS] = {
      "transposed_indices: int32", "transposed_values: float"},
     {"options: float", "x: float", "kernel: float", "bias: float", "raw: float", "mean: float",
      "variance: float", "gradient: float", "starts: int32", "indices: int32", "values: float",
-     "transposed_starts: int32", "transposed_indices: int32", "transposed_values: float"}};
+     "transposed_starts: int32", "transposed_indices: int32", "transposed_values: float"},
+    {"options: float", "x: float", "starts: int32", "indices: int32", "values: float"},
+    {"options: float", "x: float"},
+    {"options: float", "x: float", "y: float", "gradient: float"}};
 
 static const char *const results[FUNCTIONS][MOST_RESULTS] = {
     {"y: float"},
     {"y: float", "raw: float", "mean: float", "variance: float"},
     {"dx: float", "dkernel: float", "dbias: float"},
-    {"dx: float", "dkernel: float", "dbias: float"}};
+    {"dx: float", "dkernel: float", "dbias: float"},
+    {"y: float"},
+    {"y: float"},
+    {"dx: float"}};
 
 /* Runs when TensorFlow loads the library. */
 __attribute__((constructor)) static void register_operations(void) {
   void (*const kernels[FUNCTIONS])(void *, TF_OpKernelContext *) = {
-      compute_forward, compute_forward_normalized, compute_backward, compute_backward_normalized};
+      compute_forward,  compute_forward_normalized, compute_backward,
+      compute_backward_normalized, compute_product, compute_pool, compute_pool_backward};
   TF_Status *status = TF_NewStatus();
   for (int f = 0; f < FUNCTIONS; f++) {
     TF_OpDefinitionBuilder *operation = TF_NewOpDefinitionBuilder(names[f]);

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import record
+from tensorflow.python.ops import control_flow_util
 
+from deepsphere.ops.callers import called_from
 from deepsphere.ops.native import build
+from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 
-_WRITERS = ("keras.src.export", "tensorflow.python.saved_model.save")
+_WRITERS = (
+    "keras.src.export",
+    "tensorflow.python.saved_model.save",
+    "tf2onnx.",
+    "tensorflow.lite.",
+)
 """Modules that trace a model for a file, which other processes could not run with these."""
 
 
@@ -34,18 +40,14 @@ def available(x: tf.Tensor, kernel: tf.Tensor) -> bool:
     return (
         tf.float64 not in (x.dtype, kernel.dtype)
         and not tf.config.list_logical_devices("GPU")
-        and not (not tf.executing_eagerly() and _writing())
+        and (tf.executing_eagerly() or not (_in_xla() or called_from(_WRITERS)))
         and _operations() is not None
     )
 
 
-def _writing() -> bool:
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_globals.get("__name__", "").startswith(_WRITERS):
-            return True
-    return False
+def _in_xla() -> bool:
+    graph = tf.compat.v1.get_default_graph()
+    return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
 
 
 def _options(activation: str, epsilon: float = 0.0, wanted: Any = (1, 1, 1)) -> tf.Tensor:
@@ -288,3 +290,52 @@ def normalized_filter(
         tf.cast(x, single), tf.cast(kernel, single), b, operator, epsilon, activation
     )
     return tf.cast(y, x.dtype), mean, variance
+
+
+# ---- plain products ----
+
+
+@tf.autograph.experimental.do_not_convert
+def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
+    """Multiply features; see `deepsphere.ops.product.sparse_product`."""
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        options = tf.constant([power, build.threads(), 1], tf.float32)
+        y = _operations().deepsphere_product(options, x, *_matrix(operator))
+        y = tf.ensure_shape(y, x.shape)
+        return y, lambda g: sparse_product(g, operator.transpose, power)
+
+    return tf.cast(apply(tf.cast(x, tf.float32)), x.dtype)
+
+
+# ---- pooling ----
+
+
+def _pool_options(mode: int, children: int) -> tf.Tensor:
+    return tf.constant([mode, build.threads(), children], tf.float32)
+
+
+@tf.autograph.experimental.do_not_convert
+def _pool_backward(
+    x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, children: int, mode: int
+) -> tf.Tensor:
+    @tf.custom_gradient
+    def apply(g: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        dx = _operations().deepsphere_pool_backward(_pool_options(mode, children), x, y, g)
+        return tf.ensure_shape(dx, x.shape), lambda v: pull_to_coarse(v, x, y, mode)
+
+    return apply(gradient)
+
+
+@tf.autograph.experimental.do_not_convert
+def pool(x: tf.Tensor, children: int, mode: str) -> tf.Tensor:
+    """Pool children; see `deepsphere.ops.pool`."""
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        y = _operations().deepsphere_pool(_pool_options(POOL_MODES[mode], children), x)
+        y = tf.ensure_shape(y, [x.shape[0], x.shape[1] // children, x.shape[2]])
+        return y, lambda g: _pool_backward(x, y, g, children, POOL_MODES[mode])
+
+    return tf.cast(apply(tf.cast(x, tf.float32)), x.dtype)

@@ -1,4 +1,4 @@
-"""The compiled operation on PyTorch, as operations of its own that ``torch.compile`` keeps whole."""
+"""The compiled operation on PyTorch, as operations that ``torch.compile`` keeps whole."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import ctypes
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from deepsphere.ops.native import build
+from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
+from deepsphere.ops.torch import exporting
 
+# The functions of call.h.
+FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, PRODUCT, POOL, POOL_BACKWARD = range(7)
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 NO_GRAPH = [None] * 3, [None] * 3  # the gradients of two sparse matrices
 Tensor = torch.Tensor
@@ -40,7 +43,8 @@ def available(x: Tensor, kernel: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and kernel.device.type == "cpu"
-        and x.dtype != torch.float64
+        and torch.float64 not in (x.dtype, kernel.dtype)
+        and not exporting()
         and _call() is not None
     )
 
@@ -92,7 +96,7 @@ def _forward(
     activation: str,
 ) -> Tensor:
     arguments = [_options(activation), x, kernel, bias, *matrix]
-    return _run(0, arguments, [_empty_like_output(x, kernel)])[0]
+    return _run(FORWARD, arguments, [_empty_like_output(x, kernel)])[0]
 
 
 @_forward.register_fake
@@ -112,7 +116,7 @@ def _backward(
     wanted: list[bool],
 ) -> list[Tensor]:
     arguments = [_options(activation), x, kernel, y, gradient, *matrix, *transposed]
-    return _run(2, arguments, _wanted(x, kernel, wanted))
+    return _run(BACKWARD, arguments, _wanted(x, kernel, wanted))
 
 
 @_backward.register_fake
@@ -155,17 +159,15 @@ def _differentiate_backward(ctx: Any, cotangents: list[Tensor]) -> tuple[Any, ..
     # What the gradients are linear in gives the forward pass of a variation; the rest is
     # symmetric: see docs/performance.md, "Second derivatives".
     x, kernel, y, gradient = ctx.saved_tensors
-    vx, vkernel, vbias = (
-        v if w else None for v, w in zip(cotangents, ctx.wanted, strict=True)
-    )
+    vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, ctx.wanted, strict=True))
     none, graph = x.new_empty(0), (ctx.matrix, ctx.transposed)
     parts = []
     dx = dkernel = None
     if vx is not None:
         parts.append(_forward(vx, kernel, none, *graph, "linear"))
-        dkernel = _backward(
-            vx, kernel, y, gradient, *graph, ctx.activation, [False, True, False]
-        )[1]
+        dkernel = _backward(vx, kernel, y, gradient, *graph, ctx.activation, [False, True, False])[
+            1
+        ]
     if vkernel is not None:
         parts.append(_forward(x, vkernel, none, *graph, "linear"))
         dx = _backward(x, vkernel, y, gradient, *graph, ctx.activation, [True, False, False])[0]
@@ -204,7 +206,7 @@ def _forward_normalized(
     activation: str,
 ) -> list[Tensor]:
     arguments = [_options(activation, epsilon), x, kernel, bias, *matrix]
-    return _run(1, arguments, _normalized_results(x, kernel))
+    return _run(FORWARD_NORMALIZED, arguments, _normalized_results(x, kernel))
 
 
 def _normalized_results(x: Tensor, kernel: Tensor) -> list[Tensor]:
@@ -233,11 +235,11 @@ def _backward_normalized(
     wanted: list[bool],
 ) -> list[Tensor]:
     arguments = [_options(activation, epsilon), x, kernel, bias, raw, mean, variance, gradient]
-    return _run(3, [*arguments, *matrix, *transposed], _wanted(x, kernel, wanted))
+    return _run(BACKWARD_NORMALIZED, [*arguments, *matrix, *transposed], _wanted(x, kernel, wanted))
 
 
 @_backward_normalized.register_fake
-def _(x, kernel, bias, raw, mean, variance, gradient, matrix, transposed, epsilon, activation, wanted):  # type: ignore[no-untyped-def]  # noqa: E501
+def _(x, kernel, b, raw, mean, variance, g, matrix, turned, eps, activation, wanted):  # type: ignore[no-untyped-def]
     return _wanted(x, kernel, wanted)
 
 
@@ -250,13 +252,11 @@ def _differentiate_normalized(ctx: Any, gradients: list[Tensor]) -> tuple[Any, .
     needs_dx, needs_dkernel, needs_dbias = ctx.needs_input_grad[:3]
     wanted = [needs_dx, needs_dkernel, needs_dbias and len(ctx.saved_tensors[2]) > 0]
     found = _backward_normalized(*ctx.saved_tensors, gradients[0], *ctx.rest, wanted)
-    gradients = [g if w else None for g, w in zip(found, wanted, strict=True)]
-    return (*gradients, *NO_GRAPH, None, None)
+    asked_for = [g if w else None for g, w in zip(found, wanted, strict=True)]
+    return (*asked_for, *NO_GRAPH, None, None)
 
 
-_forward_normalized.register_autograd(
-    _differentiate_normalized, setup_context=_keep_for_normalized
-)
+_forward_normalized.register_autograd(_differentiate_normalized, setup_context=_keep_for_normalized)
 
 
 def _keep_for_second_normalized(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -279,12 +279,8 @@ def _differentiate_backward_normalized(ctx: Any, cotangents: list[Tensor]) -> tu
             y = torch.relu(y)
         sources = [c for c, w in zip(copies[:3], ctx.wanted, strict=True) if w]
         found = torch.autograd.grad(y, sources, copies[3], create_graph=True)
-        total = sum(
-            (f * v).sum()
-            for f, v in zip(
-                found, (v for v, w in zip(cotangents, ctx.wanted, strict=True) if w), strict=True
-            )
-        )
+        kept = [v for v, w in zip(cotangents, ctx.wanted, strict=True) if w]
+        total = torch.stack([(f * v).sum() for f, v in zip(found, kept, strict=True)]).sum()
         dx, dkernel, dbias, dgradient = torch.autograd.grad(total, copies, allow_unused=True)
     return dx, dkernel, dbias, None, None, None, dgradient, *NO_GRAPH, None, None, None
 
@@ -310,3 +306,95 @@ def normalized_filter(
         x.to(single), kernel.to(single), b, *graph, epsilon, activation
     )
     return y.to(x.dtype), mean, variance
+
+
+# ---- plain products ----
+
+
+@torch.library.custom_op("deepsphere::product", mutates_args=())
+def _product(x: Tensor, matrix: list[Tensor], transposed: list[Tensor], power: int) -> Tensor:
+    options = torch.tensor([float(power), build.threads()])
+    return _run(PRODUCT, [options, x, *matrix], [torch.empty_like(x)])[0]
+
+
+@_product.register_fake
+def _(x, matrix, transposed, power):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)
+
+
+def _keep_for_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, ctx.matrix, ctx.transposed, ctx.power = inputs
+
+
+def _differentiate_product(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    return _product(gradient, ctx.transposed, ctx.matrix, ctx.power), *NO_GRAPH, None
+
+
+_product.register_autograd(_differentiate_product, setup_context=_keep_for_product)
+
+
+def sparse_product(x: Tensor, operator: SparseOperator, power: int) -> Tensor:
+    """Multiply features; see `deepsphere.ops.product.sparse_product`."""
+    graph = _matrix(operator), _matrix(operator.transpose)
+    return _product(x.to(torch.float32), *graph, power).to(x.dtype)
+
+
+# ---- pooling ----
+
+
+@torch.library.custom_op("deepsphere::pool", mutates_args=())
+def _pool(x: Tensor, children: int, mode: int) -> Tensor:
+    return _run(POOL, [_pool_options(mode), x], [_pooled(x, children)])[0]
+
+
+@_pool.register_fake
+def _(x, children, mode):  # type: ignore[no-untyped-def]
+    return _pooled(x, children)
+
+
+@torch.library.custom_op("deepsphere::pool_backward", mutates_args=())
+def _pool_backward(x: Tensor, y: Tensor, gradient: Tensor, mode: int) -> Tensor:
+    return _run(POOL_BACKWARD, [_pool_options(mode), x, y, gradient], [torch.empty_like(x)])[0]
+
+
+@_pool_backward.register_fake
+def _(x, y, gradient, mode):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)
+
+
+def _pool_options(mode: int) -> Tensor:
+    return torch.tensor([float(mode), build.threads()])
+
+
+def _pooled(x: Tensor, children: int) -> Tensor:
+    return x.new_empty((x.shape[0], x.shape[1] // children, x.shape[2]))
+
+
+def _keep_for_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0], output)
+    ctx.mode = inputs[2]
+
+
+def _differentiate_pool(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    return _pool_backward(*ctx.saved_tensors, gradient, ctx.mode), None, None
+
+
+_pool.register_autograd(_differentiate_pool, setup_context=_keep_for_pool)
+
+
+def _keep_for_second_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.mode = inputs[3]
+
+
+def _differentiate_pool_backward(ctx: Any, cotangent: Tensor) -> tuple[Any, ...]:
+    x, y = ctx.saved_tensors
+    return None, None, pull_to_coarse(cotangent, x, y, ctx.mode), None
+
+
+_pool_backward.register_autograd(_differentiate_pool_backward, setup_context=_keep_for_second_pool)
+
+
+def pool(x: Tensor, children: int, mode: str) -> Tensor:
+    """Pool children; see `deepsphere.ops.pool`."""
+    return _pool(x.to(torch.float32), children, POOL_MODES[mode]).to(x.dtype)

@@ -79,11 +79,12 @@ static size_t cut_arrays(const Walk *w, Group g, char *memory, Arrays *a) {
   const size_t source = samples * (size_t)w->source.channels, out = samples * (size_t)w->outputs;
   memset(a, 0, sizeof *a);
   if (g.lanes > 1 || w->source.change) a->source = cut(&memory, source, size);
-  if (w->weights && g.lanes > 1) a->out = cut(&memory, out, size);
+  const int64_t terms = w->power ? w->power : w->terms; /* those before the output, if that is one */
+  if (w->out && g.lanes > 1) a->out = cut(&memory, out, size);
   if (w->left && (g.lanes > 1 || w->left->change))
     a->left = cut(&memory, samples * (size_t)w->left->channels, size);
-  if (w->terms > 1) a->terms[1] = cut(&memory, w->clenshaw ? out : source, size);
-  if (!w->clenshaw && w->terms > 2)
+  if (terms > 1) a->terms[1] = cut(&memory, w->clenshaw ? out : source, size);
+  if (!w->clenshaw && terms > 2)
     a->terms[0] = a->source ? a->source : cut(&memory, source, size);
   return (size_t)(memory - start);
 }
@@ -228,6 +229,22 @@ static void walk_down(const Part *p) {
   }
 }
 
+/* Plain products with the matrix, the last of them into the output. */
+static void walk_powers(const Part *p) {
+  const Walk *w = p->walk;
+  const float *current = p->arrays.source;
+  for (int k = 1; k <= w->power; k++) {
+    float *term = k == w->power ? p->arrays.out : p->arrays.terms[k % 2];
+    for (int64_t i = p->lo; i < p->hi; i += p->tile) {
+      const int64_t end = least(i + p->tile, p->hi);
+      multiply(p, current, NULL, term, w->outputs, i, end, 1);
+      if (k == w->power) write_out(p, term, i, end);
+    }
+    team_barrier(p->team);
+    current = term;
+  }
+}
+
 static void add_lanes(const Part *p) {
   const int64_t count = (int64_t)p->walk->terms * p->walk->left->channels * p->walk->source.channels;
   const int lanes = p->group.lanes;
@@ -259,12 +276,14 @@ static void work(void *argument, Team *team, int thread, char *memory) {
     if (!p.arrays.source) p.arrays.source = (float *)w->source.values + p.sample * n * w->source.channels;
     if (w->left && !p.arrays.left)
       p.arrays.left = (float *)w->left->values + p.sample * n * w->left->channels;
-    if (!p.arrays.out && w->weights) p.arrays.out = w->out + p.sample * n * w->outputs;
+    if (!p.arrays.out && w->out) p.arrays.out = w->out + p.sample * n * w->outputs;
     if (w->left)
       memset(own->lanes, 0, sizeof(float) * (size_t)w->terms * (size_t)w->left->channels *
                                 (size_t)w->source.channels * (size_t)p.group.lanes);
     team_barrier(team);
-    if (w->clenshaw)
+    if (w->power)
+      walk_powers(&p);
+    else if (w->clenshaw)
       walk_down(&p);
     else
       walk_up(&p);

@@ -29,6 +29,7 @@ typedef struct {
   const Source *left;    /* L channels: ... and sums_k = left^T T_k(A) source, unless NULL */
   float *sums;           /* (terms, L, S) */
   int clenshaw;          /* whether to sum backwards, on O instead of S columns; then no left */
+  int power;             /* if not 0, out = A^power source instead, of S channels; terms is unused */
   const Channels *finish; /* bias, and activation, of out; or NULL */
   int activation;
   Moments *moments;      /* O of them, of out, unless NULL */

@@ -1,0 +1,35 @@
+"""What the backends share for compiled pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+POOL_MODES = {"max": 0, "mean": 1}  # as in pool.h
+
+
+def pull_to_coarse(cotangent: Any, x: Any, y: Any, mode: int) -> Any:
+    """Return the derivative of pooling's gradient: what its transposed does to a cotangent.
+
+    Parameters
+    ----------
+    cotangent, x : tensor, shape (batch, n, channels)
+        Cotangent of the gradient, and the input of pooling.
+    y : tensor, shape (batch, n / children, channels)
+        The output of pooling.
+    mode : int
+        One of the values of `POOL_MODES`.
+
+    Returns
+    -------
+    tensor of the shape of `y`
+        Each child's cotangent by its share of the gradient, summed.
+    """
+    children = x.shape[1] // y.shape[1]
+    blocks = (-1, y.shape[1], children, y.shape[2])
+    cotangent = ops.reshape(cotangent, blocks)
+    if mode == POOL_MODES["mean"]:
+        return ops.mean(cotangent, axis=2)
+    chosen = ops.cast(ops.equal(ops.reshape(x, blocks), y[:, :, None]), y.dtype)
+    return ops.sum(cotangent * chosen, axis=2) / ops.sum(chosen, axis=2)
