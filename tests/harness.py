@@ -213,6 +213,24 @@ def check_fit(make: Callable, x: np.ndarray) -> None:
         assert losses[1] < losses[0]
 
 
+def trainings(model: keras.Model, maps: list[np.ndarray], target, **options) -> list[tuple]:
+    """Train one compiled model on each of some maps, from the same start.
+
+    Returns for each its measures, its predictions and its weights. The optimizer must have no
+    memory.
+    """
+    start = [np.array(to_numpy(variable)) for variable in model.variables]
+    results = []
+    for x in maps:
+        for variable, value in zip(model.variables, start, strict=True):
+            variable.assign(value)
+        options = {"epochs": 2, "shuffle": False, "verbose": 0, **options}
+        history = model.fit(x, target(x), **options).history
+        weights = [np.array(value) for value in model.get_weights()]
+        results.append((*history.values(), model.predict(x, verbose=0), *weights))
+    return results
+
+
 def _check_half_precision(make: Callable, x: np.ndarray) -> None:
     layer = make()
     expected = to_numpy(layer(x))

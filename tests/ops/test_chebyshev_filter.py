@@ -12,8 +12,8 @@ from deepsphere.ops import SparseOperator, chebyshev_filter, plan, reference
 from deepsphere.sampling import Healpix
 from harness import BACKEND, HALF, MODES, SINGLE, gradients, relative_error, to_numpy
 
-SYMMETRIC = SparseOperator(rescaled_laplacian(Healpix(2), 8))
-RANDOM_WALK = SparseOperator(rescaled_laplacian(Healpix(2), 8, "random_walk"))
+SYMMETRIC = SparseOperator(rescaled_laplacian(Healpix(2), 4))
+RANDOM_WALK = SparseOperator(rescaled_laplacian(Healpix(2), 4, "random_walk"))
 SHAPES = [(terms, i, o) for terms in (1, 2, 3, 10) for i, o in ((1, 5), (3, 4), (4, 4), (5, 2))]
 
 
@@ -38,12 +38,19 @@ def truth(x, kernel, weights, operator):
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("operator", [SYMMETRIC, RANDOM_WALK], ids=["symmetric", "random walk"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+# Where it is compiled, always on JAX, a symmetric operator is tried with the longest sums only: one
+# that is not has a transpose of its own, and covers all that the other does.
+CASES = [
+    pytest.param(shape, operator, mode, id=f"{shape}-{name}-{mode}")
+    for shape in SHAPES
+    for name, operator in (("symmetric", SYMMETRIC), ("random walk", RANDOM_WALK))
+    for mode in MODES
+    if (mode == "eager" and BACKEND != "jax") or shape[0] == 10 or operator is RANDOM_WALK
+]
+
+
+@pytest.mark.parametrize(("shape", "operator", "mode"), CASES)
 def test_value_and_gradients(shape, operator, mode):
-    if mode == "xla" and shape[0] in (2, 3) and operator is SYMMETRIC:
-        operator = RANDOM_WALK  # XLA takes seconds to compile: the general operator covers both
     x, kernel, weights = example(*shape)
     value, found = gradients(
         lambda x, kernel: chebyshev_filter(x, kernel, operator), [x, kernel], weights, mode
