@@ -39,6 +39,11 @@ MODES = {"tensorflow": ["eager", "graph", "xla"], "jax": ["eager", "jit"], "torc
 """Ways in which the backend can run a function."""
 
 
+QUICK = {"jit_compile": BACKEND == "jax"}
+"""How to compile a model in least time. XLA takes seconds, so that TensorFlow uses it where models
+learn and in few tests more; JAX without it compiles every operation by itself."""
+
+
 def to_numpy(x) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(x))
 
@@ -202,8 +207,9 @@ def _weight_gradients(layer, x: np.ndarray, weights: np.ndarray) -> list[np.ndar
 
 def check_fit(make: Callable, x: np.ndarray) -> None:
     """Train two epochs, compiled by XLA and not: the loss falls."""
-    # torch.compile takes half a minute a layer: one test of its own does it.
-    for jit in (False,) if BACKEND == "torch" else (False, True):
+    # torch.compile takes half a minute a layer: one test of its own does it. JAX without XLA is
+    # slow, and in `check_modes`.
+    for jit in {"tensorflow": (False, True), "jax": (True,), "torch": (False,)}[BACKEND]:
         layer = make()
         inputs = keras.Input(x.shape[1:])
         model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))

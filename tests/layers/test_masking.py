@@ -126,6 +126,7 @@ def network():
         ],
         neighbors=4,
     )
+    model.build((None, len(SAMPLING), 2))
     model.compile(keras.optimizers.SGD(0.05), "mse")
     return model
 

@@ -13,10 +13,7 @@ from deepsphere.models import (
     vit_classifier,
 )
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
-from harness import SINGLE, relative_error, to_numpy, trainings
-
-QUICK = {"jit_compile": False}
-"""XLA compiles for seconds: it does so where models learn, and in few tests more."""
+from harness import QUICK, SINGLE, relative_error, to_numpy, trainings
 
 PART = Healpix(8, extend_pixels([0, 100, 300, 301], 8, 2))
 FOOTPRINT = Footprint.from_mask(

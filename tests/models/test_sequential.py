@@ -8,7 +8,7 @@ import pytest
 from deepsphere.layers import ChebyshevConv, MonomialConv, PatchConv, PatchConvTranspose, Pool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, extend_pixels
-from harness import SINGLE, relative_error, to_numpy
+from harness import QUICK, SINGLE, relative_error, to_numpy
 
 PART = Healpix(8, extend_pixels(np.arange(100), 8, 2))
 
@@ -99,8 +99,7 @@ def test_graphs_are_shared_between_layers():
 
 def test_save_and_load(tmp_path):
     model = Sequential(PART, stack(), neighbors=10, laplacian="random_walk")
-    # XLA compiles for seconds: it does so in the tests of layers and of the ready-made models.
-    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    model.compile("adam", "sparse_categorical_crossentropy", **QUICK)
     labels = np.array([0, 1, 0, 1])
     model.fit(data(), labels, verbose=0)
     expected = model.predict(data(), verbose=0)

@@ -9,6 +9,7 @@ from deepsphere.models import UNet
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
 from harness import (
     HALF,
+    QUICK,
     SINGLE,
     check_fit,
     check_modes,
@@ -18,9 +19,6 @@ from harness import (
     to_numpy,
     trainings,
 )
-
-QUICK = {"jit_compile": False}
-"""XLA compiles for seconds: it does so where models learn, and in few tests more."""
 
 PART = Healpix(4, extend_pixels([0, 20, 100, 101], 4, 1))
 FOOTPRINT = Footprint.from_mask(
