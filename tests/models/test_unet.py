@@ -144,7 +144,7 @@ def test_learns_to_denoise():
     sampling = Healpix(4)
     clean = np.einsum("bk,pk->bp", rng.standard_normal((32, 3)), sampling.points)[..., None]
     noisy = clean + 0.5 * rng.standard_normal(clean.shape)
-    model = UNet(sampling, 1, filters=(4, 8), order=2, neighbors=4, pooling="mean")
+    model = UNet(sampling, 1, filters=(4, 8), order=3, neighbors=8, pooling="mean")
     model.compile(keras.optimizers.Adam(2e-2), "mse")
     losses = model.fit(noisy, clean, batch_size=8, epochs=10, verbose=0).history["loss"]
     # Smooth maps under white noise of variance 0.25.
