@@ -39,6 +39,11 @@ MODES = {"tensorflow": ["eager", "graph", "xla"], "jax": ["eager", "jit"], "torc
 """Ways in which the backend can run a function."""
 
 
+QUICK = {"jit_compile": BACKEND == "jax"}
+"""How to compile a model in least time. XLA takes seconds, so that TensorFlow uses it where models
+learn and in few tests more; JAX without it compiles every operation by itself."""
+
+
 def to_numpy(x) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(x))
 
@@ -130,31 +135,22 @@ def finite_difference(function: Callable, argument: np.ndarray, direction: np.nd
 def check_layer(make: Callable[[], keras.layers.Layer], x: np.ndarray, folder: Path) -> None:
     """Pass a layer through all gates that need no truth of its own.
 
-    Gradients against finite differences, every way of running it, a step of training (compiled
-    and not), mixed precision, and a model that is saved and loaded.
+    Every way of running it, with gradients against finite differences; a step of training
+    (compiled and not); mixed precision; and a model that is saved and loaded.
     """
-    _check_modes(make, x)
-    _check_gradients(make, x)
-    _check_fit(make, x)
+    check_modes(make, x)
+    check_fit(make, x)
     _check_half_precision(make, x)
-    _check_saving(make, x, folder)
+    check_saving(make, x, folder)
 
 
-def _check_modes(make: Callable, x: np.ndarray) -> None:
+def check_modes(make: Callable, x: np.ndarray) -> None:
+    """Compare values with those of eager calls, and gradients with finite differences."""
     layer = make()
     expected = to_numpy(layer(x))
     assert layer.compute_output_shape(x.shape) == expected.shape
-    for mode in MODES:
-        value, _ = gradients(layer, [x], np.ones_like(expected), mode)
-        assert relative_error(value, expected) < SINGLE, mode
-    for batch in (1, 2):  # another batch size on the same layer
-        assert relative_error(layer(x[:batch]), expected[:batch]) < SINGLE
-
-
-def _check_gradients(make: Callable, x: np.ndarray) -> None:
-    layer = make()
     rng = np.random.default_rng(1)
-    weights = rng.standard_normal(to_numpy(layer(x)).shape).astype(np.float32)
+    weights = rng.standard_normal(expected.shape).astype(np.float32)
 
     def loss(values: np.ndarray) -> float:
         return float(np.sum(weights * to_numpy(layer(values)).astype(np.float64)))
@@ -164,8 +160,11 @@ def _check_gradients(make: Callable, x: np.ndarray) -> None:
     direction = rng.standard_normal(x.shape)
     numeric = finite_difference(loss, x, direction)
     for mode in MODES:
-        _, (dx,) = gradients(layer, [x], weights, mode)
+        value, (dx,) = gradients(layer, [x], weights, mode)
+        assert relative_error(value, expected) < SINGLE, mode
         assert abs(np.sum(dx * direction) - numeric) < 1e-2 * np.linalg.norm(dx), mode
+    for batch in (1, 2):  # another batch size on the same layer
+        assert relative_error(layer(x[:batch]), expected[:batch]) < SINGLE
     found = _weight_gradients(layer, x, weights)
     for variable, analytic in zip(layer.trainable_variables, found, strict=True):
         start = np.array(to_numpy(variable))  # PyTorch would show what is assigned later
@@ -206,9 +205,11 @@ def _weight_gradients(layer, x: np.ndarray, weights: np.ndarray) -> list[np.ndar
     return [to_numpy(gradient) for gradient in found]
 
 
-def _check_fit(make: Callable, x: np.ndarray) -> None:
-    # torch.compile takes half a minute a layer: one test of its own does it.
-    for jit in (False,) if BACKEND == "torch" else (False, True):
+def check_fit(make: Callable, x: np.ndarray) -> None:
+    """Train two epochs, compiled by XLA and not: the loss falls."""
+    # torch.compile takes half a minute a layer: one test of its own does it. JAX without XLA is
+    # slow, and in `check_modes`.
+    for jit in {"tensorflow": (False, True), "jax": (True,), "torch": (False,)}[BACKEND]:
         layer = make()
         inputs = keras.Input(x.shape[1:])
         model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
@@ -216,6 +217,24 @@ def _check_fit(make: Callable, x: np.ndarray) -> None:
         target = np.zeros((*layer.compute_output_shape(x.shape)[:2], 1), np.float32)
         losses = model.fit(x, target, batch_size=2, epochs=2, verbose=0).history["loss"]
         assert losses[1] < losses[0]
+
+
+def trainings(model: keras.Model, maps: list[np.ndarray], target, **options) -> list[tuple]:
+    """Train one compiled model on each of some maps, from the same start.
+
+    Returns for each its measures, its predictions and its weights. The optimizer must have no
+    memory.
+    """
+    start = [np.array(to_numpy(variable)) for variable in model.variables]
+    results = []
+    for x in maps:
+        for variable, value in zip(model.variables, start, strict=True):
+            variable.assign(value)
+        options = {"epochs": 2, "shuffle": False, "verbose": 0, **options}
+        history = model.fit(x, target(x), **options).history
+        weights = [np.array(value) for value in model.get_weights()]
+        results.append((*history.values(), model.predict(x, verbose=0), *weights))
+    return results
 
 
 def _check_half_precision(make: Callable, x: np.ndarray) -> None:
@@ -231,15 +250,16 @@ def _check_half_precision(make: Callable, x: np.ndarray) -> None:
         assert relative_error(keras.ops.cast(y, "float32"), expected) < tolerance, policy
 
 
-def _check_saving(make: Callable, x: np.ndarray, folder: Path) -> None:
+def check_saving(make: Callable, x: np.ndarray, folder: Path) -> None:
+    """Save a model of one layer and load it: the same numbers and the same configuration."""
     layer = make()
     inputs = keras.Input(x.shape[1:])
     model = keras.Model(inputs, layer(inputs))
     for variable in model.variables:  # not the initial values
         variable.assign(to_numpy(variable) + 0.1)
-    expected = model.predict(x, verbose=0)
+    expected = to_numpy(model(x))  # without compiling, which `check_fit` does
     path = folder / "model.keras"
     model.save(path)
     loaded = keras.models.load_model(path)
-    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    np.testing.assert_array_equal(to_numpy(loaded(x)), expected)
     assert loaded.layers[-1].get_config() == layer.get_config()

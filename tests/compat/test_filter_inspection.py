@@ -124,6 +124,25 @@ def test_layers_by_name_index_and_object(model):
         model.get_gsp_filters(4)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("chebyshev", ["cheby"]),
+        ("gcnn__residual_layer", ["res/conv1", "res/conv2"]),
+        ("chebyshev_2", ["res/conv2"]),
+        ("bernstein", ["bern"]),
+        ("monomial", ["mono"]),
+    ],
+)
+def test_layers_by_the_names_that_the_old_code_gave(model, old, new):
+    for one, name in zip(model.get_gsp_filters(old), new, strict=True):
+        (expected,) = model.get_gsp_filters(name)
+        np.testing.assert_array_equal(one.coefficients, expected.coefficients)
+    assert old in model.plot_chebyshev_coeffs(old).axes[0].get_title()
+    with pytest.raises(ValueError, match="has no layer 'chebyshev_3'"):
+        model.get_gsp_filters("chebyshev_3")
+
+
 def test_filters_are_those_of_their_time():
     layer = gnn_layers.Chebyshev(laplacian(Healpix(1), 8), 3, 2)
     layer.build((None, 12, 1))

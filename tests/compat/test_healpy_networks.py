@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deepsphere
-from deepsphere import HealpyGCNN
+from deepsphere import HealpyGCNN, healpy_networks
 from deepsphere import healpy_layers as hl
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
@@ -198,5 +198,5 @@ def test_training_learns():
 
 
 def test_public_names():
-    assert deepsphere.HealpyGCNN is HealpyGCNN
+    assert deepsphere.HealpyGCNN is healpy_networks.HealpyGCNN is HealpyGCNN
     assert deepsphere.healpy_layers is hl

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from deepsphere.demo import run
 from deepsphere.demo.network import quick_start_network
 from deepsphere.demo.run import Demo, run_demo
 from deepsphere.layers import ChebyshevConv, Pool
+from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
 
 SMALL = Demo(SkySimulation(maps_per_class=8, nside=8, signal_to_noise=np.inf, seed=3), 3, 4)
@@ -71,12 +73,28 @@ def test_model_is_the_one_that_was_measured(result):
     assert np.mean(predicted == labels[test]) == metrics["test_accuracy"]
 
 
-def test_second_run_takes_the_maps_from_the_cache(result, monkeypatch, tmp_path):
-    output, _ = result
+@pytest.fixture
+def quick(result, monkeypatch, tmp_path):
+    """Run with a small network, the maps of the fixture above, and no pictures."""
+
+    def network(nside, classes):
+        layers = [Pool(3), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")]
+        model = Sequential(Healpix(nside), layers)
+        model.build((None, 12 * nside**2, 1))
+        return model
+
+    monkeypatch.setattr(run, "quick_start_network", network)
+    monkeypatch.setattr(run, "draw_pictures", lambda *arguments: [])
+    shutil.copytree(result[0] / "cache", tmp_path / "cache")
+
+
+@pytest.mark.usefixtures("quick")
+def test_second_run_takes_the_maps_from_the_cache(monkeypatch, tmp_path):
     monkeypatch.setattr("deepsphere.data.skies._draw_all", None)  # cannot be called
-    run_demo(SMALL, tmp_path, cache=output / "cache")
+    run_demo(SMALL, tmp_path)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_cut_off_training_goes_on(tmp_path, monkeypatch):
     class Cut(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

@@ -16,10 +16,10 @@ from deepsphere.models import (
     vit_classifier,
 )
 from deepsphere.sampling import Healpix
-from harness import BACKEND, relative_error
+from harness import BACKEND, relative_error, to_numpy
 
 PART = Healpix(1, [3, 5]).refine(3)
-SMALL = {"filters": (4, 4), "neighbors": 8, "order": 2}
+SMALL = {"filters": (4, 4), "neighbors": 4, "order": 2}
 MODELS = {
     "fcn": lambda: fcn_classifier(PART, 2, **SMALL),
     "cnn": lambda: cnn_classifier(PART, 2, **SMALL),
@@ -49,9 +49,9 @@ def run_elsewhere(model: keras.Model, x: np.ndarray, folder) -> np.ndarray:
 def test_saved_and_exported(name, tmp_path):
     x = np.random.default_rng(0).standard_normal((3, len(PART), 1)).astype(np.float32)
     model = MODELS[name]()
-    expected = model.predict(x, verbose=0)
+    expected = to_numpy(model(x))
     model.save(tmp_path / "model.keras")
     model = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+    np.testing.assert_array_equal(to_numpy(model(x)), expected)
     # Sums of some 20 float32 numbers in another order, in a few layers.
     assert relative_error(run_elsewhere(model, x, tmp_path), expected) < 1e-5

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.analysis.filters import LayerLike, graph_convolutions
 from deepsphere.compat.filters import Filters, Index, add_legend, new_axes, style_of
+from deepsphere.layers import GraphConv, ResidualBlock
 from deepsphere.plot.old_names import plot_filters_gnomonic, plot_filters_section
 from deepsphere.plot.style import MARKERS
 
@@ -25,7 +28,8 @@ class FilterInspection:
 
     layer : str, int or keras.layers.Layer
         Name, index or object of a graph convolution, or of a residual layer, which has two; see
-        `deepsphere.analysis.filters.graph_convolution`.
+        `deepsphere.analysis.filters.graph_convolution`. The names that the old code gave are
+        known too: ``"chebyshev"``, ``"chebyshev_1"``, ``"gcnn__residual_layer"`` and so on.
     ind_in, ind_out : int, array_like or None
         Which input and output channels; None for all. 0 is the first.
 
@@ -69,7 +73,7 @@ class FilterInspection:
         list of Filters, or of ndarray of shape (K, out, in)
             One, or two of a residual layer.
         """
-        found = graph_convolutions(layer, self)
+        found = graph_convolutions(_by_old_name(layer, self), self)
         filters = [Filters(conv, ind_in, ind_out, name) for name, conv in found.items()]
         return [one.weights for one in filters] if return_weights else filters
 
@@ -215,6 +219,28 @@ class FilterInspection:
             )
             for one in self.get_gsp_filters(layer, ind_in, ind_out)
         ]
+
+
+def _by_old_name(layer: LayerLike, model: Any) -> LayerLike:
+    """Return the layer that the old code called so, if none is called so now."""
+    if not isinstance(layer, str) or any(each.name == layer for each in model.layers):
+        return layer
+    found: dict[str, keras.layers.Layer] = {}
+    numbers: Counter[str] = Counter()
+
+    def give(kind: str, each: keras.layers.Layer) -> None:
+        found[f"{kind}_{numbers[kind]}" if numbers[kind] else kind] = each
+        numbers[kind] += 1
+
+    for each in model.layers:
+        if isinstance(each, GraphConv):
+            give(each.basis, each)
+        elif isinstance(each, ResidualBlock):
+            give("gcnn__residual_layer", each)
+            for conv in (each.conv1, each.conv2):
+                if isinstance(conv, GraphConv):
+                    give(conv.basis, conv)
+    return found.get(layer, layer)
 
 
 def _name(layer: LayerLike) -> str:
