@@ -6,6 +6,7 @@ work is done, on a GPU too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,9 +16,6 @@ import numpy as np
 from problems import Arrays, Case, Results, arrays
 
 BACKEND = keras.backend.backend()
-OURS = "ours"
-RIVALS = {"tensorflow": ("textbook",), "jax": ("BCOO",), "torch": ("ChebConv", "CSR")}
-"""Names of the rivals by backend."""
 
 
 class Parts(NamedTuple):
@@ -35,11 +33,16 @@ class Parts(NamedTuple):
 
 
 class Runnable(NamedTuple):
-    """What is timed: both return tensors, `backward` those of the gradients after the output."""
+    """What is timed: `forward` returns the output, `backward` also the gradients.
+
+    `results` returns the numbers of `backward` as arrays; `compile` compiles `backward`, where
+    that is needed, without running it.
+    """
 
     forward: Callable[[], Any]
     backward: Callable[[], Any]
     results: Callable[[], Results]
+    compile: Callable[[], Any]
 
 
 def by_rows(kernel: np.ndarray) -> np.ndarray:
@@ -144,7 +147,7 @@ def bcoo(case: Case, given: Arrays) -> Parts:
     )
 
 
-MAKERS = {OURS: ours, "textbook": textbook, "ChebConv": chebconv, "CSR": csr, "BCOO": bcoo}
+MAKERS = {"ours": ours, "textbook": textbook, "ChebConv": chebconv, "CSR": csr, "BCOO": bcoo}
 
 
 def on_tensorflow(parts: Parts, given: Arrays) -> Runnable:
@@ -169,7 +172,11 @@ def on_tensorflow(parts: Parts, given: Arrays) -> Runnable:
         return result
 
     return runnable(
-        parts, lambda: done(forward(x)), lambda: done(backward(x, gradient)), lambda t: t.numpy()
+        parts,
+        lambda: done(forward(x)),
+        lambda: done(backward(x, gradient)),
+        lambda t: t.numpy(),
+        lambda: backward.get_concrete_function(x, gradient),
     )
 
 
@@ -187,11 +194,14 @@ def on_jax(parts: Parts, given: Arrays) -> Runnable:
         dx, dweights = pull_back(gradient)
         return y, [dx, *dweights]
 
+    arguments = (x, parts.weights, gradient, *parts.constants)
+    compiled = functools.cache(lambda: backward.lower(*arguments).compile())
     return runnable(
         parts,
         lambda: jax.block_until_ready(forward(x, parts.weights, *parts.constants)),
-        lambda: jax.block_until_ready(backward(x, parts.weights, gradient, *parts.constants)),
+        lambda: jax.block_until_ready(compiled()(*arguments)),
         np.asarray,
+        compiled,
     )
 
 
@@ -217,11 +227,15 @@ def on_torch(parts: Parts, given: Arrays) -> Runnable:
         y = parts.filter(variable, parts.weights)
         return done((y.detach(), torch.autograd.grad(y, [variable, *parts.weights], gradient)))
 
-    return runnable(parts, forward, backward, lambda t: t.detach().cpu().numpy())
+    return runnable(parts, forward, backward, lambda t: t.detach().cpu().numpy(), lambda: None)
 
 
 def runnable(
-    parts: Parts, forward: Callable[[], Any], backward: Callable[[], Any], to_numpy: Any
+    parts: Parts,
+    forward: Callable[[], Any],
+    backward: Callable[[], Any],
+    to_numpy: Callable[[Any], np.ndarray],
+    compile_backward: Callable[[], Any],
 ) -> Runnable:
     """Put the calls together with one that returns their numbers."""
 
@@ -230,7 +244,7 @@ def runnable(
         dkernel = parts.dkernel([to_numpy(gradient) for gradient in dweights])
         return Results(to_numpy(y), to_numpy(dx), dkernel)
 
-    return Runnable(forward, backward, results)
+    return Runnable(forward, backward, results, compile_backward)
 
 
 def make(name: str, case: Case, given: Arrays | None = None) -> Runnable:

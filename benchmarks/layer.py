@@ -34,15 +34,18 @@ import numpy as np
 
 from deepsphere.files import replacing
 from interleaved import Timings, interleave, speedup
+from pictures import plain_logarithms
 from problems import Case, Results, error, truth
 from processes import Worker, serve
 from tables import (
-    available,
+    TITLES,
+    layers,
     machine,
     on_machine,
     options,
     parse,
     print_rows,
+    titled,
     write_csv,
     write_machine,
     write_markdown,
@@ -57,17 +60,9 @@ CASES = (
     Case(64, 8, 16, 16, 5, 40),
 )
 QUICK_CASES = (Case(8, 2, 3, 2, 4, 8), Case(8, 1, 1, 2, 3, 20))
-CANDIDATES = {
-    "tensorflow": ("ours", "textbook"),
-    "jax": ("ours", "BCOO"),
-    "torch": ("ours", "ChebConv", "CSR"),
-}
-TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 MODES = ("forward", "training")
 TOLERANCE = 1e-4
 """Largest relative error in single precision: sums of up to 10^6 terms of both signs."""
-
-Names = list[tuple[str, str]]
 
 
 class Served:
@@ -112,7 +107,7 @@ def measure(case: Case, workers: dict[str, Worker], rounds: int) -> list[dict[st
     right, errors = truth(case), {}
     for backend, worker in workers.items():
         with tempfile.TemporaryDirectory() as directory:
-            names = [name for name in CANDIDATES[backend] if available(name)]
+            names = layers(backend)
             worker.ask("prepare", case=list(case), names=names, path=directory)
             for name in names:
                 errors[backend, name] = check(backend, name, right, directory)
@@ -151,7 +146,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         case = Case(*(row[name] for name in Case._fields))
         line = found.setdefault((case, row["mode"]), {"sizes": case.label, "mode": row["mode"]})
-        column = f"{row['candidate']}, {TITLES[row['backend']]} / ms"
+        column = f"{titled(row['candidate'], row['backend'])} / ms"
         line[column] = 1000 * row["median_s"]
     return list(found.values())
 
@@ -194,12 +189,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                     height * 0.92,
                     color=COLOURS[sorted(TITLES).index(backend)],
                     alpha=1.0 if name == "ours" else 0.55 if name != "CSR" else 0.3,
-                    label=f"{name}, {TITLES[backend]}",
+                    label=titled(name, backend),
                 )
             axes.set_xscale("log")
             axes.set_xlabel("milliseconds a call")
             axes.set_title("forward" if mode == "forward" else "forward and both gradients")
             axes.grid(axis="x")
+        plain_logarithms(panels[0].xaxis)
         labels = [Case(*case).label.replace(" channels, ", " channels\n") for case in cases]
         panels[0].set_yticks(range(len(cases)), labels)
         panels[0].invert_yaxis()

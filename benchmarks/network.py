@@ -41,6 +41,7 @@ from deepsphere.files import replacing
 from interleaved import Timings, interleave, speedup
 from networks import NETWORKS, QUICK_NETWORKS, Network
 from networks import data as make_data
+from pictures import few_ticks
 from processes import Worker, peak, resident, serve
 from tables import (
     available,
@@ -49,6 +50,7 @@ from tables import (
     options,
     parse,
     print_rows,
+    titled,
     write_csv,
     write_machine,
     write_markdown,
@@ -61,7 +63,6 @@ CANDIDATES = (
     ("textbook", "tensorflow"),
     ("ChebConv", "torch"),
 )
-TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 RIVALS = ("textbook", "ChebConv")
 STEPS = 3
 """Training steps in a turn."""
@@ -258,7 +259,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         line = {
             "network": row["network"],
-            "candidate": f"{row['candidate']}, {TITLES[row['backend']]}",
+            "candidate": titled(row["candidate"], row["backend"]),
             "training step / s": row["train_median_s"],
             "prediction / s": row["predict_median_s"],
         }
@@ -300,22 +301,16 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
                     axes.barh(range(len(shown)), imports, 0.75, color="black", alpha=0.35)
                 axes.bar_label(bars, [f"{value:.2g}" for value in values], padding=2, fontsize=6.5)
                 axes.set_xlim(0, 1.25 * max(values))
-                axes.xaxis.set_major_locator(_few_ticks())
+                few_ticks(axes.xaxis)
                 if axes in grid[0]:
                     axes.set_title(title)
-            names = [f"{row['candidate']}, {TITLES[row['backend']]}" for row in shown]
+            names = [titled(row["candidate"], row["backend"]) for row in shown]
             line[0].set_yticks(range(len(shown)), names)
             line[0].set_ylabel(network)
         grid[0, 0].invert_yaxis()
         grid[-1, -1].set_xlabel("dark: libraries alone")
         with replacing(path) as temporary:
             figure.savefig(temporary)
-
-
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(3)
 
 
 def main() -> None:

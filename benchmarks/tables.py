@@ -19,6 +19,14 @@ from deepsphere.files import replacing
 from processes import BACKENDS
 
 PACKAGES = ("numpy", "scipy", "keras", "tensorflow", "jax", "torch", "torch_geometric", "healpy")
+TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+LAYERS = {
+    "tensorflow": ("ours", "textbook"),
+    "jax": ("ours", "BCOO"),
+    "torch": ("ours", "ChebConv", "CSR"),
+}
+"""Ours and the rivals, for a single layer, by backend; see `candidates`."""
+
 RESULTS = Path(__file__).parent / "results"
 QUICK_RESULTS = Path(__file__).parents[1] / "build" / "quick-benchmarks"
 
@@ -64,14 +72,24 @@ def parse(
     if not parsed.backends:
         parser.error("none of these backends is installed")
     # Pictures need the package, which needs a backend, also in the process that only asks.
-    os.environ.setdefault("KERAS_BACKEND", parsed.backends[0])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    lightest = min(parsed.backends, key=("jax", "torch", "tensorflow").index)
+    os.environ.setdefault("KERAS_BACKEND", lightest)
     return parsed
 
 
 def available(candidate: str) -> bool:
     """Return whether what a candidate needs beside its backend is installed."""
     return candidate != "ChebConv" or find_spec("torch_geometric") is not None
+
+
+def layers(backend: str) -> list[str]:
+    """Return the names of the single layers that can run on a backend."""
+    return [name for name in LAYERS[backend] if available(name)]
+
+
+def titled(candidate: str, backend: str) -> str:
+    """Return a candidate's name for readers."""
+    return f"{candidate}, {TITLES[backend]}"
 
 
 def installed(package: str) -> str | None:
