@@ -58,6 +58,8 @@ notebooks: .venv/installed-dev
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/render_notebooks.py
 
 # Takes hours, on a machine that does nothing else meanwhile. BENCH=--quick tries if all runs.
+# The backend is that of the process that only asks the others: the quickest to import.
+bench: export KERAS_BACKEND = jax
 bench: .venv/installed-dev
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt -e '.[bench]'
 	for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py $(BENCH) || exit; done

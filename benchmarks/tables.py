@@ -71,9 +71,6 @@ def parse(
     parsed.backends = [backend for backend in parsed.backends if find_spec(backend)]
     if not parsed.backends:
         parser.error("none of these backends is installed")
-    # Pictures need the package, which needs a backend, also in the process that only asks.
-    lightest = min(parsed.backends, key=("jax", "torch", "tensorflow").index)
-    os.environ.setdefault("KERAS_BACKEND", lightest)
     return parsed
 
 
