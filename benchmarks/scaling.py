@@ -261,29 +261,18 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             shown = select(rows, "share", program=programs[-1], share=share)
             colour = look[programs[-1]]["color"]
             line(speed, shown, "nside", seconds, color=colour, linestyle=style)
-            if shown:
-                last = max(shown, key=lambda row: row["nside"])
-                speed.annotate(
-                    f"1/{share}",
-                    (last["nside"], last["median_s"]),
-                    (4, 0),
-                    textcoords="offset points",
-                    va="center",
-                    color=colour,
-                    fontsize=6.5,
-                )
         speed.set_title("one map, 1 → 1 channel")
         speed.set_ylabel("seconds")
-        pixel.set_title("1 → 1 (dashed), 5 → 5 channels")
+        pixel.set_title("5 → 5 channels, dashed 1 → 1")
         pixel.set_ylabel("nanoseconds per pixel")
-        memory.set_title("5 → 5 channels")
-        memory.set_ylabel("memory of a call / bytes per pixel")
+        memory.set_title("memory of a call, 5 → 5 channels")
+        memory.set_ylabel("bytes per pixel")
         terms.set_title("batch 16, 5 → 5 channels")
         terms.set_ylabel("milliseconds")
         batch.set_title("5 terms, 5 → 5 channels")
         batch.set_ylabel("milliseconds per map")
-        working.set_title("batch 16, 5 → 5 channels")
-        working.set_ylabel("memory of a call / MB")
+        working.set_title("memory of a call, batch 16, 5 → 5")
+        working.set_ylabel("megabytes")
         for axes in (speed, pixel, memory):
             axes.set_xscale("log", base=2)
             axes.set_xlabel("nside")
