@@ -200,7 +200,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def sweeps_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return time and memory of all that is not against the resolution, a row a size."""
     found: dict[Any, dict[str, Any]] = {}
-    for row in rows:
+    sizes_of = lambda row: [row[name] for name in ("sweep", *Case._fields)]  # noqa: E731
+    for row in sorted(rows, key=sizes_of):
         if row["sweep"] == "resolution":
             continue
         case = Case(*(row[name] for name in Case._fields))
@@ -261,7 +262,7 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             shown = select(rows, "share", program=programs[-1], share=share)
             colour = look[programs[-1]]["color"]
             line(speed, shown, "nside", seconds, color=colour, linestyle=style)
-        speed.set_title("one map, 1 → 1 channel")
+        speed.set_title("whole sphere, 1 → 1 channel")
         speed.set_ylabel("seconds")
         pixel.set_title("5 → 5 channels, dashed 1 → 1")
         pixel.set_ylabel("nanoseconds per pixel")
@@ -292,9 +293,9 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             axes.grid(axis="y")
         for program in programs:
             speed.plot([], [], label=TITLES[program], **look[program])
-        speed.plot([], [], label="spherical harmonics (healpy)", color="black", marker="x")
+        speed.plot([], [], label="spherical harmonics", color="black", marker="x")
         for share, style in zip(SHARES, ("--", "-.", ":"), strict=True):
-            name = f"1/{share} of the sphere, {TITLES[programs[-1]]}"
+            name = f"1/{share} of it, {TITLES[programs[-1]]}"
             speed.plot([], [], color=look[programs[-1]]["color"], linestyle=style, label=name)
         figure.legend(loc="outside upper center", ncols=4)
         with replacing(path) as temporary:

@@ -11,7 +11,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-SCRIPTS = ("layer", "network")
+SCRIPTS = ("graph_build", "layer", "memory", "network", "roofline", "scaling")
 
 
 @pytest.mark.slow
