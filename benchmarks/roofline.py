@@ -325,10 +325,10 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
         max(median(v) for k, v in found.items() if k.startswith(bound)) / 1e9
         for bound in ("triad", "matrices")
     )
+    labels = list(dict.fromkeys(label(row) for row in rows))
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 2.8, layout="constrained")
+        figure = new_figure(PAGE_WIDTH, 1.0 + 0.3 * len(labels), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
-        labels = list(dict.fromkeys(label(row) for row in rows))
         for row in rows:
             intensity = row["megaoperations"] / row["megabytes"]
             left.plot(
@@ -340,8 +340,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
             )
         x = np.geomspace(0.5, 200, 100)
         left.plot(x, np.minimum(bandwidth * x, rate), color="black")
-        left.annotate(f"{bandwidth:.3g} GB/s", (1.0, bandwidth), ha="right", va="bottom")
-        left.annotate(f"{rate:.3g} · 10⁹ operations/s", (200, rate), ha="right", va="bottom")
+        left.set_title(f"{bandwidth:.3g} GB/s, {rate:.3g} · 10⁹ operations/s")
         left.set_xscale("log")
         left.set_yscale("log")
         for axis in (left.xaxis, left.yaxis):
@@ -365,7 +364,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
                 height * 0.9,
                 color=COLOURS[sorted(TITLES).index(backend)],
             )
-        right.set_yticks(range(len(labels)), [short(name) for name in labels], fontsize=5.5)
+        right.set_yticks(range(len(labels)), [short(name) for name in labels], fontsize=6)
         right.invert_yaxis()
         right.set_xlim(0, 100)
         right.set_xlabel("share of the roofline in %")
