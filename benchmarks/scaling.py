@@ -266,13 +266,13 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
         speed.set_ylabel("seconds")
         pixel.set_title("5 → 5 channels, dashed 1 → 1")
         pixel.set_ylabel("nanoseconds per pixel")
-        memory.set_title("memory of a call, 5 → 5 channels")
+        memory.set_title("memory of a call, 5 → 5")
         memory.set_ylabel("bytes per pixel")
         terms.set_title("batch 16, 5 → 5 channels")
         terms.set_ylabel("milliseconds")
         batch.set_title("5 terms, 5 → 5 channels")
         batch.set_ylabel("milliseconds per map")
-        working.set_title("memory of a call, batch 16, 5 → 5")
+        working.set_title("memory of a call, batch 16")
         working.set_ylabel("megabytes")
         for axes in (speed, pixel, memory):
             axes.set_xscale("log", base=2)
@@ -295,7 +295,7 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             speed.plot([], [], label=TITLES[program], **look[program])
         speed.plot([], [], label="spherical harmonics", color="black", marker="x")
         for share, style in zip(SHARES, ("--", "-.", ":"), strict=True):
-            name = f"1/{share} of it, {TITLES[programs[-1]]}"
+            name = f"1/{share} sphere, {TITLES[programs[-1]]}"
             speed.plot([], [], color=look[programs[-1]]["color"], linestyle=style, label=name)
         figure.legend(loc="outside upper center", ncols=4)
         with replacing(path) as temporary:
