@@ -2,6 +2,7 @@
 # make test   the whole suite on all three backends, and once on the lowest versions
 # make lint   ruff, mypy, import contract
 # make notebooks   run the examples at full size and write them as .ipynb
+# make bench  all benchmarks on all backends, with tables and pictures in benchmarks/results
 # make dev    everything above ready to use, with pre-commit hooks
 #
 # Each target makes the virtual environment it needs and installs into it; PYTHON chooses the
@@ -14,13 +15,16 @@ BIN := .venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 # A part of the suite needs no backend, or compares all three: it runs once, with TensorFlow.
 WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat tests/plot \
-	tests/demo/test_run.py tests/test_import.py tests/test_cli.py
+	tests/demo/test_run.py tests/benchmarks/test_rival_networks.py tests/test_import.py \
+	tests/test_cli.py
+
+BENCHMARKS := graph_build layer network memory roofline scaling attention_memory
 
 # One process a core, each with one thread: threads of several processes wait for each other.
 PARALLEL := --numprocesses=auto
 test%: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-tensorflow test-jax test-torch test-lowest lint dev notebooks clean
+.PHONY: demo test test-tensorflow test-jax test-torch test-lowest lint dev notebooks bench clean
 
 demo: .venv/installed-$(BACKEND)
 	$(BIN)/deepsphere demo --output $(DEMO) --backend $(BACKEND)
@@ -58,6 +62,13 @@ dev: .venv/installed-dev
 notebooks: .venv/installed-dev
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt -e '.[notebooks]'
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/render_notebooks.py
+
+# Takes hours, on a machine that does nothing else meanwhile. BENCH=--quick tries if all runs.
+# The backend is that of the process that only asks the others: the quickest to import.
+bench: export KERAS_BACKEND = jax
+bench: .venv/installed-dev
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt -e '.[bench]'
+	for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py $(BENCH) || exit; done
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DeepSphere needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

@@ -28,7 +28,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-BACKENDS = ("tensorflow", "jax", "torch")
+from processes import BACKENDS
+from tables import QUICK_RESULTS, RESULTS
+
 FORMS = ("ours", "textbook")
 COLUMNS = ("backend", "form", "before_gb", "peak_gb", "first_step_s", "step_s", "step_cpu_s")
 BATCH, HEADS, DEPTH, CHANNELS = 4, 4, 8, 32
@@ -97,8 +99,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps that are timed")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
+    parser.add_argument("--output", type=Path, help="directory of the table")
     parser.add_argument("--measure", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.quick:
+        options.nside, options.neighbors, options.steps = 4, 8, 1
     if options.measure:
         print(json.dumps(measure(options.measure, options.nside, options.neighbors, options.steps)))
         return
@@ -115,14 +121,14 @@ def main() -> None:
             rows.append(row)
             print("{:>12}{:>12}".format(*row.values()), end="")
             print("".join(f"{row[name]:12.2f}" for name in COLUMNS[2:]), flush=True)
-    write(rows)
+    write(rows, options.output or (QUICK_RESULTS if options.quick else RESULTS))
 
 
-def write(rows: list[dict[str, Any]]) -> None:
+def write(rows: list[dict[str, Any]], directory: Path) -> None:
     """Write the table."""
     from deepsphere.files import replacing
 
-    path = Path(__file__).parent / "results" / "attention_memory.csv"
+    path = directory / "attention_memory.csv"
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()

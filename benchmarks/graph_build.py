@@ -1,20 +1,23 @@
 """How long it takes to build the graphs of a network with four resolutions.
 
-Run ``python benchmarks/graph_build.py``; it prints a table and writes ``graph_build.csv`` and
-``graph_build.png`` to ``benchmarks/results``. What is compared:
+Run ``python benchmarks/graph_build.py``; it prints a table and writes ``graph_build.csv``,
+``graph_build.md`` and ``graph_build.png`` to ``benchmarks/results``. What is compared, from nside
+16 to 1024, on the whole sphere:
 
 - each stage by itself: points, neighbours with weights, Laplacian, bound of its spectrum;
 - all of it as a network asks for it (`deepsphere.graph.spectral`): cold, with graphs that an
   earlier process left on disk, and with graphs in memory;
 - the rival: the largest eigenvalue by SciPy's ``eigsh`` at its default tolerance, as
-  deepsphere-cosmo-tf2 computed it. It did so again in every layer; here each graph counts once.
+  deepsphere-cosmo-tf2 computed it. It did so again in every layer; here each graph counts once. It
+  runs in a process of its own, which is ended after two minutes without a result; finer
+  resolutions are then left out.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -34,15 +37,28 @@ from deepsphere.graph import (
     spectral,
 )
 from deepsphere.graph.laplacians import LARGE
-from deepsphere.plot.style import COLOURS, PAGE_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLOURS, MARKERS, PAGE_WIDTH, house_style, new_figure
 from deepsphere.sampling import Healpix
+from pictures import plain_logarithms
+from tables import (
+    machine,
+    on_machine,
+    options,
+    parse,
+    print_rows,
+    write_csv,
+    write_machine,
+    write_markdown,
+)
 
 NEIGHBORS = 20
 RESOLUTIONS = 4
 STAGES = ("points", "neighbours and weights", "Laplacian", "bound")
 WHOLES = ("cold", "from disk", "from memory")
 RIVAL = "eigsh alone, as before"
-RIVAL_NSIDE = 64  # beyond it takes minutes
+RIVAL_LIMIT = 120.0  # seconds
+NSIDES = (16, 32, 64, 128, 256, 512, 1024)
+QUICK_NSIDES = (8, 16)
 TARGETS = {64: 2.0, 256: 40.0}  # seconds, cold
 
 Timings = dict[tuple[int, str], list[float]]
@@ -102,98 +118,116 @@ def time_network(nside: int) -> dict[str, float]:
     return seconds
 
 
-def time_rival(nside: int) -> dict[str, float]:
-    """Time the eigenvalues of all resolutions to machine precision."""
+def time_rival(nside: int, limit: float) -> dict[str, float]:
+    """Time the eigenvalues of all resolutions to machine precision, if that ends in time."""
+    command = [sys.executable, "-W", "ignore", __file__, "--serve", str(nside)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the graphs are there
+        try:
+            found, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return {}
+    if process.returncode:
+        raise RuntimeError(f"eigsh at nside {nside} ended with status {process.returncode}")
+    return {RIVAL: float(found.split()[-1])}
+
+
+def serve_rival(nside: int) -> None:
+    """Build the graphs, say so, and print the seconds that their eigenvalues take."""
     laplacians = [
         laplacian_of_weights(gaussian_weights(sampling, NEIGHBORS))
         for sampling in resolutions(nside)
     ]
+    print("built", flush=True)
     seconds, _ = timed(
         lambda: [eigsh(m, k=1, which="LM", return_eigenvectors=False) for m in laplacians]
     )
-    return {RIVAL: seconds}
+    print(seconds)
 
 
 def measure(nsides: Iterable[int], rounds: int) -> Timings:
     """Time everything in turn, so that a busy minute does not fall on one candidate."""
     timings: Timings = defaultdict(list)
+    too_slow = float("inf")
     time_network(2 ** (RESOLUTIONS - 1))  # what is imported on first use
     for _ in range(rounds):
         for nside in nsides:
-            candidates = [time_stages, time_network]
-            candidates += [time_rival] if nside <= RIVAL_NSIDE else []
-            for candidate in candidates:
+            for candidate in (time_stages, time_network):
                 for what, seconds in candidate(nside).items():
                     timings[nside, what].append(seconds)
+            if nside < too_slow:
+                ended = time_rival(nside, RIVAL_LIMIT)
+                for what, seconds in ended.items():
+                    timings[nside, what].append(seconds)
+                too_slow = too_slow if ended else nside
     return timings
 
 
-def write_table(timings: Timings, path: Path) -> None:
-    """Print the table and write it as CSV."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["nside", "what", "median_s", "min_s", "max_s", "rounds", "target_s"])
-        for (nside, what), values in timings.items():
-            target = TARGETS.get(nside, "") if what == "cold" else ""
-            numbers = [f"{f(values):.6f}" for f in (median, min, max)]
-            writer.writerow([nside, what, *numbers, len(values), target])
-            goal = f"   target {target:g} s" if target else ""
-            print(f"nside {nside:4d}  {what:24s} {median(values):10.4f} s{goal}")
+def table(timings: Timings) -> list[dict[str, Any]]:
+    """Return the rows of the table."""
+    rows = []
+    for (nside, what), values in sorted(timings.items(), key=lambda item: item[0][0]):
+        row = {"nside": nside, "what": what}
+        row |= {f"{f.__name__}_s": f(values) for f in (median, min, max)}
+        target = TARGETS.get(nside, "") if what == "cold" else ""
+        rows.append({**row, "rounds": len(values), "target_s": target})
+    return rows
+
+
+def summary(timings: Timings) -> list[dict[str, Any]]:
+    """Return a table for readers: a row a stage, a column a resolution."""
+    nsides = sorted({nside for nside, _ in timings})
+    rows = []
+    for what in (*STAGES, *WHOLES, RIVAL):
+        row = {"": what}
+        for nside in nsides:
+            values = timings.get((nside, what))
+            missing = f"over {RIVAL_LIMIT:g} s" if what == RIVAL else "not kept"
+            row[f"nside {nside}"] = readable(median(values)) if values else missing
+        rows.append(row)
+    return rows
 
 
 def readable(seconds: float) -> str:
-    """Return two digits and a unit."""
-    return f"{seconds:.2g} s" if seconds > 0.01 else f"{seconds * 1e6:.2g} µs"
+    """Return two or three digits and a unit."""
+    unit, size = next(
+        ((unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3)) if seconds >= size),
+        ("µs", 1e-6),
+    )
+    number = seconds / size
+    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.2g} {unit}"
 
 
 def draw(timings: Timings, path: Path) -> None:
-    """Draw the whole times side by side, and what the cold ones are made of."""
+    """Draw the whole times against the resolution, and what the cold ones are made of."""
     nsides = sorted({nside for nside, _ in timings})
     with house_style():
-        figure = new_figure(PAGE_WIDTH, 2.6, layout="constrained")
+        figure = new_figure(PAGE_WIDTH, 2.8, layout="constrained")
         left, right = figure.subplots(1, 2)
-        whats = (RIVAL, *WHOLES)
-        height = 0.8 / len(nsides)
-        for i, nside in enumerate(nsides):
-            for j, what in enumerate(whats):
-                values = timings.get((nside, what))
-                if not values:
-                    continue
-                y = j + (i - (len(nsides) - 1) / 2) * height
-                left.barh(
-                    y,
-                    median(values),
-                    height * 0.9,
-                    color=COLOURS[i],
-                    label=f"nside {nside}" if what == "cold" else None,
-                )
-                left.annotate(
-                    readable(median(values)),
-                    (median(values), y),
-                    (-3, 0),
-                    textcoords="offset points",
-                    va="center",
-                    ha="right",
-                    color="white",
-                    fontsize=6.5,
-                )
-            if nside in TARGETS:
-                y = WHOLES.index("cold") + 1 + (i - (len(nsides) - 1) / 2) * height
-                left.vlines(TARGETS[nside], y - height / 2, y + height / 2, "black", linewidth=1)
-        left.plot([], [], "k|", markersize=7, label="target")
-        left.set_xscale("log")
-        left.set_xlim(1e-5, 10 * max(median(v) for v in timings.values()))
-        left.set_yticks(range(len(whats)), [w.replace(", ", ",\n") for w in whats])
-        left.invert_yaxis()
-        left.set_xlabel("seconds for the graphs of four resolutions")
-        left.legend(loc="lower right")
+        for what, colour, marker in zip((*WHOLES, RIVAL), COLOURS, MARKERS, strict=False):
+            shown = [nside for nside in nsides if timings.get((nside, what))]
+            style = {"color": colour, "marker": marker, "label": what}
+            left.plot(shown, [median(timings[nside, what]) for nside in shown], **style)
+        targets = {nside: seconds for nside, seconds in TARGETS.items() if nside in nsides}
+        if targets:
+            left.plot(list(targets), list(targets.values()), "k_", markersize=9, label="target")
+        left.set_xscale("log", base=2)
+        left.xaxis.set_major_formatter("{x:g}")
+        left.set_yscale("log")
+        plain_logarithms(left.yaxis)
+        left.grid(axis="y")
+        left.set_xlabel("nside of the finest of four resolutions")
+        left.set_ylabel("seconds")
+        left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         starts = [0.0] * len(nsides)
         for colour, stage in zip(COLOURS[2:], STAGES, strict=False):
             widths = [
                 100 * median(timings[n, stage]) / sum(median(timings[n, s]) for s in STAGES)
                 for n in nsides
             ]
-            right.barh(range(len(nsides)), widths, 0.5, left=starts, color=colour, label=stage)
+            right.barh(range(len(nsides)), widths, 0.6, left=starts, color=colour, label=stage)
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
         right.set_yticks(range(len(nsides)), [f"nside {n}" for n in nsides])
         right.invert_yaxis()
@@ -206,16 +240,21 @@ def draw(timings: Timings, path: Path) -> None:
 
 def main() -> None:
     """Read the command line, measure, print, write and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nside", type=int, nargs="+", default=[64, 256])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args()
-    too_small = [n for n in arguments.nside if n < 2 ** (RESOLUTIONS - 1)]
-    if too_small or arguments.rounds < 1:
-        parser.error(f"nside must be 8 or more and rounds 1 or more, got {arguments}")
-    timings = measure(arguments.nside, arguments.rounds)
-    write_table(timings, arguments.output / "graph_build.csv")
+    parser = options(__doc__, rounds=3)
+    parser.add_argument("--nside", type=int, nargs="+", default=NSIDES)
+    arguments = parse(parser)
+    if arguments.serve:
+        serve_rival(int(arguments.serve))
+        return
+    nsides = QUICK_NSIDES if arguments.quick else arguments.nside
+    if min(nsides) < 2 ** (RESOLUTIONS - 1):
+        parser.error(f"nside must be 8 or more, got {nsides}")
+    described = machine()
+    timings = measure(nsides, arguments.rounds)
+    print_rows(summary(timings))
+    write_csv(table(timings), arguments.output / "graph_build.csv")
+    write_markdown(summary(timings), arguments.output / "graph_build.md", on_machine(described))
+    write_machine("graph_build", described, arguments.output)
     draw(timings, arguments.output / "graph_build.png")
 
 

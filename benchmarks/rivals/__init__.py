@@ -1,0 +1,1 @@
+"""What a user could pick instead of this package: one file each, written as its users write it."""
