@@ -38,7 +38,7 @@ from tables import (
 
 CASE = Case(64, 16, 5, 5, 10, 20)
 TERMS = (5, 10, 20)
-QUICK_CASE, QUICK_TERMS = Case(16, 4, 5, 5, 4, 8), (3, 4, 6)
+QUICK_CASE, QUICK_TERMS = Case(16, 4, 5, 5, 4, 8), (3, 6)
 STEPS = 3
 
 
@@ -96,7 +96,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rival = found.get(("textbook", "tensorflow"))
     lines = []
     for key, by_terms in found.items():
-        first, middle, last = by_terms
+        numbers = list(by_terms)
+        first, middle, last = numbers[0], numbers[len(numbers) // 2], numbers[-1]
         line = {"candidate": titled(*key)}
         line |= {f"{number} terms / MB": round(value) for number, value in by_terms.items()}
         line[f"{first} to {last} terms"] = f"{100 * (by_terms[last] / by_terms[first] - 1):+.0f} %"

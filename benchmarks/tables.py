@@ -65,7 +65,7 @@ def parse(
     if getattr(parsed, "rounds", 1) < 1:
         parser.error(f"rounds must be at least 1, got {parsed.rounds}")
     if parsed.quick and hasattr(parsed, "rounds"):
-        parsed.rounds = min(parsed.rounds, 2)
+        parsed.rounds = 1
     if parsed.output is None:
         parsed.output = QUICK_RESULTS if parsed.quick else RESULTS
     parsed.backends = [backend for backend in parsed.backends if find_spec(backend)]
