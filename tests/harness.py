@@ -124,6 +124,38 @@ def gradients(function: Callable, arguments: list[np.ndarray], weights: np.ndarr
     return to_numpy(value), [to_numpy(g) for g in found]
 
 
+def second_derivatives(function: Callable, arguments: list[np.ndarray]) -> list[np.ndarray]:
+    """Gradients of a gradient penalty, ``sum((d sum(tanh(f)) / d first argument)^2)``."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.constant(a) for a in arguments]
+        with tf.GradientTape() as outer:
+            outer.watch(tensors)
+            with tf.GradientTape() as inner:
+                inner.watch(tensors[0])
+                total = tf.reduce_sum(tf.tanh(function(*tensors)))
+            penalty = tf.reduce_sum(tf.square(inner.gradient(total, tensors[0])))
+        found = outer.gradient(penalty, tensors, unconnected_gradients="zero")
+    elif BACKEND == "jax":
+        import jax
+        import jax.numpy as jnp
+
+        first = jax.grad(lambda *tensors: jnp.tanh(function(*tensors)).sum())
+        every = tuple(range(len(arguments)))
+        found = jax.grad(lambda *tensors: jnp.square(first(*tensors)).sum(), every)(
+            *map(jnp.asarray, arguments)
+        )
+    else:
+        import torch
+
+        tensors = [torch.tensor(a, requires_grad=True) for a in arguments]
+        total = torch.tanh(function(*tensors)).sum()
+        (gradient,) = torch.autograd.grad(total, tensors[:1], create_graph=True)
+        found = torch.autograd.grad(gradient.square().sum(), tensors, materialize_grads=True)
+    return [to_numpy(g) for g in found]
+
+
 def finite_difference(function: Callable, argument: np.ndarray, direction: np.ndarray) -> float:
     """Central difference of a scalar function along a direction, in float64."""
     step = 1e-3

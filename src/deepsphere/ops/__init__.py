@@ -117,8 +117,11 @@ def normalized_filter(
     dtype = raw.dtype
     if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
         raw = keras.ops.cast(raw, "float32")
-    mean, variance = keras.ops.moments(raw, axes=(0, 1))
-    y = (raw - mean) * keras.ops.rsqrt(variance + epsilon)
+    # Not Keras' own moments: on TensorFlow their second derivatives are wrong.
+    mean = keras.ops.mean(raw, axis=(0, 1))
+    centred = raw - mean
+    variance = keras.ops.mean(keras.ops.square(centred), axis=(0, 1))
+    y = centred * keras.ops.rsqrt(variance + epsilon)
     if bias is not None:
         y = y + keras.ops.cast(bias, y.dtype)
     if activation == "relu":

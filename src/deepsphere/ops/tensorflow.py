@@ -50,20 +50,39 @@ def chebyshev_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) 
     @tf.custom_gradient
     def apply(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         y = _filter(_fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), operator)
-
-        def gradient(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # x is folded anew: between the passes only x itself and the kernel are kept.
-            dx, dw = _gradients(
-                _fold(tf.cast(x, dtype)),
-                tf.cast(kernel, dtype),
-                _fold(tf.cast(g, dtype)),
-                operator,
-            )
-            return tf.cast(_unfold(dx, x), x.dtype), tf.cast(dw, kernel.dtype)
-
-        return tf.cast(_unfold(y, x), x.dtype), gradient
+        return tf.cast(_unfold(y, x), x.dtype), lambda g: _filter_gradients(x, kernel, g, operator)
 
     return apply(x, kernel)
+
+
+@tf.autograph.experimental.do_not_convert
+def _filter_gradients(
+    x: tf.Tensor, kernel: tf.Tensor, gradient: tf.Tensor, operator: SparseOperator
+) -> list[tf.Tensor]:
+    dtype = x.dtype if x.dtype == tf.float64 else tf.float32
+
+    @tf.custom_gradient
+    def apply(
+        x: tf.Tensor, kernel: tf.Tensor, g: tf.Tensor
+    ) -> tuple[list[tf.Tensor], Callable[..., Any]]:
+        # x is folded anew: between the passes only x itself and the kernel are kept.
+        dx, dw = _gradients(
+            _fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), _fold(tf.cast(g, dtype)), operator
+        )
+
+        def second(vx: tf.Tensor, vkernel: tf.Tensor) -> list[tf.Tensor]:
+            # What the gradients are linear in gives the forward pass of a variation; the rest is
+            # symmetric: see docs/performance.md, "Second derivatives".
+            varied = chebyshev_filter(vx, kernel, operator) + chebyshev_filter(x, vkernel, operator)
+            return [
+                _filter_gradients(x, vkernel, g, operator)[0],
+                _filter_gradients(vx, kernel, g, operator)[1],
+                varied,
+            ]
+
+        return [tf.cast(_unfold(dx, x), x.dtype), tf.cast(dw, kernel.dtype)], second
+
+    return apply(x, kernel, gradient)
 
 
 def _fold(x: tf.Tensor) -> tf.Tensor:

@@ -199,12 +199,7 @@ def _normalized(
     operator: SparseOperator,
     epsilon: float,
     activation: str,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    y, _, mean, variance = _forward_normalized(x, kernel, bias, operator, epsilon, activation)
-    return y, mean, variance
-
-
-def _forward_normalized(x, kernel, bias, operator, epsilon, activation):  # type: ignore[no-untyped-def]
+) -> list[jax.Array]:
     shape, filters = _output_shape(x, kernel), kernel.shape[2:]
     arguments = [_options(activation, epsilon), x, kernel, bias, *_matrix(operator)]
     return _call("forward_normalized", [shape, shape, filters, filters], arguments)
@@ -213,8 +208,8 @@ def _forward_normalized(x, kernel, bias, operator, epsilon, activation):  # type
 def _normalized_and_keep(x, kernel, bias, operator, epsilon, activation):  # type: ignore[no-untyped-def]
     wanted = x.perturbed, kernel.perturbed, bias.perturbed and bias.value.size > 0
     inputs = x.value, kernel.value, bias.value
-    y, raw, mean, variance = _forward_normalized(*inputs, operator, epsilon, activation)
-    return (y, mean, variance), (*inputs, raw, mean, variance, _marks(*wanted))
+    results = _normalized(*inputs, operator, epsilon, activation)
+    return results, (*inputs, *results[1:], _marks(*wanted))
 
 
 def _differentiate_normalized(operator, epsilon, activation, kept, gradients):  # type: ignore[no-untyped-def]
@@ -293,7 +288,7 @@ def normalized_filter(
     """Filter, normalise, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
     single = jnp.float32
     b = jnp.zeros(0, single) if bias is None else bias.astype(single)
-    y, mean, variance = _normalized(
+    y, _, mean, variance = _normalized(
         x.astype(single), kernel.astype(single), b, operator, epsilon, activation
     )
     return y.astype(x.dtype), mean, variance

@@ -103,9 +103,10 @@ def _forward(
         )
         y = tf.ensure_shape(y, _output_shape(x, kernel))
         has_bias = bias.shape[0] > 0
+        # Made here, not in the gradient: what a function keeps may be differentiated as well.
+        kept = tf.zeros([0]) if activation == "linear" else tf.stop_gradient(y)
 
         def gradient(g: tf.Tensor) -> list[Any]:
-            kept = tf.zeros([0]) if activation == "linear" else y
             found = _filter_gradients(
                 lambda wanted: _backward(x, kernel, kept, g, operator, activation, wanted),
                 needs_dx,
@@ -203,9 +204,9 @@ def _normalized(
         y = tf.ensure_shape(y, _output_shape(x, kernel))
         mean, variance = (tf.ensure_shape(v, kernel.shape[2:]) for v in (mean, variance))
         has_bias = bias.shape[0] > 0
+        kept = x, kernel, bias, *map(tf.stop_gradient, (raw, mean, variance))
 
         def gradient(g: tf.Tensor, *_: tf.Tensor) -> list[Any]:
-            kept = x, kernel, bias, raw, mean, variance
             found = _filter_gradients(
                 lambda wanted: _backward_normalized(
                     *kept, g, operator, epsilon, activation, wanted
@@ -336,6 +337,7 @@ def pool(x: tf.Tensor, children: int, mode: str) -> tf.Tensor:
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         y = _operations().deepsphere_pool(_pool_options(POOL_MODES[mode], children), x)
         y = tf.ensure_shape(y, [x.shape[0], x.shape[1] // children, x.shape[2]])
-        return y, lambda g: _pool_backward(x, y, g, children, POOL_MODES[mode])
+        kept = tf.stop_gradient(y)
+        return y, lambda g: _pool_backward(x, kept, g, children, POOL_MODES[mode])
 
     return tf.cast(apply(tf.cast(x, tf.float32)), x.dtype)

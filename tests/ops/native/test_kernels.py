@@ -1,0 +1,125 @@
+"""The compiled functions by themselves: every layout, number of samples and of threads."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from deepsphere import ops
+from deepsphere.graph import rescaled_laplacian
+from deepsphere.ops import SparseOperator, chebyshev_filter, normalized_filter, reference
+from deepsphere.sampling import Healpix
+from harness import BACKEND, SINGLE, gradients, relative_error
+
+WALK = SparseOperator(rescaled_laplacian(Healpix(2), 8, "random_walk"))
+TRANSPOSED = WALK.transpose
+
+
+def compute(x, kernel, operator=WALK):
+    """Filter arrays."""
+    y = chebyshev_filter(*map(keras.ops.convert_to_tensor, (x, kernel)), operator)
+    return keras.ops.convert_to_numpy(y)
+
+
+def example(batch, channels, filters, terms=4, n=48):
+    rng = np.random.default_rng(batch + channels)
+    shapes = ((batch, n, channels), (terms, channels, filters), (batch, n, filters))
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+@pytest.mark.parametrize("threads", ["1", "3", "64"])  # 64: more than rows of a tile
+@pytest.mark.parametrize("widths", [(5, 5), (1, 7), (9, 2), (8, 24), (24, 8), (64, 64)], ids=str)
+@pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 7, 9, 16, 19])
+def test_layouts(batch, widths, threads, monkeypatch):
+    if threads != "3" and batch not in (1, 9):
+        return
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    x, kernel, g = example(batch, *widths)
+    value, (dx, dkernel) = gradients(
+        lambda x, w: chebyshev_filter(x, w, WALK), [x, kernel], g, "eager"
+    )
+    assert relative_error(value, reference.chebyshev_filter(x, kernel, WALK)) < SINGLE
+    turned = kernel.transpose(0, 2, 1)
+    assert relative_error(dx, reference.chebyshev_filter(g, turned, TRANSPOSED)) < SINGLE
+    identity = np.eye(widths[0])[None] * np.ones((1, 1, 1))
+    for k in range(len(kernel)):  # the terms one by one
+        one = np.zeros((len(kernel), widths[0], widths[0]))
+        one[k] = identity[0]
+        term = reference.chebyshev_filter(x, one, WALK)
+        expected = np.einsum("bni,bno->io", term, g.astype(float))
+        assert np.abs(dkernel[k] - expected).max() < SINGLE * np.abs(dkernel).max()
+
+
+def test_results_do_not_depend_on_what_ran_before():
+    """The workspace is used again: sizes up and down, the same numbers."""
+    sizes = [(3, 5, 5), (19, 64, 64), (1, 1, 3), (3, 5, 5)]
+    results = []
+    for size in sizes * 2:
+        x, kernel, _ = example(*size)
+        tensors = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel)
+        results.append(keras.ops.convert_to_numpy(normalized_filter(*tensors, WALK)[0]))
+    for first, second in zip(results[:4], results[4:], strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_wide_workspaces_are_given_back():
+    """A call that needs more than is kept for the next one."""
+    sampling = Healpix(64)
+    operator = SparseOperator(rescaled_laplacian(sampling, 8))
+    x, kernel, _ = example(16, 6, 7, terms=3, n=len(sampling))
+    y = chebyshev_filter(
+        keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel), operator
+    )
+    part = reference.chebyshev_filter(x[:1], kernel, operator)
+    assert relative_error(keras.ops.convert_to_numpy(y)[:1], part) < SINGLE
+
+
+def test_threads_at_the_same_time():
+    """Whoever finds the pool taken works alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    examples = [example(batch, 5, 3) for batch in range(1, 9)]
+
+    def run(pair):
+        x, kernel, _ = pair
+        y = chebyshev_filter(
+            keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel), WALK
+        )
+        return keras.ops.convert_to_numpy(y)
+
+    with ThreadPoolExecutor(8) as pool:
+        for found, (x, kernel, _) in zip(pool.map(run, examples * 4), examples * 4, strict=True):
+            assert relative_error(found, reference.chebyshev_filter(x, kernel, WALK)) < SINGLE
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the other backends do not survive a fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_after_a_fork():
+    """A child has none of its parent's threads."""
+    x, kernel, _ = example(3, 5, 5)
+    expected = compute(x, kernel)
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if np.array_equal(compute(x, kernel), expected) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_other_precisions_take_the_portable_form():
+    assert ops._native.available(*map(keras.ops.convert_to_tensor, example(1, 2, 3)[:2]))
+    if BACKEND != "jax":  # which has double precision only where it is told so
+        x, kernel, _ = (keras.ops.convert_to_tensor(a.astype(np.float64)) for a in example(1, 2, 3))
+        assert not ops._native.available(x, kernel)
+
+
+def test_operators_that_are_too_large():
+    class Huge:
+        nnz = 2**31
+
+    operator = SparseOperator(WALK.matrix)
+    operator.matrix = Huge()
+    with pytest.raises(ValueError, match="may have"):
+        _ = operator.compressed

@@ -1,0 +1,245 @@
+"""Filter, bias, activation and normalisation in one operation, against the parts by themselves."""
+
+import keras
+import numpy as np
+import pytest
+
+from deepsphere import ops
+from deepsphere.graph import rescaled_laplacian
+from deepsphere.ops import SparseOperator, chebyshev_filter, normalized_filter
+from deepsphere.sampling import Healpix
+from harness import (
+    BACKEND,
+    HALF,
+    MODES,
+    SINGLE,
+    gradients,
+    relative_error,
+    second_derivatives,
+    to_numpy,
+)
+
+WALK = SparseOperator(rescaled_laplacian(Healpix(2), 4, "random_walk"))
+SYMMETRIC = SparseOperator(rescaled_laplacian(Healpix(2), 4))
+EPSILON = 1e-3
+# Lanes and channels as layouts; Clenshaw's recurrence, one basis, and two walks for the gradient.
+SHAPES = [(5, 3, 4), (4, 5, 2), (3, 1, 5), (3, 8, 16), (3, 16, 8), (1, 3, 2)]
+
+
+def example(terms, channels, filters, batch=3, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = ((batch, 48, channels), (terms, channels, filters), (filters,), (batch, 48, filters))
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def by_parts(operator, activation, normalize):
+    """The definition, from dense matrices and differentiable operations of Keras."""
+    matrix = operator.matrix.toarray()
+    terms = [np.eye(len(matrix)), matrix]
+    while len(terms) < 8:
+        terms.append(2 * matrix @ terms[-1] - terms[-2])
+
+    def function(x, kernel, bias):
+        y = sum(
+            keras.ops.matmul(
+                keras.ops.matmul(keras.ops.convert_to_tensor(t, "float32"), x), kernel[k]
+            )
+            for k, t in enumerate(terms[: kernel.shape[0]])
+        )
+        if normalize:
+            mean = keras.ops.mean(y, (0, 1))
+            y = (y - mean) / keras.ops.sqrt(
+                keras.ops.mean(keras.ops.square(y - mean), (0, 1)) + EPSILON
+            )
+        return keras.ops.relu(y + bias) if activation == "relu" else y + bias
+
+    return function
+
+
+def at_once(operator, activation, normalize):
+    if normalize:
+        return lambda x, w, b: normalized_filter(x, w, operator, b, EPSILON, activation)[0]
+    return lambda x, w, b: chebyshev_filter(x, w, operator, b, activation)
+
+
+KINDS = [(activation, norm) for activation in ops.ACTIVATIONS for norm in (False, True)]
+# Kernels of one term have gradients that cancel where normalised; sums of several hundred numbers
+# and division by a deviation lose some more than a plain filter.
+TOLERANCE = 5 * SINGLE
+
+
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "xla"])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_value_and_gradients(shape, kind, mode, engine):
+    if engine == "portable" and (mode != MODES[-1] or shape not in SHAPES[:2]):
+        return  # made of operations that have tests of their own
+    *arguments, weights = example(*shape)
+    value, found = gradients(at_once(WALK, *kind), arguments, weights, mode)
+    expected, right = gradients(by_parts(WALK, *kind), arguments, weights, "eager")
+    assert relative_error(value, to_numpy(expected)) < TOLERANCE
+    for one, other in zip(found, right, strict=True):
+        assert np.abs(one - other).max() < TOLERANCE * max(np.abs(r).max() for r in right)
+
+
+@pytest.mark.parametrize("operator", [SYMMETRIC, WALK], ids=["symmetric", "random walk"])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("shape", [(4, 3, 4), (3, 16, 8)], ids=str)
+def test_second_derivatives(shape, kind, operator, engine):
+    *arguments, _ = example(*shape)
+    found = second_derivatives(at_once(operator, *kind), arguments)
+    expected = second_derivatives(by_parts(operator, *kind), arguments)
+    for one, other in zip(found, expected, strict=True):
+        # A gradient of a gradient: each of the two loses what one does.
+        assert np.abs(one - other).max() < 3 * TOLERANCE * np.abs(other).max()
+
+
+def test_without_bias(engine):
+    x, kernel, bias, _ = example(4, 3, 5)
+    zero = np.zeros_like(bias)
+    for kind in KINDS:
+        function = at_once(WALK, *kind)
+        tensors = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel)
+        value = function(*tensors, None)
+        assert relative_error(value, to_numpy(function(*tensors, zero))) < SINGLE
+
+
+def test_statistics(engine):
+    x, kernel, *_ = example(4, 3, 5)
+    x += 100  # of which nothing may be left in the deviation: squares of 1e4 against 1
+    y = to_numpy(
+        chebyshev_filter(
+            keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel), SYMMETRIC
+        )
+    )
+    _, mean, variance = normalized_filter(
+        keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel), SYMMETRIC
+    )
+    assert relative_error(mean, y.astype(float).mean((0, 1))) < SINGLE
+    # The filter itself is rounded relative to 100 times the deviation.
+    assert relative_error(variance, y.astype(float).var((0, 1))) < 1e-3
+
+
+@pytest.mark.parametrize("policy", HALF)
+def test_half_precision(policy, engine):
+    *arguments, _ = example(5, 3, 4)
+    half = [keras.ops.cast(a, policy.removeprefix("mixed_")) for a in arguments]
+    rounded = [keras.ops.cast(h, "float32") for h in half]
+    for kind in KINDS:
+        y = at_once(WALK, *kind)(half[0], rounded[1], half[2])
+        assert y.dtype == half[0].dtype
+        expected = to_numpy(by_parts(WALK, *kind)(*rounded))
+        assert relative_error(keras.ops.cast(y, "float32"), expected) < HALF[policy]
+
+
+def test_not_a_number_stays(engine):
+    x, kernel, bias, _ = example(3, 2, 2)
+    x[1, 7] = np.nan
+    tensors = [keras.ops.convert_to_tensor(a) for a in (x, kernel)]
+    y = to_numpy(chebyshev_filter(*tensors, SYMMETRIC, bias, "relu"))
+    assert np.isnan(y[1, 7]).all()
+    assert np.isfinite(y[[0, 2]]).all()
+
+
+def test_unknown_activations_are_refused():
+    x, kernel, bias, _ = example(3, 2, 2)
+    for function in (chebyshev_filter, normalized_filter):
+        with pytest.raises(ValueError, match="activation must be one of linear, relu; got 'elu'"):
+            function(x, kernel, SYMMETRIC, bias, activation="elu")
+
+
+@pytest.mark.parametrize("mode", ["max", "mean"])
+@pytest.mark.parametrize("channels", [1, 5, 8, 20, 33])
+@pytest.mark.parametrize("children", [2, 4, 16])
+def test_pooling(children, channels, mode, engine):
+    rng = np.random.default_rng(channels)
+    # Of few values, so that maxima tie, of which each backend shares the gradient evenly.
+    x = rng.integers(-2, 3, (3, 48, channels)).astype(np.float32)
+    weights = rng.standard_normal((3, 48 // children, channels)).astype(np.float32)
+    value, (dx,) = gradients(lambda x: ops.pool(x, children, mode), [x], weights, MODES[0])
+    blocks = x.reshape(3, -1, children, channels)
+    assert relative_error(value, blocks.max(2) if mode == "max" else blocks.mean(2)) < SINGLE
+    share = (blocks == blocks.max(2, keepdims=True)) if mode == "max" else np.ones_like(blocks)
+    share = share / share.sum(2, keepdims=True)
+    assert relative_error(dx, (weights[:, :, None] * share).reshape(x.shape)) < SINGLE
+
+
+@pytest.mark.parametrize("mode", ["max", "mean"])
+def test_pooling_second_derivatives(mode, engine):
+    x = np.random.default_rng(0).standard_normal((2, 48, 3)).astype(np.float32)
+
+    def parts(x):
+        y = keras.ops.reshape(x, (2, 12, 4, 3))
+        return keras.ops.max(y, 2) if mode == "max" else keras.ops.mean(y, 2)
+
+    (found,) = second_derivatives(lambda x: ops.pool(x, 4, mode), [x])
+    (expected,) = second_derivatives(parts, [x])
+    assert relative_error(found, expected) < SINGLE
+
+
+def test_maxima_keep_not_a_number(engine):
+    x = np.arange(16, dtype=np.float32).reshape(1, 16, 1).repeat(5, 2)
+    x[0, 5] = np.nan
+    y = to_numpy(ops.pool(keras.ops.convert_to_tensor(x), 4, "max"))
+    np.testing.assert_array_equal(np.isnan(y[0, :, 0]), [False, True, False, False])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="jax.vmap")
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_vmap(kind, engine):
+    import jax
+
+    x, kernel, bias, _ = example(3, 2, 4)
+    many = np.stack([x, 2 * x, x - 1])
+    function = jax.jit(
+        jax.grad(lambda x: jax.numpy.sin(at_once(WALK, *kind)(x, kernel, bias)).sum())
+    )
+    for one, other in zip(jax.vmap(function)(many), many, strict=True):
+        assert relative_error(one, to_numpy(function(other))) < TOLERANCE
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.GradientTape")
+def test_gradients_through_a_function_with_a_tape_of_its_own(engine):
+    """Inside, the input seems not to be watched; its gradient is asked for all the same."""
+    import tensorflow as tf
+
+    x, kernel, bias, _ = map(tf.constant, example(3, 2, 4))
+
+    @tf.function
+    def plain(x):
+        return chebyshev_filter(x, kernel, WALK, bias, "relu")
+
+    @tf.function
+    def with_tape(x):
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            y = normalized_filter(x, kernel, WALK, bias)[0]
+        return y, tape.gradient(y, kernel)
+
+    for function, kind in ((plain, ("relu", False)), (lambda x: with_tape(x)[0], ("linear", True))):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y, expected = function(x), by_parts(WALK, *kind)(x, kernel, bias)
+            loss, right = tf.reduce_sum(tf.sin(y)), tf.reduce_sum(tf.sin(expected))
+        assert tape.gradient(loss, x) is not None
+        assert relative_error(tape.gradient(loss, x), to_numpy(tape.gradient(right, x))) < 2e-3
+
+
+def test_penalties_on_gradients_of_a_layer(engine):
+    """What such a loss needs: the layer's weights learn through the gradient of its output."""
+    from deepsphere.layers import ChebyshevConv
+
+    layer = ChebyshevConv(4, 2, Healpix(2), neighbors=4, batch_norm=True, activation="relu")
+    x = example(1, 3, 1)[0]
+    layer.build(x.shape)
+    (found,) = second_derivatives(lambda x: layer(x, training=False), [x])
+    assert found.shape == x.shape
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() > 0
+
+
+def test_keras_is_told_the_shapes():
+    y = keras.KerasTensor((None, 48, 3))
+    from deepsphere.layers import ChebyshevConv
+
+    assert ChebyshevConv(5, 2, Healpix(2), batch_norm=True)(y).shape == (None, 48, 5)
