@@ -18,7 +18,7 @@ WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat 
 	tests/demo/test_run.py tests/benchmarks/test_rival_networks.py tests/test_import.py \
 	tests/test_cli.py
 
-BENCHMARKS := graph_build layer network memory roofline scaling attention_memory
+BENCHMARKS := graph_build layer network memory full_size roofline scaling attention_memory
 
 # One process a core, each with one thread: threads of several processes wait for each other.
 PARALLEL := --numprocesses=auto

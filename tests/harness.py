@@ -124,28 +124,33 @@ def gradients(function: Callable, arguments: list[np.ndarray], weights: np.ndarr
     return to_numpy(value), [to_numpy(g) for g in found]
 
 
-def second_derivatives(function: Callable, arguments: list[np.ndarray]) -> list[np.ndarray]:
+def second_derivatives(
+    function: Callable, arguments: list[np.ndarray], mode: str = "eager"
+) -> list[np.ndarray]:
     """Gradients of a gradient penalty, ``sum((d sum(tanh(f)) / d first argument)^2)``."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        tensors = [tf.constant(a) for a in arguments]
-        with tf.GradientTape() as outer:
-            outer.watch(tensors)
-            with tf.GradientTape() as inner:
-                inner.watch(tensors[0])
-                total = tf.reduce_sum(tf.tanh(function(*tensors)))
-            penalty = tf.reduce_sum(tf.square(inner.gradient(total, tensors[0])))
-        found = outer.gradient(penalty, tensors, unconnected_gradients="zero")
+        def compute(*tensors):
+            with tf.GradientTape() as outer:
+                outer.watch(tensors)
+                with tf.GradientTape() as inner:
+                    inner.watch(tensors[0])
+                    total = tf.reduce_sum(tf.tanh(function(*tensors)))
+                penalty = tf.reduce_sum(tf.square(inner.gradient(total, tensors[0])))
+            return outer.gradient(penalty, tensors, unconnected_gradients="zero")
+
+        if mode != "eager":
+            compute = tf.function(compute, jit_compile=mode == "xla")
+        found = compute(*map(tf.constant, arguments))
     elif BACKEND == "jax":
         import jax
         import jax.numpy as jnp
 
         first = jax.grad(lambda *tensors: jnp.tanh(function(*tensors)).sum())
         every = tuple(range(len(arguments)))
-        found = jax.grad(lambda *tensors: jnp.square(first(*tensors)).sum(), every)(
-            *map(jnp.asarray, arguments)
-        )
+        compute = jax.grad(lambda *tensors: jnp.square(first(*tensors)).sum(), every)
+        found = (jax.jit(compute) if mode == "jit" else compute)(*map(jnp.asarray, arguments))
     else:
         import torch
 

@@ -5,6 +5,7 @@ models run on the backend that Keras is set to; importing this package registers
 so that ``keras.models.load_model`` finds them.
 """
 
+import logging
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -32,6 +33,9 @@ except ModuleNotFoundError as error:
 
 __version__ = version("deepsphere-keras")
 
+logger = logging.getLogger("deepsphere")
+"""The parent of all loggers of this package: nothing is set up, see the standard library."""
+
 __all__ = [
     "Healpix",
     "HealpyGCNN",
@@ -44,6 +48,7 @@ __all__ = [
     "graph",
     "healpy_layers",
     "layers",
+    "logger",
     "models",
     "ops",
     "plot",

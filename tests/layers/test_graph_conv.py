@@ -162,7 +162,7 @@ def test_regularizer_and_constraint_reach_the_kernel():
 if BACKEND == "torch":  # the other backends compile in every test
 
     @pytest.mark.slow
-    def test_torch_compile():
+    def test_torch_compile(engine):
         inputs = keras.Input((48, 3))
         model = keras.Model(inputs, ChebyshevConv(2, 3, Healpix(2), neighbors=8)(inputs))
         x = data(Healpix(2))
