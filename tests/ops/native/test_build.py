@@ -100,6 +100,14 @@ def test_a_cache_that_is_off(monkeypatch):
     assert build.library().exists()
 
 
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "file" / "folder"))
+    with caplog.at_level(logging.WARNING):
+        assert build.library().exists()
+    assert "keeping no compiled kernels in" in caplog.text
+
+
 @pytest.mark.parametrize(("value", "threads"), [("3", 3), ("0", 1), ("some", None), (None, None)])
 def test_threads(value, threads, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

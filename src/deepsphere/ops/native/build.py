@@ -101,13 +101,26 @@ def _find_or_compile(binding: str | None, options: Sequence[str], version: str) 
         digest.update((folder / name).read_bytes())
     for text in (*compiler, _version(compiler), *FLAGS, *options, version, _processor()):
         digest.update(text.encode() + b"\0")
-    directory = cache_directory() or _of_this_process()
     stem = Path(binding or "core").stem
-    path = directory / f"kernels-{stem}-{digest.hexdigest()[:32]}.so"
+    path = _directory() / f"kernels-{stem}-{digest.hexdigest()[:32]}.so"
     if not path.exists():
         with replacing(path) as temporary:
             _compile([*compiler, *FLAGS], [folder / name for name in names], options, temporary)
     return path
+
+
+def _directory() -> Path:
+    """Return where libraries are kept, or a directory of this process if they cannot be."""
+    directory = cache_directory()
+    if directory is not None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            logger.warning("keeping no compiled kernels in %s (%s)", directory, error)
+        else:
+            if os.access(directory, os.W_OK):
+                return directory
+    return Path(_of_this_process().name)
 
 
 def _compile(
@@ -159,6 +172,6 @@ def _processor() -> str:
 
 
 @cache
-def _of_this_process() -> Path:
-    """Return a directory for where none is to be kept; what is in it is small."""
-    return Path(tempfile.mkdtemp(prefix="deepsphere-"))
+def _of_this_process() -> tempfile.TemporaryDirectory[str]:
+    """Return a directory that goes with this process."""
+    return tempfile.TemporaryDirectory(prefix="deepsphere-", ignore_cleanup_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -29,9 +28,8 @@ _WRITERS = (
 
 @cache
 def _operations() -> Any:
-    folder = Path(tf.sysconfig.get_lib())
-    runtime = folder / tf.sysconfig.get_link_flags()[-1].removeprefix("-l:")
-    path = build.library("tensorflow.c", (str(runtime), f"-Wl,-rpath,{folder}"), tf.__version__)
+    options = *tf.sysconfig.get_link_flags(), f"-Wl,-rpath,{tf.sysconfig.get_lib()}"
+    path = build.library("tensorflow.c", options, tf.__version__)
     return None if path is None else tf.load_op_library(str(path))
 
 
