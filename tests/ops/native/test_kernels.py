@@ -14,6 +14,11 @@ from harness import BACKEND, SINGLE, gradients, relative_error
 
 WALK = SparseOperator(rescaled_laplacian(Healpix(2), 8, "random_walk"))
 TRANSPOSED = WALK.transpose
+KERNEL = np.random.default_rng(2).standard_normal((3, 2, 4)).astype(np.float32)
+
+
+def kernel():
+    return keras.ops.convert_to_tensor(KERNEL)
 
 
 def compute(x, kernel, operator=WALK):
@@ -106,6 +111,35 @@ def test_after_a_fork():
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: chebyshev_filter(x, kernel(), WALK, activation="relu"),
+        lambda x: normalized_filter(x, kernel(), WALK)[0],
+        lambda x: ops.sparse_product(x, WALK, 2),
+        lambda x: ops.pool(x, 4, "max"),
+    ],
+)
+def test_inputs_in_any_order_of_memory(function):
+    """PyTorch gives what it makes "like" an array the order of that array."""
+    x = np.random.default_rng(0).standard_normal((5, 48, 2)).astype(np.float32)
+    across = keras.ops.transpose(
+        keras.ops.convert_to_tensor(x.transpose(1, 0, 2).copy()), (1, 0, 2)
+    )
+
+    def turned(x):  # and so are the gradients
+        return keras.ops.transpose(function(keras.ops.transpose(x, (1, 0, 2))), (1, 0, 2))
+
+    expected = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(x)))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(function(across)), expected)
+    g = np.random.default_rng(1).standard_normal(expected.shape).astype(np.float32)
+    _, (dx,) = gradients(function, [x], g, "eager")
+    _, (other,) = gradients(
+        turned, [x.transpose(1, 0, 2).copy()], g.transpose(1, 0, 2).copy(), "eager"
+    )
+    np.testing.assert_array_equal(other.transpose(1, 0, 2), dx)
 
 
 def test_other_precisions_take_the_portable_form():

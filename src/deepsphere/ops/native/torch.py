@@ -314,12 +314,12 @@ def normalized_filter(
 @torch.library.custom_op("deepsphere::product", mutates_args=())
 def _product(x: Tensor, matrix: list[Tensor], transposed: list[Tensor], power: int) -> Tensor:
     options = torch.tensor([float(power), build.threads()])
-    return _run(PRODUCT, [options, x, *matrix], [torch.empty_like(x)])[0]
+    return _run(PRODUCT, [options, x, *matrix], [x.new_empty(x.shape)])[0]
 
 
 @_product.register_fake
 def _(x, matrix, transposed, power):  # type: ignore[no-untyped-def]
-    return torch.empty_like(x)
+    return x.new_empty(x.shape)
 
 
 def _keep_for_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -354,12 +354,12 @@ def _(x, children, mode):  # type: ignore[no-untyped-def]
 
 @torch.library.custom_op("deepsphere::pool_backward", mutates_args=())
 def _pool_backward(x: Tensor, y: Tensor, gradient: Tensor, mode: int) -> Tensor:
-    return _run(POOL_BACKWARD, [_pool_options(mode), x, y, gradient], [torch.empty_like(x)])[0]
+    return _run(POOL_BACKWARD, [_pool_options(mode), x, y, gradient], [x.new_empty(x.shape)])[0]
 
 
 @_pool_backward.register_fake
 def _(x, y, gradient, mode):  # type: ignore[no-untyped-def]
-    return torch.empty_like(x)
+    return x.new_empty(x.shape)
 
 
 def _pool_options(mode: int) -> Tensor:
