@@ -1,6 +1,7 @@
 """The compiled functions by themselves: every layout, number of samples and of threads."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -80,22 +81,23 @@ def test_wide_workspaces_are_given_back():
     assert relative_error(keras.ops.convert_to_numpy(y)[:1], part) < SINGLE
 
 
-def test_threads_at_the_same_time():
-    """Whoever finds the pool taken works alone."""
-    from concurrent.futures import ThreadPoolExecutor
+def test_calls_at_the_same_time(monkeypatch):
+    """Whoever finds the pool taken works alone, and the threads that do not come add nothing."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    sampling = Healpix(8)
+    operator = SparseOperator(rescaled_laplacian(sampling, 8, "random_walk"))
+    examples = [example(batch, 5, 7, n=len(sampling)) for batch in (3, 17, 20, 33)] * 3
 
-    examples = [example(batch, 5, 3) for batch in range(1, 9)]
+    def run(arrays):
+        x, kernel, g = arrays
+        return gradients(lambda x, w: chebyshev_filter(x, w, operator), [x, kernel], g, "eager")
 
-    def run(pair):
-        x, kernel, _ = pair
-        y = chebyshev_filter(
-            keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel), WALK
-        )
-        return keras.ops.convert_to_numpy(y)
-
-    with ThreadPoolExecutor(8) as pool:
-        for found, (x, kernel, _) in zip(pool.map(run, examples * 4), examples * 4, strict=True):
-            assert relative_error(found, reference.chebyshev_filter(x, kernel, WALK)) < SINGLE
+    expected = [run(arrays) for arrays in examples]
+    with ThreadPoolExecutor(6) as pool:
+        for (y, found), (right, one_by_one) in zip(pool.map(run, examples), expected, strict=True):
+            np.testing.assert_array_equal(y, right)
+            for a, b in zip(found, one_by_one, strict=True):  # summed in another order
+                assert relative_error(a, b) < SINGLE
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="the other backends do not survive a fork")

@@ -257,7 +257,6 @@ static void work(void *argument, Team *team, int thread, char *memory) {
   const Walk *w = plan->walk;
   const int64_t n = w->matrix.n;
   Own *own = (Own *)(plan->own + (size_t)thread * plan->own_size);
-  cut_own(w, (char *)own + 64, own);
   Part p = {.walk = w,
             .own = own,
             .team = team,
@@ -327,6 +326,10 @@ int walk(const Walk *w) {
   char *own = NULL;
   if (posix_memalign((void **)&own, 64, (size_t)threads * plan.own_size)) return 0;
   memset(own, 0, (size_t)threads * plan.own_size);
+  for (int t = 0; t < threads; t++) { /* also of those that do not come, if the pool is taken */
+    char *mine = own + (size_t)t * plan.own_size;
+    cut_own(w, mine + 64, (Own *)mine);
+  }
   plan.own = own;
   const int done = run_team(threads, memory + 64, work, &plan);
   for (int t = 0; done && t < threads; t++) collect(w, (Own *)(own + (size_t)t * plan.own_size));
