@@ -112,14 +112,7 @@ static char *allocate(size_t memory) {
 
 int run_team(int threads, size_t memory, void (*work)(void *, Team *, int, char *),
              void *argument) {
-  if (pthread_mutex_trylock(&pool.taken)) {
-    Team alone = {.size = 1};
-    char *workspace = allocate(memory + 64);
-    if (!workspace) return 0;
-    work(argument, &alone, 0, workspace);
-    free(workspace);
-    return 1;
-  }
+  pthread_mutex_lock(&pool.taken);
   if (memory > pool.kept) {
     free(pool.workspace);
     pool.workspace = allocate(memory);

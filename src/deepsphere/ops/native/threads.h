@@ -8,9 +8,10 @@
 typedef struct Team Team;
 
 /* Call work(argument, team, thread) on up to `threads` threads, numbered from 0, one of them the
-   caller; return when all are done. Where the pool is taken by another call, the caller works
-   alone. `memory` bytes, the same for all and not cleared, are passed on as `workspace`; returns
-   0 where there are none to be had. */
+   caller; return when all are done. Where the pool is taken by another call, this one waits for
+   it: one after the other they finish sooner than each with a part of the processors. `memory`
+   bytes, the same for all and not cleared, are passed on as `workspace`; returns 0 where there are
+   none to be had. */
 int run_team(int threads, size_t memory,
              void (*work)(void *argument, Team *team, int thread, char *workspace),
              void *argument);

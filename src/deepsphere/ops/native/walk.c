@@ -326,7 +326,7 @@ int walk(const Walk *w) {
   char *own = NULL;
   if (posix_memalign((void **)&own, 64, (size_t)threads * plan.own_size)) return 0;
   memset(own, 0, (size_t)threads * plan.own_size);
-  for (int t = 0; t < threads; t++) { /* also of those that do not come, if the pool is taken */
+  for (int t = 0; t < threads; t++) { /* also of those that cannot be started */
     char *mine = own + (size_t)t * plan.own_size;
     cut_own(w, mine + 64, (Own *)mine);
   }
