@@ -93,7 +93,7 @@ static void start_threads(int wanted) {
   if (!registered) registered = pthread_atfork(NULL, NULL, forget) == 0;
   while (pool.started < wanted) {
     pthread_t thread;
-    /* A new thread must not take the call before this one for new: its count starts at 0. */
+    /* It waits for the lock, which is ours until this call has been counted: its first one. */
     if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)(pool.started + 1))) return;
     pthread_detach(thread);
     pool.started++;
