@@ -229,12 +229,13 @@ def main() -> None:
         }
         for case in cases:
             rows += measure(case, workers, arguments.rounds)
-            print_rows(summary(rows)[-len(MODES) :])
+            print_rows(summary(rows)[-len(MODES) :], flush=True)
+            # After each case: whoever stops a long run keeps what it measured.
+            write_csv(rows, arguments.output / "layer.csv")
+            write_markdown(ratios(rows), arguments.output / "layer.md", on_machine(described))
+            write_machine("layer", described, arguments.output)
+            draw(rows, arguments.output / "layer.png")
     print_rows(ratios(rows))
-    write_csv(rows, arguments.output / "layer.csv")
-    write_markdown(ratios(rows), arguments.output / "layer.md", on_machine(described))
-    write_machine("layer", described, arguments.output)
-    draw(rows, arguments.output / "layer.png")
 
 
 if __name__ == "__main__":

@@ -334,13 +334,15 @@ def main() -> None:
     ]
     described, rows = machine(), []
     for network in networks:
-        if network.name in wanted:
-            rows += measure(network, candidates, arguments.rounds)
-            print_rows(summary(rows)[-len(candidates) :])
-    write_csv(rows, arguments.output / "network.csv")
-    write_markdown(summary(rows), arguments.output / "network.md", on_machine(described))
-    write_machine("network", described, arguments.output)
-    draw(rows, arguments.output / "network.png")
+        if network.name not in wanted:
+            continue
+        rows += measure(network, candidates, arguments.rounds)
+        print_rows(summary(rows)[-len(candidates) :], flush=True)
+        # After each network: whoever stops a long run keeps what it measured.
+        write_csv(rows, arguments.output / "network.csv")
+        write_markdown(summary(rows), arguments.output / "network.md", on_machine(described))
+        write_machine("network", described, arguments.output)
+        draw(rows, arguments.output / "network.png")
 
 
 if __name__ == "__main__":

@@ -205,10 +205,12 @@ def on_machine(described: Mapping[str, Any]) -> str:
     )
 
 
-def print_rows(rows: Sequence[Row], show: Callable[[Any], str] = lambda v: str(plain(v))) -> None:
+def print_rows(
+    rows: Sequence[Row], show: Callable[[Any], str] = lambda v: str(plain(v)), flush: bool = False
+) -> None:
     """Print rows in columns of equal width."""
     columns = list(rows[0])
     cells = [columns, *([show(row.get(name, "")) for name in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)), flush=flush)
