@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 
 class Sampling(ABC):
@@ -17,14 +18,16 @@ class Sampling(ABC):
     are built once per distinct sampling.
 
     A subclass gives `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
-    `_identity`, names itself in `kind`, and is listed in `deepsphere.sampling.SAMPLINGS`.
+    `_identity`, names itself in `kind`, and is listed in `deepsphere.sampling.SAMPLINGS`. It also
+    says either its `branching` or its `membership`.
     """
 
     kind: ClassVar[str]
     """Name under which the sampling is written, such as ``"healpix"``."""
 
-    branching: ClassVar[int]
-    """Number of consecutive points that share one point of ``coarsen(1)``."""
+    branching: ClassVar[int | None] = None
+    """Number of consecutive points that share one point of ``coarsen(1)``; None where children do
+    not lie side by side or differ in number."""
 
     @property
     @abstractmethod
@@ -47,6 +50,28 @@ class Sampling(ABC):
     @abstractmethod
     def refine(self, p: int = 1) -> Self:
         """Return the sampling `p` levels finer, whose points are the children of these."""
+
+    def membership(self, p: int = 1) -> csr_array:
+        """Return how the cells of this sampling make up those of the one `p` levels coarser.
+
+        Parameters
+        ----------
+        p : int, default 1
+            Number of levels.
+
+        Returns
+        -------
+        csr_array of float64, shape (len(self.coarsen(p)), len(self))
+            Which part of the cell of each point lies in the cell of each coarser point: columns
+            sum to 1. In a hierarchy where cells are whole parts of coarser ones, each column has
+            a single 1.
+        """
+        if self.branching is None:
+            raise NotImplementedError(f"{type(self).__name__} must say which points belong together")
+        children = self.branching ** check_levels(p)
+        n = len(self)
+        starts = np.arange(0, n + 1, children)
+        return csr_array((np.ones(n), np.arange(n), starts), shape=(n // children, n))
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:
