@@ -67,7 +67,9 @@ class Sampling(ABC):
             a single 1.
         """
         if self.branching is None:
-            raise NotImplementedError(f"{type(self).__name__} must say which points belong together")
+            raise NotImplementedError(
+                f"{type(self).__name__} must say which points belong together"
+            )
         children = self.branching ** check_levels(p)
         n = len(self)
         starts = np.arange(0, n + 1, children)
