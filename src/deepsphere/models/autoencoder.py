@@ -156,8 +156,7 @@ class Autoencoder(SphereModel):
             keras.layers.Activation(self.last_activation, dtype=self.variable_dtype),
         ]
         if self.observed is not None:
-            children = self.sampling.branching ** len(self.filters)
-            coarse = self.observed.reshape(-1, children).any(axis=1)
+            coarse = self.observed.reshape(len(self.latent_sampling), -1).any(axis=1)
             layers = [
                 SurveyMask(coarse, dtype=dtype),
                 *layers,
