@@ -2,11 +2,12 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.analysis import equivariance_error, layerwise_equivariance
+from deepsphere.analysis import equivariance_error, layerwise, layerwise_equivariance
 from deepsphere.analysis.harmonics import random_coefficients, synthesize
-from deepsphere.layers import ChebyshevConv, Pool
+from deepsphere.layers import ChebyshevConv, Pool, SurveyMask
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
+from harness import SINGLE, relative_error, to_numpy
 
 SPHERE = Healpix(8)
 
@@ -72,9 +73,20 @@ def test_fixed_positions_are_found_out():
     assert dense.mean > 0.5
 
 
-def test_batches_and_the_seed(monkeypatch):
-    from deepsphere.analysis import layerwise
+def test_masks_are_passed_on():
+    """The last output is that of the model, which hides some pixels from all its layers."""
+    observed = np.arange(len(SPHERE)) % 5 > 0
+    model = network(SurveyMask(observed), ChebyshevConv(2, 3), Pool())
+    maps = smooth_maps(2)
+    *_, last = layerwise._outputs(model, maps)
+    assert relative_error(model(maps.astype("float32")), last) < SINGLE
+    forgetful = maps
+    for layer in model.layers:
+        forgetful = to_numpy(layer(forgetful.astype("float32")))
+    assert relative_error(forgetful, last) > 0.01
 
+
+def test_batches_and_the_seed(monkeypatch):
     model = network(ChebyshevConv(2, 3))
     maps = smooth_maps(3)
     whole = layerwise_equivariance(model, maps)

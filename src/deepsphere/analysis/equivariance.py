@@ -209,10 +209,15 @@ def keras_function(layer: keras.layers.Layer) -> Apply:
 
     def call(fields: Floats) -> Floats:
         inputs = keras.ops.convert_to_tensor(fields, dtype=layer.compute_dtype)
-        outputs = keras.ops.stop_gradient(layer(inputs, training=False))
-        return np.asarray(keras.ops.convert_to_numpy(outputs), dtype=np.float64)
+        return to_array(layer(inputs, training=False))
 
     return call
+
+
+def to_array(tensor: Any) -> Floats:
+    """Return the values of a tensor of Keras in double precision."""
+    values = keras.ops.convert_to_numpy(keras.ops.stop_gradient(tensor))
+    return np.asarray(values, dtype=np.float64)
 
 
 def _built_for(layer: keras.layers.Layer) -> int:

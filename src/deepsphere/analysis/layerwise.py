@@ -13,9 +13,9 @@ from deepsphere.analysis.equivariance import (
     BATCH,
     coarser,
     decompose,
-    keras_function,
     normalized_errors,
     rotate,
+    to_array,
 )
 from deepsphere.analysis.harmonics import random_rotations
 from deepsphere.layers import SphereLayer
@@ -174,9 +174,10 @@ def _stages(model: keras.Sequential, fields: Floats, sampling: Sampling) -> Iter
 
 def _outputs(model: keras.Sequential, fields: Floats) -> Iterator[Floats]:
     """Go through the outputs of all layers."""
+    tensor = keras.ops.convert_to_tensor(fields, dtype=model.compute_dtype)
     for layer in model.layers:
-        fields = keras_function(layer)(fields)
-        yield fields
+        tensor = layer(tensor, training=False)  # which keeps masks
+        yield to_array(tensor)
 
 
 def _output_sampling(
