@@ -11,7 +11,17 @@ from importlib.metadata import version
 from typing import Any
 
 from deepsphere import graph, sampling
-from deepsphere.sampling import Healpix, extend_pixels
+from deepsphere.sampling import (
+    CubedSphere,
+    Equiangular,
+    Fibonacci,
+    GaussLegendre,
+    Healpix,
+    Icosahedral,
+    IcosahedralFaces,
+    ReducedGaussian,
+    extend_pixels,
+)
 
 try:
     from deepsphere import (
@@ -37,8 +47,15 @@ logger = logging.getLogger("deepsphere")
 """The parent of all loggers of this package: nothing is set up, see the standard library."""
 
 __all__ = [
+    "CubedSphere",
+    "Equiangular",
+    "Fibonacci",
+    "GaussLegendre",
     "Healpix",
     "HealpyGCNN",
+    "Icosahedral",
+    "IcosahedralFaces",
+    "ReducedGaussian",
     "Sequential",
     "analysis",
     "data",

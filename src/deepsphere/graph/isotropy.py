@@ -78,9 +78,7 @@ def isotropy_error(
     signal = np.zeros(len(wanted))
     power = np.zeros(len(wanted))
     for start, stop in chunks(np.diff(matrix.indptr)[selected]):
-        _add_rows(
-            matrix, points, selected[start:stop], share[start:stop], wanted, signal, power
-        )
+        _add_rows(matrix, points, selected[start:stop], share[start:stop], wanted, signal, power)
     # Rounding may leave less than nothing for an operator that multiplies by a number.
     left = np.maximum(power - signal**2, 0.0)
     return np.divide(2 * left, power, out=np.zeros_like(left), where=power > 0)

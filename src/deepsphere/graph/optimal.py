@@ -8,17 +8,17 @@ and a target spectrum ``h_l``, the weights of vertex i minimise
 
 over random fields f of degree ell. By the addition theorem the expectation is a quadratic form in
 sums of ``Q_l = 1 - P_l`` of the distances between neighbours, so that v solves a small linear
-system: ``(K + mu I) v = b`` with ``K_jk = G(t_ij) + G(t_ik) - G(t_jk)`` and ``b_j = B(t_ij)``, where
+system, ``(K + mu I) v = b`` with ``K_jk = G(t_ij) + G(t_ik) - G(t_jk)`` and ``b_j = B(t_ij)``. Here
 ``G = sum_l p_l / h_l**2 Q_l`` and ``B = sum_l p_l / h_l Q_l``. The result is not symmetric.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import pi, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -72,9 +72,7 @@ def target(neighbors: int, count: float, band_limit: int) -> Target:
     Target
         For the degrees 1 to `band_limit`: the spectrum, and ``p_l ~ l**1.5``, which sums to 1.
     """
-    scale, exponent = next(
-        (shape[1:] for shape in SHAPES if neighbors <= shape[0]), WIDEST_SHAPE
-    )
+    scale, exponent = next((shape[1:] for shape in SHAPES if neighbors <= shape[0]), WIDEST_SHAPE)
     radius = min(scale * 2 * sqrt(neighbors / count), pi)
     nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE)
     r = 0.5 * radius * (nodes + 1)
@@ -84,6 +82,80 @@ def target(neighbors: int, count: float, band_limit: int) -> Target:
     degrees = np.arange(1, band_limit + 1)
     importance = degrees**SLOPE
     return Target(spectrum / spectrum.max(), importance / importance.sum())
+
+
+class Systems:
+    """The linear systems for the weights of each vertex, made a few vertices at a time.
+
+    Parameters
+    ----------
+    pattern : csr_array, shape (n, n)
+        Its entries off the diagonal are the edges.
+    points : ndarray of float64, shape (n, 3)
+        Unit vectors.
+    goal : Target
+        The spectrum aimed at.
+    rows : ndarray of int, shape (m,)
+        The vertices.
+    """
+
+    def __init__(
+        self,
+        pattern: csr_array,
+        points: NDArray[np.float64],
+        goal: Target,
+        rows: NDArray[np.int64],
+    ) -> None:
+        self.pattern, self.points, self.rows = pattern, points, rows
+        self.lengths = np.diff(pattern.indptr)[rows]
+        self.pieces = chunks(self.lengths)
+        reach = self._reach()
+        # Two neighbours of a vertex are at most twice as far from each other as from it.
+        self._quadratic = _function(goal.weights / goal.spectrum**2, 4 * reach)
+        self._linear = _function(goal.weights / goal.spectrum, reach)
+
+    def _reach(self) -> float:
+        """Return the largest ``t`` of an edge."""
+        largest = 0.0
+        for start, stop in self.pieces:
+            centers = self.rows[start:stop]
+            neighbors, _ = padded_rows(self.pattern, centers)
+            distances = half_squares(self.points[neighbors], self.points[centers, None])
+            largest = max(largest, float(distances.max(initial=0)))
+        return largest
+
+    def make(
+        self, piece: tuple[int, int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the systems of one of `pieces`, padded to one size.
+
+        Returns
+        -------
+        matrix : ndarray of float64, shape (vertices, edges, edges)
+            ``K + mu I``; the identity where there is no edge.
+        right : ndarray of float64, shape (vertices, edges)
+            b.
+        edges : ndarray of bool, shape (vertices, edges)
+            Which places hold an edge.
+        """
+        centers = self.rows[piece[0] : piece[1]]
+        neighbors, entries = padded_rows(self.pattern, centers)
+        edges = (entries != 0) & (neighbors != centers[:, None])
+        near = self.points[neighbors]
+        to_center = half_squares(near, self.points[centers, None])
+        between = half_squares(near[:, :, None], near[:, None, :])
+        far = self._quadratic(to_center)
+        matrix = far[:, :, None] + far[:, None, :] - self._quadratic(between)
+        matrix *= edges[:, :, None] & edges[:, None, :]
+        diagonal = np.arange(matrix.shape[1])
+        matrix[:, diagonal, diagonal] += np.where(edges, RIDGE, 1.0)
+        return matrix, np.where(edges, self._linear(to_center), 0.0), edges
+
+
+def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Return the function of each item; NumPy lets threads run at the same time."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(function, items))
 
 
 def optimal_weights(
@@ -111,37 +183,19 @@ def optimal_weights(
         Weights, a few of them slightly negative, not symmetric.
     """
     selected = np.arange(pattern.shape[0]) if rows is None else rows
-    lengths = np.diff(pattern.indptr)[selected]
-    reach = _reach(pattern, points, selected)
-    quadratic = _function(goal.weights / goal.spectrum**2, 4 * reach)
-    linear = _function(goal.weights / goal.spectrum, reach)
+    systems = Systems(pattern, points, goal, selected)
 
     def solve(piece: tuple[int, int]) -> NDArray[np.float64]:
-        neighbors, entries = padded_rows(pattern, selected[piece[0] : piece[1]])
-        centers = selected[piece[0] : piece[1], None]
-        edges = (entries != 0) & (neighbors != centers)
-        solution = _solve(points[neighbors], points[centers], edges, quadratic, linear)
+        matrix, right, _ = systems.make(piece)
+        solution = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
         slots = np.arange(solution.shape[1])
-        return solution[slots < lengths[piece[0] : piece[1], None]]
+        return solution[slots < systems.lengths[piece[0] : piece[1], None]]
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        parts = list(pool.map(solve, chunks(lengths)))
-    taken = pattern[selected] if rows is not None else pattern
-    result = csr_array(
-        (np.concatenate(parts), taken.indices, taken.indptr), shape=taken.shape, copy=True
-    )
+    values = np.concatenate(in_threads(solve, systems.pieces))
+    taken = pattern if rows is None else pattern[rows]
+    result = csr_array((values, taken.indices, taken.indptr), shape=taken.shape, copy=True)
     result.eliminate_zeros()
     return result
-
-
-def _reach(pattern: csr_array, points: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
-    """Return the largest ``t`` of an edge."""
-    largest = 0.0
-    for start, stop in chunks(np.diff(pattern.indptr)[rows]):
-        neighbors, _ = padded_rows(pattern, rows[start:stop])
-        distances = half_squares(points[neighbors], points[rows[start:stop], None])
-        largest = max(largest, float(distances.max(initial=0)))
-    return largest
 
 
 def _function(
@@ -157,7 +211,7 @@ def _function(
             total += coefficient * gap
         return total
 
-    series = chebyshev.chebinterpolate(divided, INTERPOLATION - 1)
+    series = chebyshev.Chebyshev.interpolate(divided, INTERPOLATION - 1).coef
     needed = np.flatnonzero(np.abs(series) > 1e-17 * np.abs(series).max())[-1] + 1
     series = series[:needed]
 
@@ -165,22 +219,3 @@ def _function(
         return t * chebyshev.chebval(t * (2 / reach) - 1, series)
 
     return function
-
-
-def _solve(
-    near: NDArray[np.float64],
-    centers: NDArray[np.float64],
-    edges: NDArray[np.bool_],
-    quadratic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    linear: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> NDArray[np.float64]:
-    """Solve the systems of some vertices, padded to one size."""
-    to_center = half_squares(near, centers)
-    between = half_squares(near[:, :, None], near[:, None, :])
-    far = quadratic(to_center)
-    matrix = far[:, :, None] + far[:, None, :] - quadratic(between)
-    matrix *= edges[:, :, None] & edges[:, None, :]
-    diagonal = np.arange(matrix.shape[1])
-    matrix[:, diagonal, diagonal] += np.where(edges, RIDGE, 1.0)
-    right = np.where(edges, linear(to_center), 0.0)
-    return np.linalg.solve(matrix, right[:, :, None])[:, :, 0]

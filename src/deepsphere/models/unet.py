@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from deepsphere.graph import Edges, Kind
 from deepsphere.layers import ChebyshevConv, PatchConv, PatchConvTranspose, Pool
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
@@ -62,9 +63,9 @@ class UNet(SphereModel):
     last_activation : str or callable, optional
         Keras activation of the output, computed in single precision: ``"softmax"`` for classes;
         None, the default, for logits and regression.
-    neighbors : int, default 20
+    neighbors : int, str or Nearest, default 20
         Number of nearest neighbours in the graphs.
-    laplacian : str, default "normalized"
+    laplacian : str or Optimal, default "normalized"
         Kind of Laplacian, see `deepsphere.graph.laplacian`.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
@@ -106,8 +107,8 @@ class UNet(SphereModel):
         batch_norm: bool = True,
         activation: Any = "relu",
         last_activation: Any = None,
-        neighbors: int = DEFAULT_NEIGHBORS,
-        laplacian: str = DEFAULT_LAPLACIAN,
+        neighbors: Edges = DEFAULT_NEIGHBORS,
+        laplacian: Kind = DEFAULT_LAPLACIAN,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:
