@@ -86,7 +86,7 @@ def plot_equivariance(
         axes.set_ylabel("Equivariance error")
         axes.grid(True)
         if beside:
-            figure.legend(loc="outside right center")
+            figure.legend(loc="outside right center", handlelength=3.0)
         else:
             figure.legend(loc="outside lower center", ncols=min(len(lines), 2))
         if title:
