@@ -134,8 +134,8 @@ def test_equivariance_prints_a_table_and_writes_files(tmp_path, capsys):
     assert (output / "equivariance.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_equivariance_of_chosen_degrees(capsys):
-    assert cli.main(["equivariance", "--nside", "4", "--neighbors", "8", "--degrees", "3"]) == 0
+def test_equivariance_of_chosen_degrees_and_edges(capsys):
+    assert cli.main(["equivariance", "--nside", "4", "--neighbors", "mesh", "--degrees", "3"]) == 0
     assert capsys.readouterr().out.split("\n")[0].count("ℓ = 3") == 1
 
 

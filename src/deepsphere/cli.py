@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deepsphere
-from deepsphere.graph import KINDS
+from deepsphere.graph import EDGE_SETS, KINDS
 
 if TYPE_CHECKING:
     from deepsphere.analysis import LayerDescription
@@ -102,13 +102,18 @@ def _parser() -> argparse.ArgumentParser:
         help="measure how equivariant to rotations graph Laplacians are",
         description="Measure the equivariance error of graph Laplacians of HEALPix for each degree "
         "of spherical harmonics (the expectation, exactly), and compare it with the combinatorial "
-        "Laplacian of the Gaussian graph with as many neighbours.",
+        "Laplacian on the same edges.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     equivariance.set_defaults(run=_equivariance, backend=None)
     equivariance.add_argument("--nside", type=int, default=32, help="resolution")
     equivariance.add_argument(
-        "--neighbors", type=int, nargs="+", default=[8, 20, 40], help="numbers of neighbours"
+        "--neighbors",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        nargs="+",
+        default=[8, 20, 40],
+        metavar="NUMBER",
+        help=f"numbers of nearest neighbours; or edges by name: {', '.join(EDGE_SETS)}",
     )
     equivariance.add_argument(
         "--laplacian", nargs="+", choices=KINDS, default=["combinatorial"], help="which Laplacians"
@@ -142,16 +147,17 @@ def _equivariance(options: argparse.Namespace) -> int:
     deepsphere.models  # noqa: B018  says which backend is missing, if one is
     from deepsphere.analysis import equivariance_table as table
 
-    shown = options.degrees or table.table_degrees(options.nside)
+    sampling = deepsphere.Healpix(options.nside)
+    shown = options.degrees or table.table_degrees(sampling)
     degrees = shown
     if options.output:
         from deepsphere.extras import require
         from deepsphere.plot import plot_laplacian_errors
 
         require("matplotlib", "plot")  # missing: say so at once
-        degrees = options.degrees or table.curve_degrees(options.nside)
+        degrees = options.degrees or table.curve_degrees(sampling)
     rows = table.laplacian_errors(
-        options.nside,
+        sampling,
         options.neighbors,
         options.laplacian,
         degrees,

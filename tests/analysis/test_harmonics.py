@@ -13,7 +13,16 @@ from deepsphere.analysis.harmonics import (
     random_rotations,
     synthesize,
 )
-from deepsphere.sampling import Healpix
+from deepsphere.sampling import (
+    CubedSphere,
+    Equiangular,
+    Fibonacci,
+    GaussLegendre,
+    Healpix,
+    Icosahedral,
+    IcosahedralFaces,
+    ReducedGaussian,
+)
 from harness import relative_error
 
 ROUNDING = 1e-9
@@ -49,9 +58,30 @@ def test_rotation_agrees_with_wigner_matrices():
 
 
 @pytest.mark.parametrize("nside", [1, 2, 16])
-def test_analysis_inverts_synthesis(nside):
-    sampling = Healpix(nside)
-    assert band_limit(sampling) == int(2.5 * nside)
+def test_band_limit_of_healpix(nside):
+    assert band_limit(Healpix(nside)) == int(2.5 * nside)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Healpix(1),
+        Healpix(2),
+        Healpix(16),
+        Equiangular(16, 32),
+        Equiangular(16, 32, "driscoll-healy"),
+        Equiangular(17, 32, "clenshaw-curtis"),
+        Equiangular(32, 16),
+        GaussLegendre(16),
+        ReducedGaussian(16),
+        Fibonacci(800),
+        Icosahedral(3),
+        IcosahedralFaces(2),
+        CubedSphere(8),
+    ],
+    ids=repr,
+)
+def test_analysis_inverts_synthesis(sampling):
     coefficients = np.stack([noise(band_limit(sampling), seed) for seed in range(2)])
     maps = synthesize(coefficients, sampling.points)
     assert maps.shape == (2, 1, len(sampling))

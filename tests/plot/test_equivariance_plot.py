@@ -19,7 +19,9 @@ def legend(figure):
 
 
 def row(kind, k, nside=8, factor=1.0):
-    return LaplacianError(kind, k, nside, 9.0, DEGREES, factor * np.array([1e-1, 1e-2, 1e-3]))
+    return LaplacianError(
+        kind, k, Healpix(nside), 9.0, DEGREES, factor * np.array([1e-1, 1e-2, 1e-3])
+    )
 
 
 def test_lines_and_bands_are_drawn():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -12,16 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.files import replacing
-from deepsphere.graph import check_kind, laplacian
-from deepsphere.graph.isotropy import check_degrees, isotropy_error
+from deepsphere.graph import (
+    Edges,
+    Kind,
+    check_edges,
+    check_kind,
+    isotropy_error,
+    laplacian,
+)
+from deepsphere.graph.isotropy import check_degrees
 from deepsphere.layers.base import check_count
-from deepsphere.sampling import Healpix
+from deepsphere.sampling import Sampling
 
 BASELINE = "combinatorial"
 """The Laplacian that others are compared with: that of the papers' Gaussian graph."""
 
 VERTICES = 12 * 32**2
-"""Vertices at which the error is measured: all up to nside 32, a random choice above."""
+"""Vertices at which the error is measured: all up to nside 32, a random choice of more."""
 
 FRACTIONS = (1 / 16, 1 / 4, 1 / 2, 1, 3 / 2)
 """Degrees of the table in units of nside: from large scales to where the maps' power ends."""
@@ -32,10 +40,10 @@ class LaplacianError(NamedTuple):
 
     Attributes
     ----------
-    laplacian : str
-        Which one, see `deepsphere.graph.laplacian`.
-    neighbors, nside : int
-        Of which graph.
+    laplacian, neighbors : str or Optimal, and int, str or Nearest
+        Which Laplacian on which edges, see `deepsphere.graph.laplacian`.
+    sampling : Sampling
+        Of the vertices.
     entries : float
         Entries of the matrix in each row: what it costs.
     degrees : ndarray of int, shape (n,)
@@ -44,12 +52,17 @@ class LaplacianError(NamedTuple):
         Exact expectation of the equivariance error of each degree.
     """
 
-    laplacian: str
-    neighbors: int
-    nside: int
+    laplacian: Kind
+    neighbors: Edges
+    sampling: Sampling
     entries: float
     degrees: NDArray[np.int64]
     errors: NDArray[np.float64]
+
+    @property
+    def nside(self) -> float:
+        """Resolution: nside on HEALPix, and ``sqrt(n / 12)`` on other samplings."""
+        return resolution(self.sampling)
 
     def mean(self, degrees: Sequence[int] | None = None) -> float:
         """Return the geometric mean of the errors, of some of the degrees or of all."""
@@ -58,36 +71,46 @@ class LaplacianError(NamedTuple):
             return float(np.exp(np.log(self.errors[chosen]).mean()))
 
 
-def table_degrees(nside: int) -> list[int]:
+def resolution(sampling: Sampling) -> float:
+    """Return ``sqrt(n / 12)``, which is nside on HEALPix."""
+    return math.sqrt(len(sampling) / 12)
+
+
+def table_degrees(sampling: Sampling) -> list[int]:
     """Return the degrees of a table: 1/16, 1/4, 1/2, 1 and 3/2 of nside, as far as they differ."""
-    return sorted({max(1, int(fraction * nside)) for fraction in FRACTIONS})
+    return sorted({max(1, int(fraction * resolution(sampling))) for fraction in FRACTIONS})
 
 
-def curve_degrees(nside: int) -> list[int]:
-    """Return the degrees of a picture: those of the table, and eight per factor of two."""
-    steps = np.geomspace(1, 2 * nside, 8 * int(np.log2(2 * nside)) + 1)
-    return sorted({*table_degrees(nside), *np.rint(steps).astype(int).tolist()})
+def curve_degrees(sampling: Sampling) -> list[int]:
+    """Return the degrees of a picture: those of the table, and eight per factor of two.
+
+    They end at 2.5 nside: above, maps on these points say little about the field.
+    """
+    last = max(2.0, 2.5 * resolution(sampling))
+    steps = np.geomspace(1, last, math.ceil(8 * math.log2(last)) + 1)
+    return sorted({*table_degrees(sampling), *steps.astype(int).tolist()})
 
 
 def laplacian_errors(
-    nside: int,
-    neighbors: Sequence[int] = (8, 20, 40),
-    kinds: Sequence[str] = (BASELINE,),
+    sampling: Sampling,
+    neighbors: Sequence[Edges] = (8, 20, 40),
+    kinds: Sequence[Kind] = (BASELINE,),
     degrees: Sequence[int] | None = None,
     report: Callable[[str], None] | None = None,
     vertices: int = VERTICES,
     seed: int = 0,
 ) -> list[LaplacianError]:
-    """Measure the graph Laplacians of a HEALPix sampling.
+    """Measure graph Laplacians of a sampling.
 
     Parameters
     ----------
-    nside : int
-        Resolution.
-    neighbors : sequence of int, default (8, 20, 40)
-        Numbers of neighbours, by default those of the papers.
-    kinds : sequence of str
-        Which Laplacians, see `deepsphere.graph.laplacian`.
+    sampling : Sampling
+        Where the vertices are.
+    neighbors : sequence of int, str or Nearest, default (8, 20, 40)
+        Which edges, by default to as many neighbours as in the papers; see
+        `deepsphere.graph.laplacian`.
+    kinds : sequence of str or Optimal, default ("combinatorial",)
+        Which Laplacians, see there.
     degrees : sequence of int, optional
         Degrees ell. Default: `table_degrees`.
     report : callable, optional
@@ -101,36 +124,34 @@ def laplacian_errors(
     Returns
     -------
     list of LaplacianError
-        For each number of neighbours first the combinatorial Laplacian, with which the others are
-        to be compared, then those of `kinds`.
+        For each set of edges first the combinatorial Laplacian, with which the others are to be
+        compared, then those of `kinds`.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not as described.
     """
-    sampling = Healpix(nside)
-    wanted = check_degrees(table_degrees(nside) if degrees is None else degrees)
-    wanted = np.unique(wanted)
-    counts = [check_count("neighbors", k, least=1) for k in dict.fromkeys(neighbors)]
+    wanted = np.unique(check_degrees(table_degrees(sampling) if degrees is None else degrees))
+    edges = list(dict.fromkeys(check_edges(one) for one in neighbors))
     names = list(dict.fromkeys([BASELINE, *(check_kind(kind) for kind in kinds)]))
     rows = None
     if len(sampling) > check_count("vertices", vertices, least=1):
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.choice(len(sampling), vertices, replace=False))
     measured = len(sampling) if rows is None else len(rows)
-    points, result = sampling.points, []
-    cases = [(count, name) for count in counts for name in names]
+    points, areas, result = sampling.points, sampling.areas, []
+    cases = [(count, name) for count in edges for name in names]
     for i, (count, name) in enumerate(cases, start=1):
         if report:
-            report(f"{i} of {len(cases)}: {name} Laplacian, {count} neighbours ...")
+            report(f"{i} of {len(cases)}: {name} Laplacian, {_edges(count)} ...")
         start = perf_counter()
         matrix = laplacian(sampling, count, name)
         built = perf_counter()
-        errors = isotropy_error(matrix, points, wanted.tolist(), rows=rows)
+        errors = isotropy_error(matrix, points, wanted.tolist(), rows=rows, areas=areas)
         seconds = perf_counter() - built
         entries = matrix.nnz / len(sampling)
-        result.append(LaplacianError(name, count, nside, entries, wanted, errors))
+        result.append(LaplacianError(name, count, sampling, entries, wanted, errors))
         if report:
             report(
                 f"    built in {built - start:.1f} s, measured at {measured:,} vertices in "
@@ -139,26 +160,34 @@ def laplacian_errors(
     return result
 
 
+def _edges(neighbors: Edges) -> str:
+    return f"{neighbors} neighbours" if isinstance(neighbors, int) else f"{neighbors} edges"
+
+
 def gains(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> list[float]:
     """Return how much smaller each geometric mean is than the combinatorial Laplacian's.
 
     Parameters
     ----------
     rows : sequence of LaplacianError
-        With a combinatorial Laplacian for each number of neighbours and nside.
+        With a combinatorial Laplacian for each sampling and set of edges.
     degrees : sequence of int, optional
         Of which degrees the mean is taken. Default: all.
 
     Returns
     -------
     list of float
-        Above 1: better than the combinatorial Laplacian with as many neighbours.
+        Above 1: better than the combinatorial Laplacian on these edges.
     """
     base = {
-        (row.nside, row.neighbors): row.mean(degrees) for row in rows if row.laplacian == BASELINE
+        (row.sampling, row.neighbors): row.mean(degrees)
+        for row in rows
+        if row.laplacian == BASELINE
     }
     with np.errstate(divide="ignore"):
-        return [float(np.divide(base[row.nside, row.neighbors], row.mean(degrees))) for row in rows]
+        return [
+            float(np.divide(base[row.sampling, row.neighbors], row.mean(degrees))) for row in rows
+        ]
 
 
 def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> str:
@@ -183,7 +212,7 @@ def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None =
         errors = row.errors[np.searchsorted(row.degrees, shown)]
         cells.append(
             [
-                row.laplacian,
+                str(row.laplacian),
                 str(row.neighbors),
                 f"{row.entries:.1f}",
                 *(f"{error:.1e}" for error in (*errors, row.mean(shown))),
@@ -208,8 +237,10 @@ def write_csv(rows: Sequence[LaplacianError], path: Path) -> None:
     """
     with replacing(path) as temporary, Path(temporary).open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["laplacian", "neighbors", "nside", "entries_per_row", "degree", "error"])
+        writer.writerow(
+            ["laplacian", "neighbors", "sampling", "entries_per_row", "degree", "error"]
+        )
         for row in rows:
             for degree, error in zip(row.degrees, row.errors, strict=True):
-                start = [row.laplacian, row.neighbors, row.nside, f"{row.entries:.3f}"]
+                start = [row.laplacian, row.neighbors, row.sampling, f"{row.entries:.3f}"]
                 writer.writerow([*start, degree, f"{error:.6e}"])

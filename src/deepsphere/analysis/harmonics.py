@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from deepsphere.extras import require
-from deepsphere.sampling import Sampling
+from deepsphere.sampling import Equiangular, GaussLegendre, Sampling
 
 Floats = NDArray[np.float64]
 Coefficients = NDArray[np.complex128]
@@ -45,9 +45,14 @@ def band_limit(sampling: Sampling) -> int:
     -------
     int
         ``2.5 sqrt(n / 12)``, which is 2.5 nside on HEALPix: half as many coefficients as points.
-        Up to there least squares on HEALPix is well conditioned; at 3 nside it is not.
+        Up to there least squares on HEALPix is well conditioned; at 3 nside it is not. On a grid
+        of longitudes and latitudes no more than its rings can tell apart.
     """
-    return int(2.5 * sqrt(len(sampling) / 12))
+    limit = int(2.5 * sqrt(len(sampling) / 12))
+    if isinstance(sampling, (Equiangular, GaussLegendre)):
+        poles = getattr(sampling, "grid", None) == "clenshaw-curtis"  # two rows of one point
+        limit = min(limit, sampling.nlat - 1 - poles, (sampling.nlon - 1) // 2)
+    return limit
 
 
 def random_coefficients(degree: int, count: int, rng: np.random.Generator) -> Coefficients:

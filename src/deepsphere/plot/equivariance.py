@@ -86,7 +86,7 @@ def plot_equivariance(
         axes.set_ylabel("Equivariance error")
         axes.grid(True)
         if beside:
-            figure.legend(loc="outside right center")
+            figure.legend(loc="outside right center", handlelength=3.0)
         else:
             figure.legend(loc="outside lower center", ncols=min(len(lines), 2))
         if title:
@@ -103,7 +103,7 @@ def plot_laplacian_errors(
     ----------
     rows : sequence of LaplacianError
         What `deepsphere.analysis.equivariance_table.laplacian_errors` returned, for one or several
-        nside.
+        samplings.
     against : str, default "degree"
         As for `plot_equivariance`. Against nside and the number of neighbours, the geometric mean
         over all degrees is drawn.
@@ -123,16 +123,17 @@ def plot_laplacian_errors(
     several = len({row.nside for row in rows}) > 1
     lines: dict[Label, Any] = {}
     for row in rows:
-        place = f"nside {row.nside}" * (several and against != "nside")
-        count = f"k = {row.neighbors}" * (against != "neighbors")
-        label = (row.laplacian.replace("_", " "), ", ".join(filter(None, [count, place])))
+        place = f"nside {row.nside:.3g}" * (several and against != "nside")
+        count = f"k = {row.neighbors}" if isinstance(row.neighbors, int) else str(row.neighbors)
+        count *= against != "neighbors"
+        label = (str(row.laplacian).replace("_", " "), ", ".join(filter(None, [count, place])))
         if against.startswith("degree"):
             unit = row.nside if against.endswith("nside") else 1
             lines[label] = (row.degrees / unit, row.errors)
         else:
-            x = row.nside if against == "nside" else row.neighbors
+            abscissa = row.nside if against == "nside" else row.neighbors
             abscissae, errors = lines.setdefault(label, ([], []))
-            abscissae.append(x)
+            abscissae.append(abscissa)
             errors.append(row.mean())
     return plot_equivariance(lines, against, title=title)
 
