@@ -11,7 +11,13 @@ from importlib.metadata import version
 from typing import Any
 
 from deepsphere import graph, sampling
-from deepsphere.sampling import Healpix, extend_pixels
+from deepsphere.sampling import (
+    Equiangular,
+    GaussLegendre,
+    Healpix,
+    ReducedGaussian,
+    extend_pixels,
+)
 
 try:
     from deepsphere import (
@@ -37,8 +43,11 @@ logger = logging.getLogger("deepsphere")
 """The parent of all loggers of this package: nothing is set up, see the standard library."""
 
 __all__ = [
+    "Equiangular",
+    "GaussLegendre",
     "Healpix",
     "HealpyGCNN",
+    "ReducedGaussian",
     "Sequential",
     "analysis",
     "data",

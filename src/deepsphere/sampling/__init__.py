@@ -4,10 +4,14 @@ from typing import Any
 
 from deepsphere.sampling import regions
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.equiangular import Equiangular
 from deepsphere.sampling.footprint import UNSEEN, Footprint
+from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
 
-SAMPLINGS: dict[str, type[Sampling]] = {cls.kind: cls for cls in (Healpix,)}
+SAMPLINGS: dict[str, type[Sampling]] = {
+    cls.kind: cls for cls in (Healpix, Equiangular, GaussLegendre, ReducedGaussian)
+}
 """Every sampling by the name under which it is written."""
 
 
@@ -55,8 +59,11 @@ def deserialize(config: dict[str, Any]) -> Sampling:
 __all__ = [
     "SAMPLINGS",
     "UNSEEN",
+    "Equiangular",
     "Footprint",
+    "GaussLegendre",
     "Healpix",
+    "ReducedGaussian",
     "Sampling",
     "deserialize",
     "extend_pixels",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, eye_array
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Sampling(ABC):
@@ -19,7 +21,7 @@ class Sampling(ABC):
 
     A subclass gives `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
     `_identity`, names itself in `kind`, and is listed in `deepsphere.sampling.SAMPLINGS`. It also
-    says either its `branching` or its `membership`.
+    says either its `branching` or, in `_shares`, how its cells make up coarser ones.
     """
 
     kind: ClassVar[str]
@@ -44,15 +46,17 @@ class Sampling(ABC):
         """Return the number of points."""
 
     @abstractmethod
-    def coarsen(self, p: int = 1) -> Self:
+    def coarsen(self, p: int = 1) -> Sampling:
         """Return the sampling `p` levels coarser, whose points are the parents of these."""
 
     @abstractmethod
-    def refine(self, p: int = 1) -> Self:
+    def refine(self, p: int = 1) -> Sampling:
         """Return the sampling `p` levels finer, whose points are the children of these."""
 
     def membership(self, p: int = 1) -> csr_array:
         """Return how the cells of this sampling make up those of the one `p` levels coarser.
+
+        Several levels are taken one by one: pooling over two levels is pooling twice.
 
         Parameters
         ----------
@@ -66,12 +70,22 @@ class Sampling(ABC):
             sum to 1. In a hierarchy where cells are whole parts of coarser ones, each column has
             a single 1.
         """
-        if self.branching is None:
-            raise NotImplementedError(f"{type(self).__name__} must say which points belong together")
-        children = self.branching ** check_levels(p)
+        p = check_levels(p)
         n = len(self)
-        starts = np.arange(0, n + 1, children)
-        return csr_array((np.ones(n), np.arange(n), starts), shape=(n // children, n))
+        if self.branching is not None:
+            children = self.branching**p
+            starts = np.arange(0, n + 1, children)
+            return csr_array((np.ones(n), np.arange(n), starts), shape=(n // children, n))
+        sampling: Sampling = self
+        shares = csr_array(eye_array(n))
+        for _ in range(p):
+            shares = sampling._shares() @ shares
+            sampling = sampling.coarsen()
+        return shares
+
+    def _shares(self) -> csr_array:
+        """Return the membership of one level, where children do not lie side by side."""
+        raise NotImplementedError(f"{type(self).__name__} must say which points belong together")
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:
@@ -94,6 +108,16 @@ class Sampling(ABC):
     def __hash__(self) -> int:
         return hash((self.kind, *self._identity()))
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickles go through the constructor: numpy would make arrays writable.
+        return self.from_config, (self.get_config(),)
+
 
 def check_levels(p: int, name: str = "p") -> int:
     """Return `p` as an int, or raise if it is no number of resolution levels (an int >= 0)."""
@@ -102,3 +126,25 @@ def check_levels(p: int, name: str = "p") -> int:
     if p < 0:
         raise ValueError(f"{name} must be zero or more resolution levels, got {p}")
     return int(p)
+
+
+def check_count(value: int, name: str, least: int = 1) -> int:
+    """Return `value` as an int, or raise if it is no integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def halve(value: int, p: int, name: str) -> int:
+    """Return `value` halved `p` times, or raise if that is no whole number."""
+    if value % 2**p:
+        raise ValueError(f"{name} {value} cannot be halved {p} times: it is no multiple of {2**p}")
+    return value >> p
+
+
+def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """Return the array after making it read-only."""
+    array.flags.writeable = False
+    return array

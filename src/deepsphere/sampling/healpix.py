@@ -316,10 +316,6 @@ class Healpix(Sampling):
     def _identity(self) -> tuple[Any, ...]:
         return (self._nside, self._digest)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Copies and pickles go through the constructor: numpy would make their pixels writable.
-        return type(self), (self._nside, self._pixels)
-
     def __repr__(self) -> str:
         if self._pixels is None:
             return f"Healpix(nside={self._nside})"
