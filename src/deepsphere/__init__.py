@@ -12,9 +12,13 @@ from typing import Any
 
 from deepsphere import graph, sampling
 from deepsphere.sampling import (
+    CubedSphere,
     Equiangular,
+    Fibonacci,
     GaussLegendre,
     Healpix,
+    Icosahedral,
+    IcosahedralFaces,
     ReducedGaussian,
     extend_pixels,
 )
@@ -43,10 +47,14 @@ logger = logging.getLogger("deepsphere")
 """The parent of all loggers of this package: nothing is set up, see the standard library."""
 
 __all__ = [
+    "CubedSphere",
     "Equiangular",
+    "Fibonacci",
     "GaussLegendre",
     "Healpix",
     "HealpyGCNN",
+    "Icosahedral",
+    "IcosahedralFaces",
     "ReducedGaussian",
     "Sequential",
     "analysis",

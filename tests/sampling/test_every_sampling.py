@@ -10,9 +10,13 @@ import pytest
 import deepsphere
 from deepsphere.sampling import (
     SAMPLINGS,
+    CubedSphere,
     Equiangular,
+    Fibonacci,
     GaussLegendre,
     Healpix,
+    Icosahedral,
+    IcosahedralFaces,
     ReducedGaussian,
     deserialize,
     serialize,
@@ -28,8 +32,10 @@ WHOLE_CELLS = [  # each cell is made of whole parts of finer cells, or of exact 
     GaussLegendre(20, 12),
     ReducedGaussian(16),
     ReducedGaussian(128, "classical"),
+    CubedSphere(12),
+    IcosahedralFaces(3),
 ]
-SPHERES = WHOLE_CELLS
+SPHERES = [*WHOLE_CELLS, Icosahedral(3), Fibonacci(1000)]
 
 
 @pytest.fixture(params=SPHERES, ids=repr)

@@ -4,13 +4,26 @@ from typing import Any
 
 from deepsphere.sampling import regions
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.cubed_sphere import CubedSphere
 from deepsphere.sampling.equiangular import Equiangular
+from deepsphere.sampling.fibonacci import Fibonacci
 from deepsphere.sampling.footprint import UNSEEN, Footprint
 from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
+from deepsphere.sampling.icosahedral import Icosahedral, IcosahedralFaces
 
 SAMPLINGS: dict[str, type[Sampling]] = {
-    cls.kind: cls for cls in (Healpix, Equiangular, GaussLegendre, ReducedGaussian)
+    cls.kind: cls
+    for cls in (
+        Healpix,
+        Equiangular,
+        GaussLegendre,
+        ReducedGaussian,
+        Icosahedral,
+        IcosahedralFaces,
+        CubedSphere,
+        Fibonacci,
+    )
 }
 """Every sampling by the name under which it is written."""
 
@@ -59,10 +72,14 @@ def deserialize(config: dict[str, Any]) -> Sampling:
 __all__ = [
     "SAMPLINGS",
     "UNSEEN",
+    "CubedSphere",
     "Equiangular",
+    "Fibonacci",
     "Footprint",
     "GaussLegendre",
     "Healpix",
+    "Icosahedral",
+    "IcosahedralFaces",
     "ReducedGaussian",
     "Sampling",
     "deserialize",

@@ -81,6 +81,7 @@ class Sampling(ABC):
         for _ in range(p):
             shares = sampling._shares() @ shares
             sampling = sampling.coarsen()
+        shares.sort_indices()
         return shares
 
     def _shares(self) -> csr_array:
