@@ -19,7 +19,9 @@ from deepsphere.sampling import (
     Healpix,
     Icosahedral,
     IcosahedralFaces,
+    RandomUniform,
     ReducedGaussian,
+    Scattered,
     extend_pixels,
 )
 
@@ -55,7 +57,9 @@ __all__ = [
     "HealpyGCNN",
     "Icosahedral",
     "IcosahedralFaces",
+    "RandomUniform",
     "ReducedGaussian",
+    "Scattered",
     "Sequential",
     "analysis",
     "data",

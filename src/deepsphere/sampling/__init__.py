@@ -11,6 +11,7 @@ from deepsphere.sampling.footprint import UNSEEN, Footprint
 from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
 from deepsphere.sampling.icosahedral import Icosahedral, IcosahedralFaces
+from deepsphere.sampling.scattered import RandomUniform, Scattered
 
 SAMPLINGS: dict[str, type[Sampling]] = {
     cls.kind: cls
@@ -23,6 +24,8 @@ SAMPLINGS: dict[str, type[Sampling]] = {
         IcosahedralFaces,
         CubedSphere,
         Fibonacci,
+        Scattered,
+        RandomUniform,
     )
 }
 """Every sampling by the name under which it is written."""
@@ -80,8 +83,10 @@ __all__ = [
     "Healpix",
     "Icosahedral",
     "IcosahedralFaces",
+    "RandomUniform",
     "ReducedGaussian",
     "Sampling",
+    "Scattered",
     "deserialize",
     "extend_pixels",
     "regions",
