@@ -22,7 +22,9 @@ from deepsphere.sampling import (
     RandomUniform,
     ReducedGaussian,
     Scattered,
+    Subset,
     extend_pixels,
+    extend_region,
 )
 
 try:
@@ -61,9 +63,11 @@ __all__ = [
     "ReducedGaussian",
     "Scattered",
     "Sequential",
+    "Subset",
     "analysis",
     "data",
     "extend_pixels",
+    "extend_region",
     "gnn_layers",
     "gnn_transformers",
     "graph",

@@ -12,6 +12,7 @@ from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
 from deepsphere.sampling.icosahedral import Icosahedral, IcosahedralFaces
 from deepsphere.sampling.scattered import RandomUniform, Scattered
+from deepsphere.sampling.subset import Subset, extend_region
 
 SAMPLINGS: dict[str, type[Sampling]] = {
     cls.kind: cls
@@ -26,6 +27,7 @@ SAMPLINGS: dict[str, type[Sampling]] = {
         Fibonacci,
         Scattered,
         RandomUniform,
+        Subset,
     )
 }
 """Every sampling by the name under which it is written."""
@@ -87,8 +89,10 @@ __all__ = [
     "ReducedGaussian",
     "Sampling",
     "Scattered",
+    "Subset",
     "deserialize",
     "extend_pixels",
+    "extend_region",
     "regions",
     "serialize",
 ]
