@@ -4,6 +4,7 @@ from typing import Any
 
 from deepsphere.sampling import regions
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.coordinates import from_coordinates, to_coordinates
 from deepsphere.sampling.cubed_sphere import CubedSphere
 from deepsphere.sampling.equiangular import Equiangular
 from deepsphere.sampling.fibonacci import Fibonacci
@@ -93,6 +94,8 @@ __all__ = [
     "deserialize",
     "extend_pixels",
     "extend_region",
+    "from_coordinates",
     "regions",
     "serialize",
+    "to_coordinates",
 ]
