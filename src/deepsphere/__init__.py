@@ -19,8 +19,12 @@ from deepsphere.sampling import (
     Healpix,
     Icosahedral,
     IcosahedralFaces,
+    RandomUniform,
     ReducedGaussian,
+    Scattered,
+    Subset,
     extend_pixels,
+    extend_region,
 )
 
 try:
@@ -55,11 +59,15 @@ __all__ = [
     "HealpyGCNN",
     "Icosahedral",
     "IcosahedralFaces",
+    "RandomUniform",
     "ReducedGaussian",
+    "Scattered",
     "Sequential",
+    "Subset",
     "analysis",
     "data",
     "extend_pixels",
+    "extend_region",
     "gnn_layers",
     "gnn_transformers",
     "graph",

@@ -17,7 +17,9 @@ from deepsphere.sampling import (
     Healpix,
     Icosahedral,
     IcosahedralFaces,
+    RandomUniform,
     ReducedGaussian,
+    Scattered,
     deserialize,
     serialize,
 )
@@ -35,7 +37,13 @@ WHOLE_CELLS = [  # each cell is made of whole parts of finer cells, or of exact 
     CubedSphere(12),
     IcosahedralFaces(3),
 ]
-SPHERES = [*WHOLE_CELLS, Icosahedral(3), Fibonacci(1000)]
+REFINABLE = [*WHOLE_CELLS, Icosahedral(3), Fibonacci(1000)]
+SPHERES = [
+    *REFINABLE,
+    Scattered(Fibonacci(300).points),
+    RandomUniform(3000),
+    RandomUniform(3000, seed=1),
+]
 
 
 @pytest.fixture(params=SPHERES, ids=repr)
@@ -44,7 +52,7 @@ def sphere(request):
 
 
 def test_all_kinds_are_tried():
-    assert {s.kind for s in SPHERES} == set(SAMPLINGS)
+    assert {s.kind for s in SPHERES} | {"subset"} == set(SAMPLINGS)
     for cls in SAMPLINGS.values():
         assert getattr(deepsphere, cls.__name__) is cls
         assert getattr(deepsphere.sampling, cls.__name__) is cls
@@ -77,6 +85,7 @@ def test_hierarchy(sphere):
     assert sphere.coarsen(0) == sphere
     assert sphere.coarsen(2) == sphere.coarsen().coarsen()
     assert len(sphere.coarsen()) < len(sphere) / 2
+    assert sphere.refine(0) == sphere
     for change in (sphere.coarsen, sphere.refine):
         with pytest.raises(ValueError, match=r"p must be zero or more.*-1"):
             change(-1)
@@ -84,7 +93,8 @@ def test_hierarchy(sphere):
             change(True)
 
 
-@pytest.mark.parametrize("p", [0, 1, 2])
+@pytest.mark.parametrize("sphere", REFINABLE, ids=repr)
+@pytest.mark.parametrize("p", [1, 2])
 def test_refining_is_undone_by_coarsening(sphere, p):
     assert sphere.refine(p).coarsen(p) == sphere
 

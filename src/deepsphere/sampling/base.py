@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, eye_array
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -85,8 +85,34 @@ class Sampling(ABC):
         return shares
 
     def _shares(self) -> csr_array:
-        """Return the membership of one level, where children do not lie side by side."""
-        raise NotImplementedError(f"{type(self).__name__} must say which points belong together")
+        """Return the membership of one level."""
+        if self.branching is None:
+            raise NotImplementedError(f"{type(self).__name__} must say what belongs together")
+        return self.membership()
+
+    def subset(self, region: ArrayLike) -> Sampling:
+        """Return a part of this sampling.
+
+        Parameters
+        ----------
+        region : array_like
+            Either bool, shape ``(len(self),)``, such as `deepsphere.sampling.regions` gives, or
+            the indices of the points, strictly increasing.
+
+        Returns
+        -------
+        Sampling
+            The points in the region, in their order; the sampling itself if these are all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the region is not as described, or empty.
+        """
+        from deepsphere.sampling.subset import Subset
+
+        indices = region_indices(region, self)
+        return self if len(indices) == len(self) else Subset(self, indices)
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:
@@ -129,6 +155,56 @@ def check_levels(p: int, name: str = "p") -> int:
     return int(p)
 
 
+def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
+    """Return the indices of a region's points, or raise if it is none of the sampling.
+
+    Parameters
+    ----------
+    region : array_like
+        Either bool, shape ``(len(sampling),)``, or strictly increasing indices of points.
+    sampling : Sampling
+        Where the sphere is sampled.
+
+    Returns
+    -------
+    ndarray of int64, shape (m,), m >= 1
+        Strictly increasing.
+
+    Raises
+    ------
+    TypeError
+        If it is neither bool nor integers.
+    ValueError
+        If it is empty, or not of the shape or in the range of the sampling's points, or not
+        strictly increasing.
+    """
+    array, n = np.asarray(region), len(sampling)
+    if array.dtype == bool:
+        if array.shape != (n,):
+            raise ValueError(
+                f"a region of {sampling} must hold {n} bools, one per point; "
+                f"got shape {array.shape}"
+            )
+        array = np.flatnonzero(array)
+    if array.size == 0:
+        raise ValueError("a region must not be empty")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"a region must be bools or indices of points, got dtype {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"indices of points must have one dimension, got shape {array.shape}")
+    if np.any(np.diff(array.astype(np.int64)) <= 0):
+        raise ValueError(
+            "indices of points must be strictly increasing; use np.unique(indices), "
+            "and bring the values of your maps into the same order"
+        )
+    if array[0] < 0 or array[-1] >= n:
+        raise ValueError(
+            f"indices of points must be from 0 to {n - 1} for {sampling}, "
+            f"got values from {array[0]} to {array[-1]}"
+        )
+    return array.astype(np.int64)
+
+
 def check_count(value: int, name: str, least: int = 1) -> int:
     """Return `value` as an int, or raise if it is no integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -141,7 +217,7 @@ def check_count(value: int, name: str, least: int = 1) -> int:
 def halve(value: int, p: int, name: str) -> int:
     """Return `value` halved `p` times, or raise if that is no whole number."""
     if value % 2**p:
-        raise ValueError(f"{name} {value} cannot be halved {p} times: it is no multiple of {2**p}")
+        raise ValueError(f"{name} {value} is no multiple of 2**{p}, as coarsening by p={p} needs")
     return value >> p
 
 

@@ -10,6 +10,9 @@ from scipy.spatial import SphericalVoronoi, cKDTree
 COINCIDENT = 1e-9
 """Distance of unit vectors up to which they count as one point: 6 mm on the Earth."""
 
+TIE = 1e-12
+"""Difference of distances below which they count as equal, well above rounding."""
+
 FLAT = 1e-9
 """Distance from a plane up to which points count as lying on one circle."""
 
@@ -57,11 +60,14 @@ def nearest_shares(points: NDArray[np.float64], coarse_points: NDArray[np.float6
     Returns
     -------
     csr_array of float64, shape (m, n)
-        A single 1 in each column.
+        A single 1 in each column; of coarse points equally near, the first is taken.
     """
     n = len(points)
-    _, nearest = cKDTree(coarse_points).query(points)
-    return csr_array((np.ones(n), (nearest, np.arange(n))), shape=(len(coarse_points), n))
+    m = len(coarse_points)
+    distances, nearest = cKDTree(coarse_points).query(points, np.arange(1, min(m, 4) + 1))
+    # Of several equally near, the first: the same one however a machine rounds.
+    nearest = np.where(distances <= distances[:, :1] + TIE, nearest, m).min(axis=1)
+    return csr_array((np.ones(n), (nearest, np.arange(n))), shape=(m, n))
 
 
 def _wedges(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
