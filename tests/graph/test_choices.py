@@ -28,7 +28,7 @@ def test_equal_choices_are_equal():
     [
         (lambda: check_edges("nearest"), ValueError, "one of mesh, grid, adjacent; got 'nearest'"),
         (lambda: check_edges(8.0), TypeError, "neighbors must be an integer, got 8.0"),
-        (lambda: check_edges(0), ValueError, "neighbors must be one or more, got 0"),
+        (lambda: check_edges(0), ValueError, "neighbors must be at least 1, got 0"),
         (lambda: Nearest(8, "wide"), ValueError, "width must be positive or .*; got 'wide'"),
         (lambda: Nearest(8, -1), ValueError, "width must be positive or .*; got -1"),
         (lambda: Optimal(0.1), ValueError, "band_limit must be from 0.25 to 4 .* got 0.1"),

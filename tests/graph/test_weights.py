@@ -63,7 +63,7 @@ def test_interpolation():
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        ((64, 0), ValueError, "neighbors must be one or more, got 0"),
+        ((64, 0), ValueError, "neighbors must be at least 1, got 0"),
         ((64, 8.0), TypeError, r"neighbors must be an integer, got 8\.0"),
         ((48, 8), ValueError, "power of two.*got 48"),
         ((0, 8), ValueError, "power of two.*got 0"),

@@ -29,7 +29,7 @@ def check_neighbors(neighbors: int) -> int:
     if isinstance(neighbors, bool) or not isinstance(neighbors, (int, np.integer)):
         raise TypeError(f"neighbors must be an integer, got {neighbors!r}")
     if neighbors < 1:
-        raise ValueError(f"neighbors must be one or more, got {neighbors}")
+        raise ValueError(f"neighbors must be at least 1, got {neighbors}")
     return int(neighbors)
 
 

@@ -131,7 +131,7 @@ def _cells(sampling: Sampling) -> _Cells:
         np.round(sampling.points, 9), axis=0, return_index=True, return_inverse=True
     )
     cell = cell.reshape(-1)
-    total = np.bincount(cell, areas)
+    total = np.bincount(cell, areas).astype(np.float64)
     shape = (len(total), n)
     return _Cells(
         sampling.points[first],
