@@ -149,6 +149,13 @@ class TestFound:
         advice = str(caught.value).split("take ")[1]
         assert from_coordinates(eval(advice)) == Equiangular(721, 1440, "clenshaw-curtis")
 
+    def test_advice_names_the_coordinates(self):
+        data = xarray.Dataset(coords={"latitude": ("y", [-45.0, 45]), "lon": ("x", [0.0, 180])})
+        with pytest.raises(ValueError, match="take ") as caught:
+            from_coordinates(data)
+        advice = str(caught.value).split("take ")[1]
+        assert from_coordinates(eval(advice)) == Equiangular(2, 2)
+
     def test_longitudes_from_minus_180(self):
         data = to_coordinates(Equiangular(6, 12))
         data = data.assign_coords(lon=np.arange(-180, 180, 30.0))

@@ -73,9 +73,9 @@ class Sampling(ABC):
         p = check_levels(p)
         n = len(self)
         if self.branching is not None:
-            children = self.branching**p
-            starts = np.arange(0, n + 1, children)
-            return csr_array((np.ones(n), np.arange(n), starts), shape=(n // children, n))
+            coarse = len(self.coarsen(p))  # or an error: some coarse cell lacks some of its points
+            starts = np.arange(0, n + 1, self.branching**p)
+            return csr_array((np.ones(n), np.arange(n), starts), shape=(coarse, n))
         sampling: Sampling = self
         shares = csr_array(eye_array(n))
         for _ in range(p):

@@ -127,14 +127,15 @@ def from_coordinates(data: xarray.Dataset | xarray.DataArray) -> Sampling:
     >>> from_coordinates(to_coordinates(Healpix(8)))
     Healpix(nside=8)
     """
-    # A DataArray's own variable is no coordinate; a data set may not have set all that are.
+    # Files often have latitudes and longitudes among a data set's variables.
     variables: Mapping[Any, Any] = getattr(data, "variables", None) or data.coords
     cells = variables.get("cell_ids")
     if cells is not None and cells.attrs.get("grid_name") == "healpix":
         return _healpix(cells)
-    lat, lon = (_find(variables, standard_name) for standard_name in ("latitude", "longitude"))
+    lat_name, lon_name = _find(variables, "latitude"), _find(variables, "longitude")
+    lat, lon = variables[lat_name], variables[lon_name]
     if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
-        return _grid(lat, lon)
+        return _grid(np.asarray(lat, np.float64), np.asarray(lon, np.float64), lat_name, lon_name)
     if lat.dims != lon.dims:
         raise ValueError(
             f"latitudes and longitudes must have the same dimensions or one each, got {lat.dims} "
@@ -168,19 +169,20 @@ def _healpix(cells: Any) -> Healpix:
     return Healpix(level=level, pixels=pixels)
 
 
-def _find(variables: Mapping[Any, Any], standard_name: str) -> Any:
+def _find(variables: Mapping[Any, Any], standard_name: str) -> str:
     names = (standard_name, standard_name[:3])
     for name, variable in variables.items():
         if variable.attrs.get("standard_name") == standard_name or name in names:
-            return variable
+            return str(name)
     raise ValueError(
         f"there is no {standard_name}: name it {' or '.join(names)}, or give it the attribute "
         f"standard_name={standard_name!r}; there are {sorted(map(str, variables))}"
     )
 
 
-def _grid(lat: Any, lon: Any) -> Sampling:
-    latitudes, longitudes = np.asarray(lat, np.float64), np.asarray(lon, np.float64)
+def _grid(
+    latitudes: NDArray[np.float64], longitudes: NDArray[np.float64], lat: str, lon: str
+) -> Sampling:
     nlat, nlon = len(latitudes), len(longitudes)
     turn = 360 * np.arange(nlon) / nlon
     eastwards = _same(longitudes, turn, 360 / nlon)
@@ -192,13 +194,12 @@ def _grid(lat: Any, lon: Any) -> Sampling:
         if not southwards:
             raise ValueError(
                 f"latitudes go from south to north, those of {sampling} from north to south: "
-                f"take data.sortby({lat.dims[0]!r}, ascending=False)"
+                f"take data.sortby({lat!r}, ascending=False)"
             )
         if turned:
-            name = lon.dims[0]
             raise ValueError(
                 f"longitudes start at {longitudes[0]}, those of {sampling} at 0: take "
-                f"data.assign_coords({name}=data.{name} % 360).sortby({name!r})"
+                f"data.assign_coords({lon}=data.{lon} % 360).sortby({lon!r})"
             )
         return sampling
     pairs = np.stack(np.broadcast_arrays(longitudes, latitudes[:, None]), axis=-1)

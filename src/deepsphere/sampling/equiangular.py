@@ -41,8 +41,11 @@ class Equiangular(RingSampling):
     Notes
     -----
     A row at a pole is `nlon` times the same point, kept so that arrays keep their shape:
-    `north_pole` and `south_pole` tell. These points share the area of the polar cap equally. In
-    a graph of nearest neighbours they are neighbours of each other, at distance 0.
+    `north_pole` and `south_pole` tell. These points share the area of the polar cap equally.
+
+    Mind the poles in graphs of nearest neighbours. Coincident points are neighbours of each
+    other, at distance 0. And where a row is much shorter than rows are apart, the nearest
+    neighbours of a point all lie on its own row, so that such a graph falls apart into rows.
 
     Cells reach halfway to the next row and column, those of the last row of
     ``"driscoll-healy"`` down to the south pole.

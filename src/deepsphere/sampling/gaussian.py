@@ -78,6 +78,10 @@ class GaussLegendre(GaussianRings):
     degree below ``2 * nlat`` and order below `nlon` are integrals. A. H. Stroud and D. Secrest,
     "Gaussian Quadrature Formulas" (1966); roots by SciPy.
 
+    Mind the poles in graphs of nearest neighbours: where a row is much shorter than rows are
+    apart, the nearest neighbours of a point all lie on its own row, so that such a graph falls
+    apart into rows. `ReducedGaussian` has no such rows.
+
     Latitudes of a coarser grid lie elsewhere: a cell that lies astride two coarser ones belongs
     to each by the part that it shares.
 
