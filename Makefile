@@ -85,7 +85,7 @@ bench: .venv/installed-dev
 
 .venv-lowest/installed: pyproject.toml constraints/lowest.txt
 	$(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install $(PIP_FLAGS) -c constraints/lowest.txt -e '.[demo,tensorflow]' pytest pytest-xdist
+	.venv-lowest/bin/python -m pip install $(PIP_FLAGS) -c constraints/lowest.txt -e '.[demo,harmonics,tensorflow]' pytest pytest-xdist
 	touch $@
 
 clean:

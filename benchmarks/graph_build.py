@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -58,6 +58,7 @@ WHOLES = ("cold", "from disk", "from memory")
 RIVAL = "eigsh alone, as before"
 RIVAL_LIMIT = 120.0  # seconds
 NSIDES = (16, 32, 64, 128, 256, 512, 1024)
+LONG_NSIDE = 512  # from here on one round, of minutes, has to do
 QUICK_NSIDES = (8, 16)
 TARGETS = {64: 2.0, 256: 40.0}  # seconds, cold
 
@@ -147,21 +148,18 @@ def serve_rival(nside: int) -> None:
     print(seconds)
 
 
-def measure(nsides: Iterable[int], rounds: int) -> Timings:
+def measure(nside: int, rounds: int, with_rival: bool) -> Timings:
     """Time everything in turn, so that a busy minute does not fall on one candidate."""
     timings: Timings = defaultdict(list)
-    too_slow = float("inf")
-    time_network(2 ** (RESOLUTIONS - 1))  # what is imported on first use
     for _ in range(rounds):
-        for nside in nsides:
-            for candidate in (time_stages, time_network):
-                for what, seconds in candidate(nside).items():
-                    timings[nside, what].append(seconds)
-            if nside < too_slow:
-                ended = time_rival(nside, RIVAL_LIMIT)
-                for what, seconds in ended.items():
-                    timings[nside, what].append(seconds)
-                too_slow = too_slow if ended else nside
+        for candidate in (time_stages, time_network):
+            for what, seconds in candidate(nside).items():
+                timings[nside, what].append(seconds)
+        if with_rival:
+            ended = time_rival(nside, RIVAL_LIMIT)
+            for what, seconds in ended.items():
+                timings[nside, what].append(seconds)
+            with_rival = bool(ended)
     return timings
 
 
@@ -249,13 +247,18 @@ def main() -> None:
     nsides = QUICK_NSIDES if arguments.quick else arguments.nside
     if min(nsides) < 2 ** (RESOLUTIONS - 1):
         parser.error(f"nside must be 8 or more, got {nsides}")
-    described = machine()
-    timings = measure(nsides, arguments.rounds)
-    print_rows(summary(timings))
-    write_csv(table(timings), arguments.output / "graph_build.csv")
-    write_markdown(summary(timings), arguments.output / "graph_build.md", on_machine(described))
-    write_machine("graph_build", described, arguments.output)
-    draw(timings, arguments.output / "graph_build.png")
+    described, timings, with_rival = machine(), {}, True
+    time_network(2 ** (RESOLUTIONS - 1))  # what is imported on first use
+    for nside in nsides:
+        rounds = arguments.rounds if nside < LONG_NSIDE else 1
+        timings |= measure(nside, rounds, with_rival)
+        with_rival = (nside, RIVAL) in timings
+        print_rows(summary(timings), flush=True)
+        # After each resolution: whoever stops a long run keeps what it measured.
+        write_csv(table(timings), arguments.output / "graph_build.csv")
+        write_markdown(summary(timings), arguments.output / "graph_build.md", on_machine(described))
+        write_machine("graph_build", described, arguments.output)
+        draw(timings, arguments.output / "graph_build.png")
 
 
 if __name__ == "__main__":

@@ -213,4 +213,7 @@ def print_rows(
     cells = [columns, *([show(row.get(name, "")) for name in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)), flush=flush)
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)),
+            flush=flush,
+        )

@@ -28,6 +28,7 @@ def test_help_lists_the_commands(capsys):
     listed = capsys.readouterr().out
     assert "demo" in listed
     assert "info" in listed
+    assert "equivariance" in listed
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,33 @@ def test_info_errors_are_one_line(tmp_path, capsys):
         assert error.startswith("deepsphere: ")
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_equivariance_prints_a_table_and_writes_files(tmp_path, capsys):
+    output = tmp_path / "new" / "directory"
+    arguments = ["--nside", "4", "--neighbors", "8", "--laplacian", "normalized"]
+    assert cli.main(["equivariance", *arguments, "--output", str(output)]) == 0
+    printed = capsys.readouterr()
+    head, _, *lines = printed.out.rstrip("\n").split("\n")
+    assert head.count("ℓ = ") == 4  # 1, 2, 4, 6
+    assert [line.split()[1] for line in lines] == ["combinatorial", "normalized"]
+    assert "2 of 2: normalized Laplacian, 8 neighbours" in printed.err
+    assert "vertices/s" in printed.err
+    table = (output / "equivariance.csv").read_text().splitlines()
+    assert len({line.split(",")[4] for line in table[1:]}) > 4  # a curve has more degrees
+    assert (output / "equivariance.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_equivariance_of_chosen_degrees_and_edges(capsys):
+    assert cli.main(["equivariance", "--nside", "4", "--neighbors", "mesh", "--degrees", "3"]) == 0
+    assert capsys.readouterr().out.split("\n")[0].count("ℓ = 3") == 1
+
+
+def test_equivariance_errors_are_one_line(capsys):
+    assert cli.main(["equivariance", "--nside", "12"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("deepsphere: nside must be a power of two")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.slow

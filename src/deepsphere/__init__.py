@@ -11,7 +11,21 @@ from importlib.metadata import version
 from typing import Any
 
 from deepsphere import graph, sampling
-from deepsphere.sampling import Healpix, extend_pixels
+from deepsphere.sampling import (
+    CubedSphere,
+    Equiangular,
+    Fibonacci,
+    GaussLegendre,
+    Healpix,
+    Icosahedral,
+    IcosahedralFaces,
+    RandomUniform,
+    ReducedGaussian,
+    Scattered,
+    Subset,
+    extend_pixels,
+    extend_region,
+)
 
 try:
     from deepsphere import (
@@ -37,12 +51,23 @@ logger = logging.getLogger("deepsphere")
 """The parent of all loggers of this package: nothing is set up, see the standard library."""
 
 __all__ = [
+    "CubedSphere",
+    "Equiangular",
+    "Fibonacci",
+    "GaussLegendre",
     "Healpix",
     "HealpyGCNN",
+    "Icosahedral",
+    "IcosahedralFaces",
+    "RandomUniform",
+    "ReducedGaussian",
+    "Scattered",
     "Sequential",
+    "Subset",
     "analysis",
     "data",
     "extend_pixels",
+    "extend_region",
     "gnn_layers",
     "gnn_transformers",
     "graph",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deepsphere
+from deepsphere.graph import EDGE_SETS, KINDS
 
 if TYPE_CHECKING:
     from deepsphere.analysis import LayerDescription
@@ -96,6 +97,33 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("model", type=Path, help="the file, which ends in .keras")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.add_argument("--backend", choices=BACKENDS, help="Keras backend (default: Keras' own)")
+    equivariance = commands.add_parser(
+        "equivariance",
+        help="measure how equivariant to rotations graph Laplacians are",
+        description="Measure the equivariance error of graph Laplacians of HEALPix for each degree "
+        "of spherical harmonics (the expectation, exactly), and compare it with the combinatorial "
+        "Laplacian on the same edges.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    equivariance.set_defaults(run=_equivariance, backend=None)
+    equivariance.add_argument("--nside", type=int, default=32, help="resolution")
+    equivariance.add_argument(
+        "--neighbors",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        nargs="+",
+        default=[8, 20, 40],
+        metavar="NUMBER",
+        help=f"numbers of nearest neighbours; or edges by name: {', '.join(EDGE_SETS)}",
+    )
+    equivariance.add_argument(
+        "--laplacian", nargs="+", choices=KINDS, default=["combinatorial"], help="which Laplacians"
+    )
+    equivariance.add_argument(
+        "--degrees", type=int, nargs="+", help="degrees (default: nside / 16 to 3/2 nside)"
+    )
+    equivariance.add_argument(
+        "--output", type=Path, help="directory for equivariance.csv and equivariance.png"
+    )
     return parser
 
 
@@ -112,6 +140,36 @@ def _demo(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     run_demo(Demo(simulation, epochs=options.epochs), options.output, options.cache)
+    return 0
+
+
+def _equivariance(options: argparse.Namespace) -> int:
+    deepsphere.models  # noqa: B018  says which backend is missing, if one is
+    from deepsphere.analysis import equivariance_table as table
+
+    sampling = deepsphere.Healpix(options.nside)
+    shown = options.degrees or table.table_degrees(sampling)
+    degrees = shown
+    if options.output:
+        from deepsphere.extras import require
+        from deepsphere.plot import plot_laplacian_errors
+
+        require("matplotlib", "plot")  # missing: say so at once
+        degrees = options.degrees or table.curve_degrees(sampling)
+    rows = table.laplacian_errors(
+        sampling,
+        options.neighbors,
+        options.laplacian,
+        degrees,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(table.format_table(rows, sorted(set(shown))))
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        table.write_csv(rows, options.output / "equivariance.csv")
+        figure = plot_laplacian_errors(rows, title=f"Graph Laplacians at nside {options.nside}")
+        figure.savefig(options.output / "equivariance.png")
+        print(f"wrote equivariance.csv and equivariance.png to {options.output}", file=sys.stderr)
     return 0
 
 

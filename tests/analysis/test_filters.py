@@ -41,7 +41,9 @@ def test_response_multiplies_eigenvectors(cls, scale, kind):
     matrix = laplacian(PART, 8, kind).toarray()
     values, vectors = (part.real for part in np.linalg.eig(matrix))  # random_walk: not symmetric
     assert np.abs(matrix @ vectors - vectors * values).max() < 1e-9
-    assert spectral_bound(layer) == pytest.approx(values.max(), rel=1e-6)
+    # Optimal weights are not symmetric: the bound is that of the symmetric part.
+    above = 0.02 if kind == "optimal" else 1e-6
+    assert values.max() * (1 - 1e-6) <= spectral_bound(layer) <= values.max() * (1 + above)
     response = filter_response(layer, values)
     for i in (np.argmin(values), 20, np.argmax(values)):
         x = np.zeros((1, len(PART), 2), np.float32)

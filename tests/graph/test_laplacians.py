@@ -150,7 +150,7 @@ def test_errors(make):
         TypeError, match=r"sampling must be a Sampling such as Healpix\(64\), got 8"
     ):
         make(8, 8, "normalized")
-    with pytest.raises(ValueError, match="neighbors must be one or more, got 0"):
+    with pytest.raises(ValueError, match="neighbors must be at least 1, got 0"):
         make(PART, 0, "normalized")
     make(PART, 1, "normalized"), make(PART, 8, "normalized")
     # Equal as keys to numbers that were just asked for, and wrong all the same.

@@ -120,7 +120,7 @@ def test_two_points():
 
 @pytest.mark.parametrize("k", [0, -3])
 def test_too_few(k):
-    with pytest.raises(ValueError, match=f"one or more, got {k}"):
+    with pytest.raises(ValueError, match=f"at least 1, got {k}"):
         nearest_neighbors(random_points(5), k)
 
 

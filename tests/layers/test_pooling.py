@@ -54,7 +54,7 @@ def test_output_sampling():
     [
         ({"p": 0}, ValueError, "p must be at least 1, got 0"),
         ({"p": 1.5}, TypeError, "p must be an integer, got 1.5"),
-        ({"mode": "median"}, ValueError, "mode must be one of max, mean; got 'median'"),
+        ({"mode": "median"}, ValueError, "mode must be one of max, mean, area; got 'median'"),
         ({"p": 3, "sampling": Healpix(4)}, ValueError, "has 2 coarser levels, got p=3"),
         ({"sampling": Healpix(4, range(6))}, ValueError, r"not closed .* use extend_pixels"),
     ],

@@ -264,7 +264,7 @@ def test_half_precision(policy):
         (lambda: UNet(PART, 1), ValueError, r"goes down 3 levels, but .* has 2 that are coarser"),
         (lambda: small(block="dense"), ValueError, "block must be one of plain, residual"),
         (lambda: small(skip="mul"), ValueError, "skip must be one of concatenate, add"),
-        (lambda: small(pooling="min"), ValueError, "pooling must be one of max, mean, patch"),
+        (lambda: small(pooling="min"), ValueError, "pooling must be one of max, mean, area, patch"),
         (lambda: small(unpooling="max"), ValueError, "unpooling must be one of patch, repeat"),
         (lambda: small(neighbors=0), ValueError, "neighbors must be at least 1"),
         (lambda: small(laplacian="x"), ValueError, "got 'x'"),

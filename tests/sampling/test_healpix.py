@@ -115,6 +115,8 @@ class TestHierarchy:
         with pytest.raises(ValueError, match=r"extend_pixels\(pixels, 4, 2\)") as caught:
             Healpix(4, [0, 1, 2, 3, 8, 9]).coarsen()
         assert "1 of its 2 pixels are incomplete" in str(caught.value)
+        with pytest.raises(ValueError, match="not closed"):
+            Healpix(4, [0, 1, 2, 3, 8, 9]).membership()
         # The advice in the message helps.
         assert Healpix(4, extend_pixels([0, 1, 2, 3, 8, 9], 4, 2)).coarsen() == Healpix(2, [0, 2])
 

@@ -1,6 +1,7 @@
 """Measures of what layers and models do."""
 
 from deepsphere.analysis.description import LayerDescription, describe
+from deepsphere.analysis.equivariance import EquivarianceError, equivariance_error
 from deepsphere.analysis.filters import (
     filter_coefficients,
     filter_response,
@@ -9,14 +10,19 @@ from deepsphere.analysis.filters import (
     localized_filters,
     spectral_bound,
 )
+from deepsphere.analysis.layerwise import LayerEquivariance, layerwise_equivariance
 
 __all__ = [
+    "EquivarianceError",
     "LayerDescription",
+    "LayerEquivariance",
     "describe",
+    "equivariance_error",
     "filter_coefficients",
     "filter_response",
     "graph_convolution",
     "graph_convolutions",
+    "layerwise_equivariance",
     "localized_filters",
     "spectral_bound",
 ]

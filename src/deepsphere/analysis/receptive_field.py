@@ -21,6 +21,7 @@ from deepsphere.layers import (
     Statistics,
     SurveyMask,
     TransformerBlock,
+    Unpool,
 )
 from deepsphere.layers.graph_transformer import NeighborTransformerBlock
 from deepsphere.ops import SparseOperator
@@ -139,8 +140,11 @@ def family_radius(fine: Sampling, coarse: Sampling) -> float:
     float
         The angle in rad.
     """
-    chords = fine.points.reshape(len(coarse), -1, 3) - coarse.points[:, None]
-    return _angle(np.square(chords).sum(axis=2).max())
+    levels, found = 0, fine
+    while found != coarse:
+        levels, found = levels + 1, found.coarsen()
+    rows, columns = fine.membership(levels).nonzero()
+    return _angle(np.square(fine.points[columns] - coarse.points[rows]).sum(axis=1).max())
 
 
 def _angle(squared_chord: float) -> float:
@@ -179,7 +183,7 @@ def spread(operation: Any, sampling: Sampling | None) -> float | None:
 def finer(sampling: Sampling, factor: int) -> Sampling:
     """Return the finer sampling of the hierarchy with `factor` times as many points."""
     levels = 0
-    while sampling.branching**levels < factor:
+    while len(sampling.refine(levels)) < factor * len(sampling):
         levels += 1
     return sampling.refine(levels)
 
@@ -220,6 +224,7 @@ def _(operation: GaussianSmoothing, sampling: Sampling | None) -> float:  # noqa
 
 
 @spread.register(Pool)
+@spread.register(Unpool)
 @spread.register(PatchConv)
 @spread.register(PatchConvTranspose)
 def _(operation: Any, sampling: Sampling | None) -> float:  # noqa: ARG001

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.compat.filter_inspection import FilterInspection
 from deepsphere.compat.old_weights import convert_weights, is_old_weights_file
+from deepsphere.graph import Edges, Kind
 from deepsphere.layers.base import PACKAGE
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, deserialize
@@ -70,7 +71,7 @@ class HealpyGCNN(FilterInspection, Sequential):
         n_neighbors: int = 8,
         max_batch_size: int | None = None,  # noqa: ARG002
         initial_Fin: int | None = None,  # noqa: ARG002
-        laplacian: str = "normalized_tf2",
+        laplacian: Kind = "normalized_tf2",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -125,8 +126,8 @@ class HealpyGCNN(FilterInspection, Sequential):
         return self.layers
 
     @property
-    def n_neighbors(self) -> int:
-        """Number of nearest neighbours."""
+    def n_neighbors(self) -> Edges:
+        """Number of nearest neighbours, or other edges."""
         return self.neighbors
 
     @property

@@ -8,18 +8,20 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from deepsphere.graph.cache import DiskCache, MemoryCache, matrix_bytes
+from deepsphere.graph.choices import (
+    WEIGHTED_KINDS,
+    Edges,
+    Kind,
+    Optimal,
+    check_edges,
+    check_kind,
+    plain,
+)
+from deepsphere.graph.edges import edge_weights
 from deepsphere.graph.legacy import first_neighbors_weights
-from deepsphere.graph.neighbors import check_neighbors
+from deepsphere.graph.optimal_laplacian import optimal_laplacian
 from deepsphere.graph.spectrum import largest_eigenvalue, rescale
-from deepsphere.graph.weights import gaussian_weights
 from deepsphere.sampling import Sampling, serialize
-
-WEIGHTED_KINDS = ("normalized", "combinatorial", "random_walk")
-"""Laplacians of any weighted graph by name."""
-
-KINDS = (*WEIGHTED_KINDS, "normalized_tf2")
-"""Laplacians of a sampling by name; the last is the normalized one of deepsphere-cosmo-tf2, which
-broke ties between equally distant neighbours (see `deepsphere.graph.legacy`)."""
 
 LARGE = 2**17
 """Number of points from which graphs are also kept on disk: they take seconds to build."""
@@ -33,13 +35,6 @@ class Spectral(NamedTuple):
 
     laplacian: csr_array
     eigenvalue: float
-
-
-def check_kind(kind: str) -> str:
-    """Return `kind`, or raise if there is no Laplacian of that name."""
-    if kind not in KINDS:
-        raise ValueError(f"laplacian kind must be one of {', '.join(KINDS)}; got {kind!r}")
-    return kind
 
 
 def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_array:
@@ -85,11 +80,18 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
     return result
 
 
-def _build(sampling: Sampling, neighbors: int, kind: str) -> Spectral:
+def _build(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
+    if kind == "optimal" or isinstance(kind, Optimal):
+        choice = kind if isinstance(kind, Optimal) else Optimal()
+        return Spectral(*optimal_laplacian(sampling, neighbors, choice))
     if kind == "normalized_tf2":
+        if not isinstance(neighbors, int):
+            raise ValueError(
+                f"laplacian kind 'normalized_tf2' needs a number of neighbors, got {neighbors!r}"
+            )
         weights, kind = first_neighbors_weights(sampling, neighbors), "normalized"
     else:
-        weights = gaussian_weights(sampling, neighbors)
+        weights = edge_weights(sampling, neighbors)
     result = laplacian_of_weights(weights, kind)
     # The random-walk Laplacian is similar to the normalized one: same eigenvalues, but symmetric.
     symmetric = laplacian_of_weights(weights) if kind == "random_walk" else result
@@ -107,17 +109,17 @@ def clear_cache() -> None:
     _memory.clear()
 
 
-def spectral(sampling: Sampling, neighbors: int, kind: str) -> Spectral:
+def spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
     """Return the shared Laplacian of a sampling with its largest eigenvalue.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int
-        Number of nearest neighbours, clipped to ``len(sampling) - 1``.
-    kind : str
-        Which Laplacian: one of `KINDS`.
+    neighbors : int, str or Nearest
+        Which edges, see `laplacian`.
+    kind : str or Optimal
+        Which Laplacian: one of `KINDS`, or `Optimal`.
 
     Returns
     -------
@@ -129,16 +131,20 @@ def spectral(sampling: Sampling, neighbors: int, kind: str) -> Spectral:
     TypeError, ValueError
         If an argument is not as described.
     """
-    check_kind(kind)
+    kind = check_kind(kind)
     if not isinstance(sampling, Sampling):
         raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
-    neighbors = check_neighbors(neighbors)  # first of all: 8.0 and True would hit the keys 8 and 1
+    neighbors = check_edges(neighbors)  # first of all: 8.0 and True would hit the keys 8 and 1
 
     def build() -> Spectral:
         if len(sampling) < LARGE:
             graph = _build(sampling, neighbors, kind)
         else:
-            key = {"sampling": serialize(sampling), "neighbors": neighbors, "kind": kind}
+            key = {
+                "sampling": serialize(sampling),
+                "neighbors": plain(neighbors),
+                "kind": plain(kind),
+            }
             graph = Spectral(*_disk.get(key, lambda: _build(sampling, neighbors, kind)))
         for array in (graph.laplacian.data, graph.laplacian.indices, graph.laplacian.indptr):
             array.flags.writeable = False
@@ -147,18 +153,23 @@ def spectral(sampling: Sampling, neighbors: int, kind: str) -> Spectral:
     return _memory.get((sampling, neighbors, kind), build)
 
 
-def laplacian(sampling: Sampling, neighbors: int = 20, kind: str = "normalized") -> csr_array:
+def laplacian(sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalized") -> csr_array:
     """Return the graph Laplacian of a sampling, not rescaled.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled, for instance ``Healpix(64)``.
-    neighbors : int, default 20
+    neighbors : int, str or Nearest, default 20
         Number of nearest neighbours, clipped to ``len(sampling) - 1``. 20 is what the papers
-        settled on: more neighbours are closer to rotation equivariance and cost more.
-    kind : str, default "normalized"
-        ``"normalized"``, ``"combinatorial"``, ``"random_walk"``, or ``"normalized_tf2"``: the
+        settled on: more neighbours are closer to rotation equivariance and cost more. `Nearest`
+        also says how wide the Gaussian kernel is. Other edges go by name: ``"mesh"`` (Voronoi
+        cells that touch), ``"grid"`` (four neighbours on a longitude-latitude grid) and
+        ``"adjacent"`` (the eight HEALPix pixels around), see `deepsphere.graph.edges`.
+    kind : str or Optimal, default "normalized"
+        ``"normalized"``, ``"combinatorial"``, ``"random_walk"``; ``"optimal"`` or `Optimal`, with
+        weights that make it as equivariant to rotation as these edges allow; or
+        ``"normalized_tf2"``: the
         normalized one of the TensorFlow 2 code, which keeps exactly `neighbors` neighbours where
         several are at equal distance, and with which its trained weights give the same numbers.
 
@@ -186,7 +197,7 @@ def laplacian(sampling: Sampling, neighbors: int = 20, kind: str = "normalized")
 
 
 def rescaled_laplacian(
-    sampling: Sampling, neighbors: int = 20, kind: str = "normalized", scale: float = 1.0
+    sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalized", scale: float = 1.0
 ) -> csr_array:
     """Return the Laplacian of a sampling with its spectrum mapped into [-1, 1].
 

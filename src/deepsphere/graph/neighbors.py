@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 TIE = 1e-10
@@ -28,7 +29,7 @@ def check_neighbors(neighbors: int) -> int:
     if isinstance(neighbors, bool) or not isinstance(neighbors, (int, np.integer)):
         raise TypeError(f"neighbors must be an integer, got {neighbors!r}")
     if neighbors < 1:
-        raise ValueError(f"neighbors must be one or more, got {neighbors}")
+        raise ValueError(f"neighbors must be at least 1, got {neighbors}")
     return int(neighbors)
 
 
@@ -77,3 +78,27 @@ def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:
         order = np.argsort(rows, kind="stable")
         rows, columns, distances = rows[order], columns[order], distances[order]
     return Neighbors(rows, columns, distances)
+
+
+def edges_to_nearest(points: NDArray[np.float64], neighbors: int) -> csr_array:
+    """Join each point to its nearest neighbours, and to those whose nearest neighbour it is.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (n, 3)
+        Distinct unit vectors.
+    neighbors : int
+        How many; clipped to ``n - 1``.
+
+    Returns
+    -------
+    csr_array of float64, shape (n, n)
+        The chord distance along each edge; symmetric, rows sorted.
+    """
+    n = len(points)
+    rows, columns, distances = nearest_neighbors(points, neighbors)
+    starts = np.searchsorted(rows, np.arange(n + 1))
+    index = np.int32 if len(rows) < 2**30 else np.int64
+    directed = csr_array((distances, columns.astype(index), starts.astype(index)), shape=(n, n))
+    directed.sort_indices()
+    return directed.maximum(directed.T.tocsr())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.graph.neighbors import check_neighbors, nearest_neighbors
+from deepsphere.graph.choices import check_width
+from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
 from deepsphere.sampling import Healpix, Sampling
 from deepsphere.sampling.healpix import check_nside
 
@@ -49,16 +51,22 @@ def kernel_width(nside: int, neighbors: int) -> float:
     nside, neighbors = check_nside(nside), check_neighbors(neighbors)
     level = int(np.clip(nside, min(TABLE_WIDTHS), max(TABLE_WIDTHS)))
     log_k, log_widths = np.log(TABLE_NEIGHBORS), np.log(TABLE_WIDTHS[level])
+    return _interpolated(neighbors, log_k, log_widths) * level / nside
+
+
+def _interpolated(
+    neighbors: int, log_k: NDArray[np.float64], log_widths: NDArray[np.float64]
+) -> float:
     log_width = np.interp(np.log(neighbors), log_k, log_widths)
-    if neighbors < TABLE_NEIGHBORS[0]:
+    if np.log(neighbors) < log_k[0]:
         slope = (log_widths[1] - log_widths[0]) / (log_k[1] - log_k[0])
         log_width += slope * (np.log(neighbors) - log_k[0])
-    elif neighbors > TABLE_NEIGHBORS[-1]:
+    elif np.log(neighbors) > log_k[-1]:
         log_width += 0.5 * (np.log(neighbors) - log_k[-1])
-    return float(np.exp(log_width) * level / nside)
+    return float(np.exp(log_width))
 
 
-def gaussian_weights(sampling: Sampling, neighbors: int) -> csr_array:
+def gaussian_weights(sampling: Sampling, neighbors: int, width: str | float = "tuned") -> csr_array:
     """Join each point to its nearest neighbours by edges with Gaussian weights.
 
     ``w_ij = exp(-ln 2 (d_ij / sigma)**2)``, with d the chord distance; an edge exists where
@@ -70,6 +78,11 @@ def gaussian_weights(sampling: Sampling, neighbors: int) -> csr_array:
         Where the sphere is sampled; on a part of the sphere, neighbours are sought in that part.
     neighbors : int
         Number of neighbours, clipped to ``len(sampling) - 1``.
+    width : {"tuned", "average"} or float, default "tuned"
+        Width sigma: the distance at which a weight is 1/2, in units of the sphere's radius.
+        ``"tuned"`` minimises the equivariance error, where that was found: on HEALPix
+        (`kernel_width`) and on the samplings of `TUNED`. Elsewhere it is as ``"average"``: the
+        mean distance to the neighbours.
 
     Returns
     -------
@@ -78,17 +91,33 @@ def gaussian_weights(sampling: Sampling, neighbors: int) -> csr_array:
 
     Raises
     ------
-    TypeError
-        If there is no kernel width for this kind of sampling.
+    TypeError, ValueError
+        If an argument is not as described.
     """
-    if not isinstance(sampling, Healpix):
-        raise TypeError(f"no kernel width is known for {sampling!r}")
-    n = len(sampling)
-    rows, columns, distances = nearest_neighbors(sampling.points, neighbors)
-    sigma = kernel_width(sampling.nside, neighbors)
-    values = np.exp(-np.log(2) * (distances / sigma) ** 2)
-    starts = np.searchsorted(rows, np.arange(n + 1))
-    index = np.int32 if len(rows) < 2**30 else np.int64
-    weights = csr_array((values, columns.astype(index), starts.astype(index)), shape=(n, n))
-    weights.sort_indices()
-    return weights.maximum(weights.T.tocsr())
+    width, neighbors = check_width(width), check_neighbors(neighbors)
+    points = sampling.points
+    if width == "tuned":
+        width = tuned_width(sampling, neighbors) or "average"
+    if width == "average":
+        distances = nearest_neighbors(points, neighbors).distances
+        width = float(distances.mean()) if len(distances) else 1.0
+    weights = edges_to_nearest(points, neighbors)
+    weights.data = np.exp(-np.log(2) * (weights.data / float(width)) ** 2)
+    return weights
+
+
+TUNED: dict[str, tuple[float, ...]] = {}
+"""Tuned widths of samplings with about equal areas by their kind, for each of `TABLE_NEIGHBORS` but
+the last, in units of ``sqrt(4 pi / n)``, the side of a square of the mean area. Found as the
+papers' were, by `deepsphere.graph.tune.best_width` near 10 000 points."""
+
+
+def tuned_width(sampling: Sampling, neighbors: int) -> float | None:
+    """Return the width of the Gaussian kernel with the least equivariance error, if it is known."""
+    if isinstance(sampling, Healpix):
+        return kernel_width(sampling.nside, neighbors)
+    widths = TUNED.get(sampling.kind)
+    if widths is None:
+        return None
+    log_k = np.log(TABLE_NEIGHBORS[: len(widths)])
+    return _interpolated(neighbors, log_k, np.log(widths)) * float(np.sqrt(sampling.areas.mean()))

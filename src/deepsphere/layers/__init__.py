@@ -6,7 +6,8 @@ from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
 from deepsphere.layers.normalization import LayerNormalization
 from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
-from deepsphere.layers.pooling import Pool
+from deepsphere.layers.pooling import MaxUnpool, Pool, Unpool
+from deepsphere.layers.resample import Resample
 from deepsphere.layers.residual import ResidualBlock
 from deepsphere.layers.smoothing import GaussianSmoothing
 from deepsphere.layers.statistics import Statistics
@@ -20,17 +21,20 @@ __all__ = [
     "GraphConv",
     "GraphTransformer",
     "LayerNormalization",
+    "MaxUnpool",
     "MonomialConv",
     "NeighborTransformerBlock",
     "PatchConv",
     "PatchConvTranspose",
     "Pool",
     "PositionEmbedding",
+    "Resample",
     "ResidualBlock",
     "SphereConv",
     "SphereLayer",
     "Statistics",
     "SurveyMask",
     "TransformerBlock",
+    "Unpool",
     "VisionTransformer",
 ]

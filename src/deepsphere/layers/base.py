@@ -13,6 +13,15 @@ PACKAGE = "deepsphere"
 """Name under which the classes are registered with Keras."""
 
 
+def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
+    """Return a sampling, made from what `serialize` wrote if need be, or raise if it is none."""
+    if isinstance(sampling, dict):  # as written by get_config
+        sampling = deserialize(sampling)
+    if not isinstance(sampling, Sampling):
+        raise TypeError(f"{name} must be a Sampling such as Healpix(64), got {sampling!r}")
+    return sampling
+
+
 class SphereLayer(keras.layers.Layer):
     """Base of the layers that work on the points of a sampling.
 
@@ -39,10 +48,7 @@ class SphereLayer(keras.layers.Layer):
 
     def __init__(self, sampling: Sampling | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(sampling, dict):  # as written by get_config
-            sampling = deserialize(sampling)
-        if sampling is not None and not isinstance(sampling, Sampling):
-            raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
+        sampling = None if sampling is None else check_sampling(sampling)
         self.sampling = sampling
         self.supports_masking = True
         if sampling is not None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from deepsphere.graph import check_kind, spectral
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain, spectral
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
 from deepsphere.ops import (
@@ -40,9 +40,10 @@ class GraphConv(SphereConv):
         Degree of the polynomials: ``order + 1`` terms.
     sampling : Sampling, optional
         Where the inputs are sampled. Default: given by the model.
-    neighbors : int, optional
-        Number of nearest neighbours in the graph. Default: the model's, or 20.
-    laplacian : str, optional
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbours in the graph, or other edges, see `deepsphere.graph.laplacian`.
+        Default: the model's, or 20.
+    laplacian : str or Optimal, optional
         Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: the model's, or
         ``"normalized"``.
     scale : float, optional
@@ -82,8 +83,8 @@ class GraphConv(SphereConv):
         order: int = 4,
         sampling: Sampling | None = None,
         *,
-        neighbors: int | None = None,
-        laplacian: str | None = None,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
         scale: float | None = None,
         batch_norm: bool = False,
         filter_dropout: float = 0.0,
@@ -96,7 +97,7 @@ class GraphConv(SphereConv):
             )
         super().__init__(filters, sampling, **kwargs)
         self.order = check_count("order", order, least=0)
-        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.laplacian = None if laplacian is None else check_kind(laplacian)
         self.scale = self.default_scale if scale is None else float(scale)
         if not 0 < self.scale <= 1:
@@ -224,8 +225,8 @@ class GraphConv(SphereConv):
         return {
             **super().get_config(),
             "order": self.order,
-            "neighbors": self.neighbors,
-            "laplacian": self.laplacian,
+            "neighbors": plain(self.neighbors),
+            "laplacian": plain(self.laplacian),
             "scale": self.scale,
             "batch_norm": self.batch_norm,
             "filter_dropout": self.filter_dropout,

@@ -44,7 +44,7 @@ class _PatchLayer(SphereConv):
         return {**super().get_config(), "p": self.p}
 
     def _children(self) -> int:
-        return self.require_sampling().branching ** self.p
+        return _branching(self.require_sampling()) ** self.p
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -87,6 +87,7 @@ class PatchConv(_PatchLayer):
 
     def resample(self, sampling: Sampling) -> Sampling:
         """Return the sampling `p` levels coarser."""
+        _branching(sampling)
         return sampling.coarsen(self.p)
 
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
@@ -141,6 +142,7 @@ class PatchConvTranspose(_PatchLayer):
 
     def resample(self, sampling: Sampling) -> Sampling:
         """Return the sampling `p` levels finer."""
+        _branching(sampling)
         return sampling.refine(self.p)
 
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
@@ -154,3 +156,13 @@ class PatchConvTranspose(_PatchLayer):
         y = keras.ops.matmul(x, keras.ops.transpose(keras.ops.cast(kernel, x.dtype)))
         y = keras.ops.reshape(y, (-1, x.shape[1] * children, filters))
         return self._add_bias_and_activate(y)
+
+
+def _branching(sampling: Sampling) -> int:
+    """Return how many points share a coarser one, or raise if they do not lie side by side."""
+    if sampling.branching is None:
+        raise ValueError(
+            f"patches need points that lie in the order of their hierarchy, as on HEALPix, which "
+            f"those of {sampling!r} do not; use Pool and Unpool"
+        )
+    return sampling.branching

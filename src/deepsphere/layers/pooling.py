@@ -1,4 +1,4 @@
-"""Down-sampling along the hierarchy of a sampling, without weights."""
+"""Down-sampling and up-sampling along the hierarchy of a sampling, without weights."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from typing import Any
 
 import keras
 
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.layers.base import PACKAGE, SphereLayer, check_count, check_sampling
 from deepsphere.layers.masking import hide
-from deepsphere.ops import pool
-from deepsphere.sampling import Sampling
+from deepsphere.ops import SparseMap, gathered_maximum, pool
+from deepsphere.sampling import Sampling, serialize
+from deepsphere.sampling.resampling import padded, pooling_matrix, unpooling_matrix
 
-MODES = ("max", "mean")
+MODES = ("max", "mean", "area")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Pool(SphereLayer):
-    """Pool the pixels that share a coarser pixel.
+    """Pool the points that share a coarser point.
 
-    Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels / 4**p, channels)`` on HEALPix.
+    Input shape ``(batch, points, channels)``, output shape
+    ``(batch, len(output_sampling), channels)``: on HEALPix a quarter of the pixels for each level.
 
     Parameters
     ----------
     p : int, default 1
         Number of resolution levels to go down; on HEALPix, `nside` is divided by ``2**p``.
     mode : str, default "max"
-        ``"max"`` or ``"mean"``.
+        ``"max"``; ``"mean"``; or ``"area"``: the mean weighted by the areas that the points stand
+        for, as integrals over the sphere are. Where a point belongs to several coarser ones, as
+        half the vertices of an icosahedral grid do, it counts in each by its share.
     sampling : Sampling, optional
         Where the inputs are sampled. Default: given by the model.
     **kwargs
@@ -58,30 +61,214 @@ class Pool(SphereLayer):
         """Return the sampling `p` levels coarser."""
         return sampling.coarsen(self.p)
 
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Look up which points belong together."""
+        super().build(input_shape)
+        sampling = self.require_sampling()
+        areas = sampling.areas
+        self._children = None
+        if sampling.branching and (self.mode != "area" or areas.min() == areas.max()):
+            self._children = sampling.branching**self.p
+            return
+        matrix = pooling_matrix(sampling, self.p, weighted=self.mode == "area")
+        if self.mode == "max":
+            self._members, _ = padded(matrix)
+        else:
+            self._mean = SparseMap(matrix)
+
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Take the maximum or mean of the observed children of each coarse pixel, or 0 of none."""
-        children = self.require_sampling().branching ** self.p
-        coarse = x.shape[1] // children
+        """Take the maximum or mean of what was observed of each coarse cell, or 0 of nothing."""
+        if self.mode != "max":
+            y = self._take_mean(hide(x, mask))
+            if mask is None:
+                return y
+            share = self._take_mean(keras.ops.cast(mask, y.dtype)[..., None])
+            return keras.ops.divide_no_nan(y, share)
         # Finite: other runtimes, to which models are exported, multiply it by 0.
-        lowest = (
-            (-65504.0 if keras.backend.standardize_dtype(x.dtype) == "float16" else -3e38)
-            if self.mode == "max"
-            else 0.0
-        )
-        y = pool(hide(x, mask, lowest), children, self.mode)
+        lowest = -65504.0 if keras.backend.standardize_dtype(x.dtype) == "float16" else -3e38
+        x = hide(x, mask, lowest)
+        if self._children is not None:
+            y = pool(x, self._children, "max")
+        else:
+            y = gathered_maximum(x, self._members)
         if mask is None:
             return y
-        share = keras.ops.mean(
-            keras.ops.reshape(keras.ops.cast(mask, y.dtype), (-1, coarse, children)), axis=2
-        )[..., None]
-        if self.mode == "max":
-            return keras.ops.where(share > 0, y, keras.ops.zeros_like(y))
-        return keras.ops.divide_no_nan(y, share)
+        seen = self.compute_mask(x, mask)[..., None]
+        return keras.ops.where(seen, y, keras.ops.zeros_like(y))
+
+    def _take_mean(self, x: Any) -> Any:
+        return self._mean(x) if self._children is None else pool(x, self._children, "mean")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return which coarse points are observed: those with a part that is."""
+        if previous_mask is None or self.require_sampling().branching:
+            return super().compute_mask(inputs, previous_mask)
+        return resample_mask_by(previous_mask, self.require_sampling(), self.p)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape with the coarser sampling's number of pixels."""
+        """Return the shape with the coarser sampling's number of points."""
         return (input_shape[0], len(self.output_sampling), input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
         return {**super().get_config(), "p": self.p, "mode": self.mode}
+
+
+def resample_mask_by(mask: Any, fine: Sampling, p: int) -> Any:
+    """Carry a mask `p` levels down from a sampling: a coarse point is seen if a part of it is."""
+    members, _ = padded(pooling_matrix(fine, p))
+    seen = keras.ops.cast(mask, "int32")[..., None]
+    return keras.ops.cast(gathered_maximum(seen, members)[..., 0], "bool")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Unpool(SphereLayer):
+    """Bring features to a finer sampling: each point takes those of the coarser one it is part of.
+
+    Input shape ``(batch, points, channels)``, output shape
+    ``(batch, len(output_sampling), channels)``: on HEALPix four times the pixels for each level. A
+    point that is part of several coarser ones takes their mean by its shares, which on the
+    icosahedral grid is linear interpolation along the edges.
+
+    Parameters
+    ----------
+    p : int, default 1
+        Number of resolution levels to go up.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    finer : Sampling, optional
+        Where the outputs are sampled. Default: ``sampling.refine(p)``. Samplings that leave open
+        what is finer, such as scattered points, need it said.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; or if `finer` does not become `sampling` when it is
+        coarsened.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Icosahedral
+    >>> tuple(Unpool(sampling=Icosahedral(1))(np.zeros((2, 42, 5), "float32")).shape)
+    (2, 162, 5)
+    """
+
+    def __init__(
+        self,
+        p: int = 1,
+        sampling: Sampling | None = None,
+        finer: Sampling | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.p = check_count("p", p, least=1)
+        self.finer = None if finer is None else check_sampling(finer, "finer")
+        super().__init__(sampling, **kwargs)
+
+    def resample(self, sampling: Sampling) -> Sampling:
+        """Return the finer sampling."""
+        if self.finer is None:
+            return sampling.refine(self.p)
+        if self.finer.coarsen(self.p) != sampling:
+            raise ValueError(
+                f"{self.finer!r} coarsened by {self.p} is {self.finer.coarsen(self.p)!r}, "
+                f"but the input is on {sampling!r}"
+            )
+        return self.finer
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Look up what each point is part of."""
+        super().build(input_shape)
+        fine = self.output_sampling
+        self._children = fine.branching**self.p if fine.branching else None
+        if self._children is None:
+            self._map = SparseMap(unpooling_matrix(fine, self.p))
+
+    def call(self, x: Any) -> Any:
+        """Repeat, or take means by the shares."""
+        if self._children is not None:
+            return keras.ops.repeat(x, self._children, axis=1)
+        return self._map(x)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return which points are observed: those of which a coarser one is."""
+        fine = self.output_sampling
+        if previous_mask is None or fine.branching:
+            return super().compute_mask(inputs, previous_mask)
+        owners, _ = padded(unpooling_matrix(fine, self.p))
+        seen = keras.ops.cast(previous_mask, "int32")[..., None]
+        return keras.ops.cast(gathered_maximum(seen, owners)[..., 0], "bool")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape with the finer sampling's number of points."""
+        return (input_shape[0], len(self.output_sampling), input_shape[2])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        finer = None if self.finer is None else serialize(self.finer)
+        return {**super().get_config(), "p": self.p, "finer": finer}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MaxUnpool(Unpool):
+    """Put features back to where a maximum was taken from, and 0 elsewhere.
+
+    Called on two inputs: features after pooling, shape ``(batch, coarse points, channels)``, and
+    those that went into `Pool`, shape ``(batch, fine points, channels)``, in which the places of
+    the maxima are found again. Output shape ``(batch, fine points, channels)``. A maximum that
+    occurs twice is put back twice.
+
+    Parameters
+    ----------
+    p, sampling, finer, **kwargs
+        As for `Unpool`; `sampling` is that of the first input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `Unpool`.
+
+    Notes
+    -----
+    H. Noh, S. Hong, B. Han, "Learning deconvolution network for semantic segmentation", ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> before = np.array([[[3.0], [1.0], [2.0], [0.0]] * 12], "float32")
+    >>> pooled = Pool(sampling=Healpix(2))(before)
+    >>> restored = MaxUnpool(sampling=Healpix(1))([10 * pooled, before])
+    >>> np.asarray(restored)[0, :4, 0].tolist()
+    [30.0, 0.0, 0.0, 0.0]
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Look up what each point is part of."""
+        after, before = input_shape
+        if tuple(before[1:]) != (self.output_points, after[2]):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} needs as second input what was pooled, of "
+                f"shape (batch, {self.output_points}, {after[2]}), got {tuple(before)}"
+            )
+        super().build(after)
+        self.input_spec = None  # Keras' describes one input
+        self._pool = Pool(self.p, sampling=self.output_sampling, dtype=self.dtype_policy)
+        self._pool.build(before)
+
+    def call(self, inputs: Any) -> Any:
+        """Spread the features, and keep them where the maxima were."""
+        after, before = inputs
+        largest = super().call(self._pool(before))
+        chosen = keras.ops.equal(before, largest)
+        return keras.ops.where(chosen, super().call(after), keras.ops.zeros_like(before))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
+        """Return which points are observed: those that were before pooling."""
+        return None if previous_mask is None else previous_mask[1]
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Return the shape of what was pooled."""
+        return tuple(input_shape[1])

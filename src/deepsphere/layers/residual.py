@@ -9,8 +9,8 @@ from typing import Any
 
 import keras
 
-from deepsphere.graph import check_kind
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
+from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import LayerNormalization
 from deepsphere.sampling import Sampling
@@ -94,8 +94,8 @@ class ResidualBlock(SphereLayer):
         norm: str | None = None,
         norm_config: Mapping[str, Any] | None = None,
         alpha: float = 1.0,
-        neighbors: int | None = None,
-        laplacian: str | None = None,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(conv, dict):  # as written by get_config
@@ -117,7 +117,7 @@ class ResidualBlock(SphereLayer):
         self.alpha = float(alpha)
         if not isfinite(self.alpha):
             raise ValueError(f"alpha must be finite, got {alpha}")
-        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.laplacian = None if laplacian is None else check_kind(laplacian)
         if self.sampling is not None:
             conv = conv.bind(self.sampling, neighbors=self.neighbors, laplacian=self.laplacian)
@@ -204,6 +204,6 @@ class ResidualBlock(SphereLayer):
             "norm": self.norm,
             "norm_config": dict(self.norm_config),
             "alpha": self.alpha,
-            "neighbors": self.neighbors,
-            "laplacian": self.laplacian,
+            "neighbors": plain(self.neighbors),
+            "laplacian": plain(self.laplacian),
         }

@@ -3,7 +3,7 @@
 from deepsphere.models.autoencoder import Autoencoder
 from deepsphere.models.classifiers import cnn_classifier, fcn_classifier
 from deepsphere.models.sequential import Sequential
-from deepsphere.models.unet import UNet
+from deepsphere.models.unet import UNet, climate_unet
 from deepsphere.models.variational_autoencoder import VariationalAutoencoder
 from deepsphere.models.vit import vit_classifier
 
@@ -12,6 +12,7 @@ __all__ = [
     "Sequential",
     "UNet",
     "VariationalAutoencoder",
+    "climate_unet",
     "cnn_classifier",
     "fcn_classifier",
     "vit_classifier",

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from deepsphere.graph import Edges, Kind
 from deepsphere.layers import (
     ChebyshevConv,
     LayerNormalization,
@@ -50,9 +51,9 @@ class Autoencoder(SphereModel):
         Keras activation after each step but the last.
     last_activation : str or callable, optional
         Keras activation of the output, in single precision. Default: none.
-    neighbors : int, default 20
+    neighbors : int, str or Nearest, default 20
         Number of nearest neighbours in the graph.
-    laplacian : str, default "normalized"
+    laplacian : str or Optimal, default "normalized"
         Kind of Laplacian, see `deepsphere.graph.laplacian`.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
@@ -100,8 +101,8 @@ class Autoencoder(SphereModel):
         order: int = 4,
         activation: Any = "elu",
         last_activation: Any = None,
-        neighbors: int = DEFAULT_NEIGHBORS,
-        laplacian: str = DEFAULT_LAPLACIAN,
+        neighbors: Edges = DEFAULT_NEIGHBORS,
+        laplacian: Kind = DEFAULT_LAPLACIAN,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -155,8 +156,7 @@ class Autoencoder(SphereModel):
             keras.layers.Activation(self.last_activation, dtype=self.variable_dtype),
         ]
         if self.observed is not None:
-            children = self.sampling.branching ** len(self.filters)
-            coarse = self.observed.reshape(-1, children).any(axis=1)
+            coarse = self.observed.reshape(len(self.latent_sampling), -1).any(axis=1)
             layers = [
                 SurveyMask(coarse, dtype=dtype),
                 *layers,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from deepsphere.graph import check_kind
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
 from deepsphere.layers import SurveyMask
 from deepsphere.layers.base import check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
@@ -79,9 +79,9 @@ class SphereModel(keras.Model):
         Where the inputs are sampled.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`.
-    neighbors : int, default 20
+    neighbors : int, str or Nearest, default 20
         Number of nearest neighbours in the graphs.
-    laplacian : str, default "normalized"
+    laplacian : str or Optimal, default "normalized"
         Kind of Laplacian, see `deepsphere.graph.laplacian`.
     **kwargs
         Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
@@ -97,15 +97,15 @@ class SphereModel(keras.Model):
         sampling: Sampling,
         *,
         mask: ArrayLike | str | None = None,
-        neighbors: int = DEFAULT_NEIGHBORS,
-        laplacian: str = DEFAULT_LAPLACIAN,
+        neighbors: Edges = DEFAULT_NEIGHBORS,
+        laplacian: Kind = DEFAULT_LAPLACIAN,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(sampling, dict):  # as written by get_config
             sampling = deserialize(sampling)
         self.sampling = resolutions(sampling, 0)[0]
-        self.neighbors = check_count("neighbors", neighbors, least=1)
+        self.neighbors = check_edges(neighbors)
         self.laplacian = check_kind(laplacian)
         self.supports_masking = True
         self.survey = self.observed = None
@@ -177,7 +177,7 @@ class SphereModel(keras.Model):
             **super().get_config(),
             "sampling": serialize(self.sampling),
             "mask": None if self.survey is None else self.survey.get_config()["mask"],
-            **self.graph_options,
+            **{name: plain(choice) for name, choice in self.graph_options.items()},
         }
 
     def get_compile_config(self) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from deepsphere.graph import Edges, Kind
 from deepsphere.layers import ChebyshevConv, Pool, Statistics, SurveyMask
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
@@ -24,8 +25,8 @@ def fcn_classifier(
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
-    neighbors: int = DEFAULT_NEIGHBORS,
-    laplacian: str = DEFAULT_LAPLACIAN,
+    neighbors: Edges = DEFAULT_NEIGHBORS,
+    laplacian: Kind = DEFAULT_LAPLACIAN,
     batch_norm: bool = True,
     activation: Any = "relu",
     pooling: str = "max",
@@ -57,10 +58,10 @@ def fcn_classifier(
         Number of channels of each convolution that is followed by a pooling; those of the paper.
     order : int, default 4
         Degree of the polynomials of all convolutions; 4 is ``K = 5`` of the paper.
-    neighbors : int, default 20
+    neighbors : int, str or Nearest, default 20
         Number of nearest neighbours in the graphs (the paper's had 8; 20 came with arXiv
         2012.15000 and is more equivariant).
-    laplacian : str, default "normalized"
+    laplacian : str or Optimal, default "normalized"
         Kind of Laplacian, see `deepsphere.graph.laplacian`.
     batch_norm : bool, default True
         Whether all convolutions but the last normalise their channels.
@@ -139,8 +140,8 @@ def cnn_classifier(
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
-    neighbors: int = DEFAULT_NEIGHBORS,
-    laplacian: str = DEFAULT_LAPLACIAN,
+    neighbors: Edges = DEFAULT_NEIGHBORS,
+    laplacian: Kind = DEFAULT_LAPLACIAN,
     batch_norm: bool = True,
     activation: Any = "relu",
     pooling: str = "max",

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import keras
 
-from deepsphere.graph import check_kind
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
+from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.models.base import portable_compile_config
 from deepsphere.sampling import Sampling, deserialize, serialize
@@ -31,9 +31,9 @@ class Sequential(keras.Sequential):
         The layers, in order; more can be added with `add`. Layers of this package are copied
         (`SphereLayer.bind`): the same list makes several independent models. Other Keras layers
         are used as they are.
-    neighbors : int, default 20
+    neighbors : int, str or Nearest, default 20
         Number of nearest neighbours in the graphs of layers that do not set their own.
-    laplacian : str, default "normalized"
+    laplacian : str or Optimal, default "normalized"
         Kind of Laplacian of layers that do not set their own.
     **kwargs
         Arguments of `keras.Sequential`: ``name``, ``trainable``.
@@ -67,15 +67,15 @@ class Sequential(keras.Sequential):
         self,
         sampling: Sampling,
         layers: Sequence[keras.layers.Layer] = (),
-        neighbors: int = DEFAULT_NEIGHBORS,
-        laplacian: str = DEFAULT_LAPLACIAN,
+        neighbors: Edges = DEFAULT_NEIGHBORS,
+        laplacian: Kind = DEFAULT_LAPLACIAN,
         **kwargs: Any,
     ) -> None:
         if not isinstance(sampling, Sampling):
             raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
         super().__init__(**kwargs)
         self.sampling = sampling
-        self.neighbors = check_count("neighbors", neighbors, least=1)
+        self.neighbors = check_edges(neighbors)
         self.laplacian = check_kind(laplacian)
         for layer in layers:
             self.add(layer, rebuild=False)
@@ -129,8 +129,8 @@ class Sequential(keras.Sequential):
         return {
             **config,
             "sampling": serialize(self.sampling),
-            "neighbors": self.neighbors,
-            "laplacian": self.laplacian,
+            "neighbors": plain(self.neighbors),
+            "laplacian": plain(self.laplacian),
         }
 
     def get_compile_config(self) -> dict[str, Any] | None:

@@ -9,16 +9,17 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from deepsphere.layers import ChebyshevConv, PatchConv, PatchConvTranspose, Pool
+from deepsphere.graph import Edges, Kind
+from deepsphere.layers import ChebyshevConv, PatchConv, PatchConvTranspose, Pool, Unpool
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
-from deepsphere.layers.masking import hide, resample_mask
+from deepsphere.layers.masking import hide
 from deepsphere.models.base import SphereModel, check_choice, check_widths, resolutions
 from deepsphere.sampling import Sampling
 
 BLOCKS = ("plain", "residual")
 SKIPS = ("concatenate", "add")
-POOLINGS = ("max", "mean", "patch")
+POOLINGS = ("max", "mean", "area", "patch")
 UNPOOLINGS = ("patch", "repeat")
 
 
@@ -50,11 +51,13 @@ class UNet(SphereModel):
         How the two ways meet: ``"concatenate"`` channels, as in the paper, or ``"add"``, which
         halves the input of the convolutions that follow.
     pooling : str, default "max"
-        ``"max"``, ``"mean"`` or ``"patch"``, a learned `deepsphere.layers.PatchConv`.
-    unpooling : str, default "patch"
+        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; or ``"patch"``, a learned
+        `deepsphere.layers.PatchConv`.
+    unpooling : str, optional
         ``"patch"``, the learned `deepsphere.layers.PatchConvTranspose`, or ``"repeat"``: a linear
-        map per pixel, then the same value for all children, which no rotation by which the
-        hierarchy is symmetric can tell apart.
+        map per pixel, then `deepsphere.layers.Unpool`, the same value for all children, which no
+        rotation by which the hierarchy is symmetric can tell apart. Default: ``"patch"`` where
+        children lie side by side, as on HEALPix, which patches need, or else ``"repeat"``.
     batch_norm : bool, default True
         Whether the convolutions normalise their channels (the paper is older than that).
     activation : str or callable, default "relu"
@@ -62,9 +65,9 @@ class UNet(SphereModel):
     last_activation : str or callable, optional
         Keras activation of the output, computed in single precision: ``"softmax"`` for classes;
         None, the default, for logits and regression.
-    neighbors : int, default 20
+    neighbors : int, str or Nearest, default 20
         Number of nearest neighbours in the graphs.
-    laplacian : str, default "normalized"
+    laplacian : str or Optimal, default "normalized"
         Kind of Laplacian, see `deepsphere.graph.laplacian`.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
@@ -102,12 +105,12 @@ class UNet(SphereModel):
         block: str = "plain",
         skip: str = "concatenate",
         pooling: str = "max",
-        unpooling: str = "patch",
+        unpooling: str | None = None,
         batch_norm: bool = True,
         activation: Any = "relu",
         last_activation: Any = None,
-        neighbors: int = DEFAULT_NEIGHBORS,
-        laplacian: str = DEFAULT_LAPLACIAN,
+        neighbors: Edges = DEFAULT_NEIGHBORS,
+        laplacian: Kind = DEFAULT_LAPLACIAN,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -118,6 +121,8 @@ class UNet(SphereModel):
         self.block = check_choice("block", block, BLOCKS)
         self.skip = check_choice("skip", skip, SKIPS)
         self.pooling = check_choice("pooling", pooling, POOLINGS)
+        if unpooling is None:
+            unpooling = "patch" if self.sampling.branching else "repeat"
         self.unpooling = check_choice("unpooling", unpooling, UNPOOLINGS)
         self.batch_norm = bool(batch_norm)
         self.activation = keras.activations.get(activation)
@@ -128,6 +133,7 @@ class UNet(SphereModel):
         self.pools: list[keras.layers.Layer] = []
         self.unpools: list[keras.layers.Layer] = []
         self.up_blocks: list[UNetBlock] = []
+        self.spreads: list[Unpool] = []
         for i, level in enumerate(levels):
             if i > 0:
                 self.pools.append(self._make_pool(*levels[i - 1], f"pool_{i}"))
@@ -135,6 +141,10 @@ class UNet(SphereModel):
         for i, level in reversed(list(enumerate(levels[:-1]))):
             self.unpools.append(self._make_unpool(level[0], samplings[i + 1], f"unpool_{i + 1}"))
             self.up_blocks.append(self._make_block(*level, f"up_{i}"))
+            if self.unpooling == "repeat":
+                self.spreads.append(
+                    Unpool(1, samplings[i + 1], finer=level[1], dtype=self.dtype_policy)
+                )
         self.last = keras.layers.Dense(self.output_channels, dtype=self.dtype_policy, name="last")
         self.last_activate = keras.layers.Activation(
             self.last_activation, dtype=self.variable_dtype, name="last_activate"
@@ -177,6 +187,10 @@ class UNet(SphereModel):
         shape = shapes.pop()
         for unpool, up in zip(self.unpools, self.up_blocks, strict=True):
             unpool.build(shape)
+            if self.spreads:
+                self.spreads[len(self.spreads) - len(shapes)].build(
+                    unpool.compute_output_shape(shape)
+                )
             shape = shapes.pop()
             factor = 2 if self.skip == "concatenate" else 1
             up.build((*shape[:2], factor * shape[2]))
@@ -191,13 +205,13 @@ class UNet(SphereModel):
         for pool, down in zip(self.pools, self.down_blocks[1:], strict=True):
             kept.append((x, mask))
             x = pool(x, mask=mask)
-            mask = resample_mask(mask, kept[-1][0].shape[1], x.shape[1])
+            mask = pool.compute_mask(kept[-1][0], mask)
             x = down(x, training=training, mask=mask)
-        for unpool, up in zip(self.unpools, self.up_blocks, strict=True):
+        for i, (unpool, up) in enumerate(zip(self.unpools, self.up_blocks, strict=True)):
             x = unpool(x)
             before, mask = kept.pop()
-            if self.unpooling == "repeat":
-                x = keras.ops.repeat(x, self.sampling.branching, axis=1)
+            if self.spreads:
+                x = self.spreads[i](x)
             x = x + before if self.skip == "add" else keras.ops.concatenate([x, before], axis=-1)
             x = up(x, training=training, mask=mask)
         x = self.last_activate(self.last(x))
@@ -222,6 +236,41 @@ class UNet(SphereModel):
             "activation": keras.activations.serialize(self.activation),
             "last_activation": keras.activations.serialize(self.last_activation),
         }
+
+
+def climate_unet(sampling: Sampling, outputs: int = 3, **options: Any) -> UNet:
+    """Return the U-Net of the papers for extreme climate events.
+
+    Channels 64, 128, 256, 512, 512, 512 from fine to coarse, polynomials of degree 3, mean pooling,
+    probabilities of the classes: background, tropical cyclones and atmospheric rivers, of 16
+    fields of a climate simulation. The paper had it on an icosahedral grid of level 5.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the maps are sampled, with five coarser levels.
+    outputs : int, default 3
+        Number of classes.
+    **options
+        Other arguments of `UNet`.
+
+    Returns
+    -------
+    UNet
+        Not yet built or compiled.
+
+    Notes
+    -----
+    Defferrard et al., arXiv 2012.15000, section 4.3. There, a seventh width closed the way down
+    without normalisation.
+    """
+    preset: dict[str, Any] = {
+        "filters": (64, 128, 256, 512, 512, 512),
+        "order": 3,
+        "pooling": "mean",
+        "last_activation": "softmax",
+    }
+    return UNet(sampling, outputs, **{**preset, **options})
 
 
 class UNetBlock(keras.layers.Layer):

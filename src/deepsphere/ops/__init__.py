@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from deepsphere.ops.mapping import SparseMap, gathered_maximum
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.ops.polynomials import BASES, evaluate_basis, to_chebyshev
 from deepsphere.ops.product import sparse_product
@@ -169,9 +170,11 @@ __all__ = [
     "ACTIVATIONS",
     "BACKENDS",
     "BASES",
+    "SparseMap",
     "SparseOperator",
     "chebyshev_filter",
     "evaluate_basis",
+    "gathered_maximum",
     "laplacian_operator",
     "normalized_filter",
     "pool",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, rescaled_laplacian
 from deepsphere.sampling import Sampling
 
 
@@ -106,7 +106,7 @@ _laplacians: WeakValueDictionary[Hashable, SparseOperator] = WeakValueDictionary
 
 
 def laplacian_operator(
-    sampling: Sampling, neighbors: int, kind: str, scale: float
+    sampling: Sampling, neighbors: Edges, kind: Kind, scale: float
 ) -> SparseOperator:
     """Return the rescaled Laplacian of a sampling, shared by all layers that ask for it.
 
@@ -120,7 +120,7 @@ def laplacian_operator(
     SparseOperator
         It lives as long as someone holds it.
     """
-    key = (sampling, neighbors, kind, scale)
+    key = (sampling, check_edges(neighbors), check_kind(kind), scale)
     operator = _laplacians.get(key)
     if operator is None:
         operator = SparseOperator(rescaled_laplacian(sampling, neighbors, kind, scale))

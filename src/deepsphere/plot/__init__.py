@@ -1,10 +1,15 @@
-"""Pictures of maps, filters and training, for the screen and for print.
+"""Pictures of maps, filters, training and equivariance, for the screen and for print.
 
 Every function returns a new `matplotlib.figure.Figure` and leaves matplotlib's global state alone:
 no pyplot figure is opened, no parameter stays changed. Matplotlib is imported by the functions, not
 by the modules. Save a picture with ``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``).
 """
 
+from deepsphere.plot.equivariance import (
+    plot_equivariance,
+    plot_laplacian_errors,
+    plot_layerwise_equivariance,
+)
 from deepsphere.plot.filters import (
     plot_coefficients,
     plot_gnomonic_filters,
@@ -23,11 +28,14 @@ __all__ = [
     "get_index_equator",
     "plot_coefficients",
     "plot_confusion",
+    "plot_equivariance",
     "plot_filters_gnomonic",
     "plot_filters_section",
     "plot_gnomonic",
     "plot_gnomonic_filters",
     "plot_history",
+    "plot_laplacian_errors",
+    "plot_layerwise_equivariance",
     "plot_map",
     "plot_maps",
     "plot_sections",

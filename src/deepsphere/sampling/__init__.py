@@ -4,10 +4,33 @@ from typing import Any
 
 from deepsphere.sampling import regions
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.coordinates import from_coordinates, to_coordinates
+from deepsphere.sampling.cubed_sphere import CubedSphere
+from deepsphere.sampling.equiangular import Equiangular
+from deepsphere.sampling.fibonacci import Fibonacci
 from deepsphere.sampling.footprint import UNSEEN, Footprint
+from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
+from deepsphere.sampling.icosahedral import Icosahedral, IcosahedralFaces
+from deepsphere.sampling.scattered import RandomUniform, Scattered
+from deepsphere.sampling.subset import Subset, extend_region
 
-SAMPLINGS: dict[str, type[Sampling]] = {cls.kind: cls for cls in (Healpix,)}
+SAMPLINGS: dict[str, type[Sampling]] = {
+    cls.kind: cls
+    for cls in (
+        Healpix,
+        Equiangular,
+        GaussLegendre,
+        ReducedGaussian,
+        Icosahedral,
+        IcosahedralFaces,
+        CubedSphere,
+        Fibonacci,
+        Scattered,
+        RandomUniform,
+        Subset,
+    )
+}
 """Every sampling by the name under which it is written."""
 
 
@@ -55,11 +78,24 @@ def deserialize(config: dict[str, Any]) -> Sampling:
 __all__ = [
     "SAMPLINGS",
     "UNSEEN",
+    "CubedSphere",
+    "Equiangular",
+    "Fibonacci",
     "Footprint",
+    "GaussLegendre",
     "Healpix",
+    "Icosahedral",
+    "IcosahedralFaces",
+    "RandomUniform",
+    "ReducedGaussian",
     "Sampling",
+    "Scattered",
+    "Subset",
     "deserialize",
     "extend_pixels",
+    "extend_region",
+    "from_coordinates",
     "regions",
     "serialize",
+    "to_coordinates",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, eye_array
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Sampling(ABC):
@@ -17,14 +20,16 @@ class Sampling(ABC):
     are built once per distinct sampling.
 
     A subclass gives `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
-    `_identity`, names itself in `kind`, and is listed in `deepsphere.sampling.SAMPLINGS`.
+    `_identity`, names itself in `kind`, and is listed in `deepsphere.sampling.SAMPLINGS`. It also
+    says either its `branching` or, in `_shares`, how its cells make up coarser ones.
     """
 
     kind: ClassVar[str]
     """Name under which the sampling is written, such as ``"healpix"``."""
 
-    branching: ClassVar[int]
-    """Number of consecutive points that share one point of ``coarsen(1)``."""
+    branching: ClassVar[int | None] = None
+    """Number of consecutive points that share one point of ``coarsen(1)``; None where children do
+    not lie side by side or differ in number."""
 
     @property
     @abstractmethod
@@ -41,12 +46,73 @@ class Sampling(ABC):
         """Return the number of points."""
 
     @abstractmethod
-    def coarsen(self, p: int = 1) -> Self:
+    def coarsen(self, p: int = 1) -> Sampling:
         """Return the sampling `p` levels coarser, whose points are the parents of these."""
 
     @abstractmethod
-    def refine(self, p: int = 1) -> Self:
+    def refine(self, p: int = 1) -> Sampling:
         """Return the sampling `p` levels finer, whose points are the children of these."""
+
+    def membership(self, p: int = 1) -> csr_array:
+        """Return how the cells of this sampling make up those of the one `p` levels coarser.
+
+        Several levels are taken one by one: pooling over two levels is pooling twice.
+
+        Parameters
+        ----------
+        p : int, default 1
+            Number of levels.
+
+        Returns
+        -------
+        csr_array of float64, shape (len(self.coarsen(p)), len(self))
+            Which part of the cell of each point lies in the cell of each coarser point: columns
+            sum to 1. In a hierarchy where cells are whole parts of coarser ones, each column has
+            a single 1.
+        """
+        p = check_levels(p)
+        n = len(self)
+        if self.branching is not None:
+            coarse = len(self.coarsen(p))  # or an error: some coarse cell lacks some of its points
+            starts = np.arange(0, n + 1, self.branching**p)
+            return csr_array((np.ones(n), np.arange(n), starts), shape=(coarse, n))
+        sampling: Sampling = self
+        shares = csr_array(eye_array(n))
+        for _ in range(p):
+            shares = sampling._shares() @ shares
+            sampling = sampling.coarsen()
+        shares.sort_indices()
+        return shares
+
+    def _shares(self) -> csr_array:
+        """Return the membership of one level."""
+        if self.branching is None:
+            raise NotImplementedError(f"{type(self).__name__} must say what belongs together")
+        return self.membership()
+
+    def subset(self, region: ArrayLike) -> Sampling:
+        """Return a part of this sampling.
+
+        Parameters
+        ----------
+        region : array_like
+            Either bool, shape ``(len(self),)``, such as `deepsphere.sampling.regions` gives, or
+            the indices of the points, strictly increasing.
+
+        Returns
+        -------
+        Sampling
+            The points in the region, in their order; the sampling itself if these are all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the region is not as described, or empty.
+        """
+        from deepsphere.sampling.subset import Subset
+
+        indices = region_indices(region, self)
+        return self if len(indices) == len(self) else Subset(self, indices)
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:
@@ -69,6 +135,16 @@ class Sampling(ABC):
     def __hash__(self) -> int:
         return hash((self.kind, *self._identity()))
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickles go through the constructor: numpy would make arrays writable.
+        return self.from_config, (self.get_config(),)
+
 
 def check_levels(p: int, name: str = "p") -> int:
     """Return `p` as an int, or raise if it is no number of resolution levels (an int >= 0)."""
@@ -77,3 +153,75 @@ def check_levels(p: int, name: str = "p") -> int:
     if p < 0:
         raise ValueError(f"{name} must be zero or more resolution levels, got {p}")
     return int(p)
+
+
+def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
+    """Return the indices of a region's points, or raise if it is none of the sampling.
+
+    Parameters
+    ----------
+    region : array_like
+        Either bool, shape ``(len(sampling),)``, or strictly increasing indices of points.
+    sampling : Sampling
+        Where the sphere is sampled.
+
+    Returns
+    -------
+    ndarray of int64, shape (m,), m >= 1
+        Strictly increasing.
+
+    Raises
+    ------
+    TypeError
+        If it is neither bool nor integers.
+    ValueError
+        If it is empty, or not of the shape or in the range of the sampling's points, or not
+        strictly increasing.
+    """
+    array, n = np.asarray(region), len(sampling)
+    if array.dtype == bool:
+        if array.shape != (n,):
+            raise ValueError(
+                f"a region of {sampling} must hold {n} bools, one per point; "
+                f"got shape {array.shape}"
+            )
+        array = np.flatnonzero(array)
+    if array.size == 0:
+        raise ValueError("a region must not be empty")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"a region must be bools or indices of points, got dtype {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"indices of points must have one dimension, got shape {array.shape}")
+    if np.any(np.diff(array.astype(np.int64)) <= 0):
+        raise ValueError(
+            "indices of points must be strictly increasing; use np.unique(indices), "
+            "and bring the values of your maps into the same order"
+        )
+    if array[0] < 0 or array[-1] >= n:
+        raise ValueError(
+            f"indices of points must be from 0 to {n - 1} for {sampling}, "
+            f"got values from {array[0]} to {array[-1]}"
+        )
+    return array.astype(np.int64)
+
+
+def check_count(value: int, name: str, least: int = 1) -> int:
+    """Return `value` as an int, or raise if it is no integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def halve(value: int, p: int, name: str) -> int:
+    """Return `value` halved `p` times, or raise if that is no whole number."""
+    if value % 2**p:
+        raise ValueError(f"{name} {value} is no multiple of 2**{p}, as coarsening by p={p} needs")
+    return value >> p
+
+
+def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """Return the array after making it read-only."""
+    array.flags.writeable = False
+    return array

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.sampling.base import Sampling, check_levels
+from deepsphere.sampling.base import Sampling, check_levels, region_indices
 from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
 
 MAX_LEVEL = 29  # 12 * 4**29 is the largest number of pixels that fits in 64-bit integers
@@ -295,6 +295,27 @@ class Healpix(Sampling):
         children = (self._pixels[:, None] << 2 * p) + np.arange(4**p)
         return type(self)(nside, children.ravel())
 
+    def subset(self, region: ArrayLike) -> Self:
+        """Return the sampling of some of these pixels.
+
+        Parameters
+        ----------
+        region : array_like
+            Either bool, shape ``(len(self),)``, such as `deepsphere.sampling.regions` gives, or
+            the indices of the pixels among those sampled, strictly increasing.
+
+        Returns
+        -------
+        Healpix
+            The pixels in the region, in their order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the region is not as described, or empty.
+        """
+        return type(self)(self._nside, self.pixels[region_indices(region, self)])
+
     def get_config(self) -> dict[str, Any]:
         """Return ``nside`` and, for a part of the sphere, the pixels as encoded text."""
         if self._pixels is None:
@@ -315,10 +336,6 @@ class Healpix(Sampling):
 
     def _identity(self) -> tuple[Any, ...]:
         return (self._nside, self._digest)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Copies and pickles go through the constructor: numpy would make their pixels writable.
-        return type(self), (self._nside, self._pixels)
 
     def __repr__(self) -> str:
         if self._pixels is None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.lonlat import to_vectors
 
 FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic"}
 """Coordinate systems by the letters that HEALPix files use, and their names in astropy."""
@@ -41,7 +42,7 @@ def disc(sampling: Sampling, lon: float, lat: float, radius: float) -> NDArray[n
     """
     if not 0 < radius <= 180:
         raise ValueError(f"radius must be above 0 and at most 180 degrees, got {radius}")
-    center = _vectors(np.array([[lon, lat]]))[0]
+    center = to_vectors(np.array([[lon, lat]]))[0]
     # The chord, not the cosine: it tells points apart however small the disc.
     distance = np.linalg.norm(sampling.points - center, axis=1)
     return np.asarray(distance <= 2 * np.sin(np.radians(radius) / 2))
@@ -79,7 +80,7 @@ def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
         raise ValueError(
             f"vertices must have shape (m, 2) with m at least 3, got shape {corners.shape}"
         )
-    corners = _vectors(corners)
+    corners = to_vectors(corners)
     normals = np.cross(corners, np.roll(corners, -1, axis=0))
     if np.linalg.norm(normals, axis=1).min() < 1e-12:
         raise ValueError("two vertices that follow each other are equal or opposite")
@@ -135,13 +136,3 @@ def galactic_cut(sampling: Sampling, latitude: float, coordinates: str = "G") ->
         galactic_pole = SkyCoord(0, 90, unit="deg", frame="galactic")
         pole = galactic_pole.transform_to(FRAMES[coordinates]).cartesian.xyz.value
     return np.asarray(np.abs(sampling.points @ pole) > np.sin(np.radians(latitude)))
-
-
-def _vectors(lonlat: NDArray[np.floating]) -> NDArray[np.float64]:
-    if not np.isfinite(lonlat).all() or np.abs(lonlat[:, 1]).max() > 90:
-        raise ValueError(
-            "longitudes and latitudes must be finite degrees, latitudes from -90 to 90; "
-            f"got {lonlat.tolist()}"
-        )
-    lon, lat = np.radians(lonlat).T
-    return np.column_stack((np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)))

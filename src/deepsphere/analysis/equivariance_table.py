@@ -1,0 +1,246 @@
+"""Equivariance errors of the graph Laplacians of a sampling, side by side, and as a table."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.files import replacing
+from deepsphere.graph import (
+    Edges,
+    Kind,
+    check_edges,
+    check_kind,
+    isotropy_error,
+    laplacian,
+)
+from deepsphere.graph.isotropy import check_degrees
+from deepsphere.layers.base import check_count
+from deepsphere.sampling import Sampling
+
+BASELINE = "combinatorial"
+"""The Laplacian that others are compared with: that of the papers' Gaussian graph."""
+
+VERTICES = 12 * 32**2
+"""Vertices at which the error is measured: all up to nside 32, a random choice of more."""
+
+FRACTIONS = (1 / 16, 1 / 4, 1 / 2, 1, 3 / 2)
+"""Degrees of the table in units of nside: from large scales to where the maps' power ends."""
+
+
+class LaplacianError(NamedTuple):
+    """The error of one graph Laplacian.
+
+    Attributes
+    ----------
+    laplacian, neighbors : str or Optimal, and int, str or Nearest
+        Which Laplacian on which edges, see `deepsphere.graph.laplacian`.
+    sampling : Sampling
+        Of the vertices.
+    entries : float
+        Entries of the matrix in each row: what it costs.
+    degrees : ndarray of int, shape (n,)
+        Degrees ell of the spherical harmonics.
+    errors : ndarray of float64, shape (n,)
+        Exact expectation of the equivariance error of each degree.
+    """
+
+    laplacian: Kind
+    neighbors: Edges
+    sampling: Sampling
+    entries: float
+    degrees: NDArray[np.int64]
+    errors: NDArray[np.float64]
+
+    @property
+    def nside(self) -> float:
+        """Resolution: nside on HEALPix, and ``sqrt(n / 12)`` on other samplings."""
+        return resolution(self.sampling)
+
+    def mean(self, degrees: Sequence[int] | None = None) -> float:
+        """Return the geometric mean of the errors, of some of the degrees or of all."""
+        chosen = np.isin(self.degrees, self.degrees if degrees is None else degrees)
+        with np.errstate(divide="ignore"):  # a degree without error: the mean is 0
+            return float(np.exp(np.log(self.errors[chosen]).mean()))
+
+
+def resolution(sampling: Sampling) -> float:
+    """Return ``sqrt(n / 12)``, which is nside on HEALPix."""
+    return math.sqrt(len(sampling) / 12)
+
+
+def table_degrees(sampling: Sampling) -> list[int]:
+    """Return the degrees of a table: 1/16, 1/4, 1/2, 1 and 3/2 of nside, as far as they differ."""
+    return sorted({max(1, int(fraction * resolution(sampling))) for fraction in FRACTIONS})
+
+
+def curve_degrees(sampling: Sampling) -> list[int]:
+    """Return the degrees of a picture: those of the table, and eight per factor of two.
+
+    They end at 2.5 nside: above, maps on these points say little about the field.
+    """
+    last = max(2.0, 2.5 * resolution(sampling))
+    steps = np.geomspace(1, last, math.ceil(8 * math.log2(last)) + 1)
+    return sorted({*table_degrees(sampling), *steps.astype(int).tolist()})
+
+
+def laplacian_errors(
+    sampling: Sampling,
+    neighbors: Sequence[Edges] = (8, 20, 40),
+    kinds: Sequence[Kind] = (BASELINE,),
+    degrees: Sequence[int] | None = None,
+    report: Callable[[str], None] | None = None,
+    vertices: int = VERTICES,
+    seed: int = 0,
+) -> list[LaplacianError]:
+    """Measure graph Laplacians of a sampling.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the vertices are.
+    neighbors : sequence of int, str or Nearest, default (8, 20, 40)
+        Which edges, by default to as many neighbours as in the papers; see
+        `deepsphere.graph.laplacian`.
+    kinds : sequence of str or Optimal, default ("combinatorial",)
+        Which Laplacians, see there.
+    degrees : sequence of int, optional
+        Degrees ell. Default: `table_degrees`.
+    report : callable, optional
+        Is told in a line what has been measured, and how fast.
+    vertices : int, default 12288
+        Most vertices at which the error is measured. A random choice of that many is good to about
+        1 %, and the time does not grow with the number of pixels.
+    seed : int, default 0
+        Of the choice of vertices.
+
+    Returns
+    -------
+    list of LaplacianError
+        For each set of edges first the combinatorial Laplacian, with which the others are to be
+        compared, then those of `kinds`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+    wanted = np.unique(check_degrees(table_degrees(sampling) if degrees is None else degrees))
+    edges = list(dict.fromkeys(check_edges(one) for one in neighbors))
+    names = list(dict.fromkeys([BASELINE, *(check_kind(kind) for kind in kinds)]))
+    rows = None
+    if len(sampling) > check_count("vertices", vertices, least=1):
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(len(sampling), vertices, replace=False))
+    measured = len(sampling) if rows is None else len(rows)
+    points, areas, result = sampling.points, sampling.areas, []
+    cases = [(count, name) for count in edges for name in names]
+    for i, (count, name) in enumerate(cases, start=1):
+        if report:
+            report(f"{i} of {len(cases)}: {name} Laplacian, {_edges(count)} ...")
+        start = perf_counter()
+        matrix = laplacian(sampling, count, name)
+        built = perf_counter()
+        errors = isotropy_error(matrix, points, wanted.tolist(), rows=rows, areas=areas)
+        seconds = perf_counter() - built
+        entries = matrix.nnz / len(sampling)
+        result.append(LaplacianError(name, count, sampling, entries, wanted, errors))
+        if report:
+            report(
+                f"    built in {built - start:.1f} s, measured at {measured:,} vertices in "
+                f"{seconds:.1f} s ({measured / seconds:,.0f} vertices/s)"
+            )
+    return result
+
+
+def _edges(neighbors: Edges) -> str:
+    return f"{neighbors} neighbours" if isinstance(neighbors, int) else f"{neighbors} edges"
+
+
+def gains(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> list[float]:
+    """Return how much smaller each geometric mean is than the combinatorial Laplacian's.
+
+    Parameters
+    ----------
+    rows : sequence of LaplacianError
+        With a combinatorial Laplacian for each sampling and set of edges.
+    degrees : sequence of int, optional
+        Of which degrees the mean is taken. Default: all.
+
+    Returns
+    -------
+    list of float
+        Above 1: better than the combinatorial Laplacian on these edges.
+    """
+    base = {
+        (row.sampling, row.neighbors): row.mean(degrees)
+        for row in rows
+        if row.laplacian == BASELINE
+    }
+    with np.errstate(divide="ignore"):
+        return [
+            float(np.divide(base[row.sampling, row.neighbors], row.mean(degrees))) for row in rows
+        ]
+
+
+def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> str:
+    """Write errors as an aligned table that Markdown understands too.
+
+    Parameters
+    ----------
+    rows : sequence of LaplacianError
+        What was measured, all at the same degrees.
+    degrees : sequence of int, optional
+        Which degrees are shown, and their geometric mean. Default: all.
+
+    Returns
+    -------
+    str
+        A line for each row.
+    """
+    shown = rows[0].degrees.tolist() if degrees is None else list(degrees)
+    head = ["Laplacian", "k", "entries", *(f"ℓ = {ell}" for ell in shown), "mean", "gain"]
+    cells = [head]
+    for row, gain in zip(rows, gains(rows, shown), strict=True):
+        errors = row.errors[np.searchsorted(row.degrees, shown)]
+        cells.append(
+            [
+                str(row.laplacian),
+                str(row.neighbors),
+                f"{row.entries:.1f}",
+                *(f"{error:.1e}" for error in (*errors, row.mean(shown))),
+                f"{gain:.2g}" if gain < 10 else f"{gain:,.0f}",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [[cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])] for cells in cells]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
+
+
+def write_csv(rows: Sequence[LaplacianError], path: Path) -> None:
+    """Write errors to a file, a line for each Laplacian and degree.
+
+    Parameters
+    ----------
+    rows : sequence of LaplacianError
+        What was measured.
+    path : Path
+        The file; an old one is replaced.
+    """
+    with replacing(path) as temporary, Path(temporary).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["laplacian", "neighbors", "sampling", "entries_per_row", "degree", "error"]
+        )
+        for row in rows:
+            for degree, error in zip(row.degrees, row.errors, strict=True):
+                start = [row.laplacian, row.neighbors, row.sampling, f"{row.entries:.3f}"]
+                writer.writerow([*start, degree, f"{error:.6e}"])

@@ -1,0 +1,196 @@
+"""Rotations of sampled fields, by spherical harmonics, on any sampling of the whole sphere.
+
+A field is rotated by reading it off elsewhere: ``(R f)(x) = f(R^-1 x)``, and a sum of spherical
+harmonics can be read off anywhere. So no Wigner matrices, and no interpolation. The coefficients of
+a map are found by least squares, which is exact for maps within the band limit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import isqrt, pi, sqrt
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from deepsphere.extras import require
+from deepsphere.sampling import Equiangular, GaussLegendre, Sampling
+
+Floats = NDArray[np.float64]
+Coefficients = NDArray[np.complex128]
+
+TOLERANCE = 1e-8
+"""Relative error of coefficients, and of synthesis a hundredth of it: far below any rounding in
+single precision, in which layers compute."""
+
+ITERATIONS = 300
+"""Most steps of the least squares; on HEALPix 8 to 13 are needed."""
+
+
+def _ducc() -> ModuleType:
+    return require("ducc0", "harmonics")
+
+
+def band_limit(sampling: Sampling) -> int:
+    """Return the largest degree of the spherical harmonics that maps are made of.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        A sampling of n points.
+
+    Returns
+    -------
+    int
+        ``2.5 sqrt(n / 12)``, which is 2.5 nside on HEALPix: half as many coefficients as points.
+        Up to there least squares on HEALPix is well conditioned; at 3 nside it is not. On a grid
+        of longitudes and latitudes no more than its rings can tell apart.
+    """
+    limit = int(2.5 * sqrt(len(sampling) / 12))
+    if isinstance(sampling, (Equiangular, GaussLegendre)):
+        poles = getattr(sampling, "grid", None) == "clenshaw-curtis"  # two rows of one point
+        limit = min(limit, sampling.nlat - 1 - poles, (sampling.nlon - 1) // 2)
+    return limit
+
+
+def random_coefficients(degree: int, count: int, rng: np.random.Generator) -> Coefficients:
+    """Return coefficients of Gaussian random fields of one degree and unit variance.
+
+    Parameters
+    ----------
+    degree : int
+        Degree ell of the spherical harmonics.
+    count : int
+        Number of fields.
+    rng : numpy.random.Generator
+        Where the random numbers come from.
+
+    Returns
+    -------
+    ndarray of complex128, shape (count, (degree + 1) (degree + 2) / 2)
+        In the order of healpy, orders m one after the other; zero for all lower degrees.
+    """
+    m = np.arange(degree + 1)
+    places = m * (2 * degree + 1 - m) // 2 + degree
+    values = rng.normal(size=(count, degree + 1)) + 1j * rng.normal(size=(count, degree + 1))
+    values *= sqrt(0.5)
+    values[:, 0] = values[:, 0].real * sqrt(2)
+    result = np.zeros((count, (degree + 1) * (degree + 2) // 2), dtype=np.complex128)
+    result[:, places] = values * sqrt(4 * pi / (2 * degree + 1))
+    return result
+
+
+def random_rotations(count: int, rng: np.random.Generator) -> Floats:
+    """Return rotations that are uniform on SO(3), shape (count, 3, 3)."""
+    return Rotation.random(count, rng).as_matrix()
+
+
+def synthesize(coefficients: Coefficients, points: Floats) -> Floats:
+    """Return the values of fields at points.
+
+    Parameters
+    ----------
+    coefficients : ndarray of complex, shape (..., (l + 1) (l + 2) / 2)
+        In the order of healpy, up to some degree l.
+    points : ndarray, shape (n, 3)
+        Unit vectors anywhere. Where a field is to be rotated by R, ``points @ R``.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., n)
+
+    Raises
+    ------
+    ImportError
+        If ducc0 is not installed.
+    """
+    degree = (isqrt(8 * coefficients.shape[-1] + 1) - 3) // 2
+    flat = coefficients.reshape(-1, coefficients.shape[-1])
+    general = _ducc().sht.synthesis_general
+    angles = _angles(points)
+    result = np.empty((len(flat), len(points)))
+    for one, values in zip(flat, result, strict=True):
+        values[:] = general(
+            alm=one[None], spin=0, lmax=degree, loc=angles, epsilon=TOLERANCE / 100, nthreads=0
+        )[0]
+    return result.reshape(*coefficients.shape[:-1], len(points))
+
+
+def analyze(maps: Floats, sampling: Sampling) -> Coefficients:
+    """Return the coefficients of the band-limited fields that are nearest to maps.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (..., n)
+        Values at the points of the sampling.
+    sampling : Sampling
+        Of the whole sphere.
+
+    Returns
+    -------
+    ndarray of complex128, shape (..., (l + 1) (l + 2) / 2)
+        In the order of healpy, up to the degree l of `band_limit`. What the maps hold beyond it
+        is lost, or taken for lower degrees as far as the points cannot tell the two apart.
+
+    Raises
+    ------
+    ImportError
+        If ducc0 is not installed.
+    ValueError
+        If the sampling leaves out a part of the sphere, or its points do not determine fields up
+        to the band limit.
+    """
+    check_whole(sampling)
+    return _least_squares(np.asarray(maps, dtype=np.float64), sampling)
+
+
+@lru_cache(maxsize=64)
+def check_whole(sampling: Sampling) -> None:
+    """Raise a ValueError if maps on a sampling cannot be rotated, see `analyze`."""
+    share = sampling.areas.sum() / (4 * pi)
+    if abs(share - 1) > 0.01:
+        raise ValueError(
+            f"maps can be rotated on the whole sphere only; {sampling!r} covers {share:.1%} of it"
+        )
+    degree = band_limit(sampling)
+    if degree < 1:
+        raise ValueError(f"{sampling!r} has too few points to rotate maps on it")
+    rng = np.random.default_rng(0)
+    truth = np.zeros(((degree + 1) * (degree + 2)) // 2, dtype=np.complex128)
+    truth[:] = rng.normal(size=len(truth)) + 1j * rng.normal(size=len(truth))
+    truth[: degree + 1].imag = 0  # order 0
+    found = _least_squares(synthesize(truth, sampling.points), sampling)
+    error = np.linalg.norm(found - truth) / np.linalg.norm(truth)
+    if error > 1e-4:  # on HEALPix 1e-8
+        raise ValueError(
+            f"the points of {sampling!r} do not determine fields up to degree {degree}: "
+            f"their coefficients come back with an error of {error:.1e}"
+        )
+
+
+def _least_squares(maps: Floats, sampling: Sampling) -> Coefficients:
+    degree = band_limit(sampling)
+    flat = maps.reshape(-1, maps.shape[-1])
+    pseudo = _ducc().sht.pseudo_analysis_general
+    angles = _angles(sampling.points)
+    result = np.zeros((len(flat), (degree + 1) * (degree + 2) // 2), dtype=np.complex128)
+    for one, values in zip(flat, result, strict=True):
+        if one.any():
+            values[:] = pseudo(
+                lmax=degree,
+                map=np.ascontiguousarray(one[None]),
+                loc=angles,
+                spin=0,
+                maxiter=ITERATIONS,
+                epsilon=TOLERANCE,
+                nthreads=0,
+            )[0][0]
+    return result.reshape(*maps.shape[:-1], result.shape[-1])
+
+
+def _angles(points: Floats) -> Floats:
+    """Return colatitudes and longitudes from 0 to 2 pi of unit vectors."""
+    x, y, z = points.T
+    return np.column_stack([np.arctan2(np.hypot(x, y), z), np.arctan2(y, x) % (2 * pi)])

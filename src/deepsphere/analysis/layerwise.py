@@ -1,0 +1,196 @@
+"""Where in a network equivariance is lost: the error after each layer, on maps that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepsphere.analysis.equivariance import (
+    BATCH,
+    coarser,
+    decompose,
+    normalized_errors,
+    rotate,
+    to_array,
+)
+from deepsphere.analysis.harmonics import random_rotations
+from deepsphere.layers import SphereLayer
+from deepsphere.layers.base import check_count
+from deepsphere.sampling import Sampling
+
+Floats = NDArray[np.float64]
+
+
+class LayerEquivariance(NamedTuple):
+    """The error of equivariance of a network up to one of its layers.
+
+    Attributes
+    ----------
+    name, type : str
+        Name and class of the layer.
+    sampling : Sampling or None
+        Where its output is sampled; None if it has no pixels any more.
+    mean : float
+        Mean of the normalised error after this layer, and all before it, over maps and rotations.
+    deviation : float
+        Standard deviation between maps and rotations.
+    """
+
+    name: str
+    type: str
+    sampling: Sampling | None
+    mean: float
+    deviation: float
+
+
+def layerwise_equivariance(
+    model: keras.Model,
+    maps: ArrayLike,
+    sampling: Sampling | None = None,
+    rotations: int = 4,
+    seed: int = 0,
+) -> list[LayerEquivariance]:
+    """Measure how far a network is from equivariant after each of its layers.
+
+    The error after a layer is the mean of ``|F(R f) - R F(f)|**2 / |F(f)|**2``, F being all layers
+    up to there, f a map and R a rotation. Where the output has no pixels any more, R does nothing
+    to it: there the error is that of invariance.
+
+    Parameters
+    ----------
+    model : keras.Sequential
+        A built model whose layers follow one another, for instance a
+        `deepsphere.models.Sequential`; it works as after training.
+    maps : array_like, shape (batch, pixels, channels)
+        Fields like those that the model is for, for instance of the test set. They are smoothed
+        first, in that nothing is kept beyond the band limit (2.5 nside on HEALPix), since only
+        then their rotation is known.
+    sampling : Sampling, optional
+        Where the maps are sampled, the whole sphere. Default: that of the model.
+    rotations : int, default 4
+        Number of random rotations of each map. The maps differ too, so that few will do.
+    seed : int, default 0
+        Of the rotations.
+
+    Returns
+    -------
+    list of LayerEquivariance
+        One for each layer, in order. `deepsphere.plot.plot_layerwise_equivariance` draws them.
+
+    Raises
+    ------
+    ImportError
+        If ducc0, the extra ``harmonics``, is not installed.
+    TypeError, ValueError
+        If the model is not a stack of layers or not built, or the maps do not fit it.
+
+    Notes
+    -----
+    An activation makes small scales that its pixels do not resolve, and pooling leaves out small
+    scales: what is beyond the band limit of the layer's sampling counts as error, since no
+    rotation of the pixels can bring it back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.layers import ChebyshevConv, Pool
+    >>> from deepsphere.models import Sequential
+    >>> from deepsphere.sampling import Healpix
+    >>> model = Sequential(Healpix(8), [ChebyshevConv(4, order=3, activation="relu"), Pool()])
+    >>> model.build((None, 768, 1))
+    >>> maps = np.random.default_rng(0).normal(size=(2, 768, 1))
+    >>> [row.type for row in layerwise_equivariance(model, maps)]
+    ['ChebyshevConv', 'Pool']
+    """
+    if not isinstance(model, keras.Sequential):
+        raise TypeError(
+            "model must be a stack of layers, a keras.Sequential or deepsphere.models.Sequential, "
+            f"got {type(model).__name__}; of any model, equivariance_error(..., form='rotation') "
+            "measures the whole"
+        )
+    if not model.built:
+        raise ValueError(f"model {model.name!r} is not built: call it once on the maps")
+    sampling = sampling or getattr(model, "sampling", None)
+    if not isinstance(sampling, Sampling):
+        raise TypeError(
+            f"sampling must say where the maps are, such as Healpix(64), got {sampling!r}"
+        )
+    fields = np.asarray(maps, dtype=np.float64)
+    if fields.ndim != 3 or fields.shape[1] != len(sampling) or not len(fields):
+        raise ValueError(
+            f"maps must have the shape (batch, {len(sampling)}, channels) on {sampling!r}, got "
+            f"shape {fields.shape}"
+        )
+    count = check_count("rotations", rotations, least=1)
+    turns = random_rotations(count, np.random.default_rng(seed))
+    errors: list[list[Floats]] = [[] for _ in model.layers]
+    for start in range(0, len(fields), BATCH):
+        coefficients = decompose(fields[start : start + BATCH], sampling)
+        still = np.broadcast_to(np.eye(3), (len(coefficients), 3, 3))
+        stages = list(_stages(model, rotate(coefficients, still, sampling), sampling))
+        for turn in turns:
+            same = np.broadcast_to(turn, still.shape)
+            turned = _outputs(model, rotate(coefficients, same, sampling))
+            for found, stage, output in zip(errors, stages, turned, strict=True):
+                found.append(stage.errors(output, same))
+    return [
+        LayerEquivariance(
+            layer.name,
+            type(layer).__name__,
+            stage.sampling,
+            float(np.mean(found)),
+            float(np.std(found)),
+        )
+        for layer, stage, found in zip(
+            model.layers, stages, map(np.concatenate, errors), strict=True
+        )
+    ]
+
+
+class _Stage(NamedTuple):
+    """What a layer makes of the fields as they are, ready to be rotated."""
+
+    output: Floats
+    sampling: Sampling | None
+    coefficients: NDArray[np.complex128] | None
+
+    def errors(self, turned: Floats, turns: Floats) -> Floats:
+        expected = self.output
+        if self.sampling is not None and self.coefficients is not None:
+            expected = rotate(self.coefficients, turns, self.sampling)
+        return normalized_errors(self.output, turned, expected, self.sampling)
+
+
+def _stages(model: keras.Sequential, fields: Floats, sampling: Sampling) -> Iterator[_Stage]:
+    where: Sampling | None = sampling
+    for layer, output in zip(model.layers, _outputs(model, fields), strict=True):
+        where = None if where is None else _output_sampling(layer, output, where)
+        yield _Stage(output, where, None if where is None else decompose(output, where))
+
+
+def _outputs(model: keras.Sequential, fields: Floats) -> Iterator[Floats]:
+    """Go through the outputs of all layers."""
+    tensor = keras.ops.convert_to_tensor(fields, dtype=model.compute_dtype)
+    for layer in model.layers:
+        tensor = layer(tensor, training=False)  # which keeps masks
+        yield to_array(tensor)
+
+
+def _output_sampling(
+    layer: keras.layers.Layer, output: Floats, sampling: Sampling
+) -> Sampling | None:
+    if output.ndim != 3:
+        return None
+    if isinstance(layer, SphereLayer) and output.shape[1] == layer.output_points:
+        return layer.output_sampling
+    try:
+        return coarser(sampling, output.shape[1])
+    except ValueError as error:
+        raise ValueError(
+            f"layer {layer.name!r} makes {output.shape[1]} pixels of {sampling!r}; it is not known "
+            "where they are"
+        ) from error

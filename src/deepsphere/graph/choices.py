@@ -1,0 +1,166 @@
+"""Which edges and which Laplacian a graph has, as users write it and as it is saved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deepsphere.graph.neighbors import check_neighbors
+
+EDGE_SETS = ("mesh", "grid", "adjacent")
+"""Sets of edges by name, beside the nearest neighbours: see `deepsphere.graph.edges`."""
+
+WIDTHS = ("tuned", "average")
+"""Widths of the Gaussian kernel by name, see `deepsphere.graph.gaussian_weights`."""
+
+WEIGHTED_KINDS = ("normalized", "combinatorial", "random_walk")
+"""Laplacians of any weighted graph by name."""
+
+KINDS = (*WEIGHTED_KINDS, "optimal", "normalized_tf2")
+"""Laplacians of a sampling by name. ``optimal`` is `Optimal` with its defaults; the last is the
+normalized one of deepsphere-cosmo-tf2, which broke ties between equally distant neighbours (see
+`deepsphere.graph.legacy`)."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Edges to the nearest neighbours, with Gaussian weights.
+
+    Parameters
+    ----------
+    neighbors : int, default 20
+        How many; a plain number means the same as this with the default width.
+    width : {"tuned", "average"} or float, default "tuned"
+        Width of the kernel, see `deepsphere.graph.gaussian_weights`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+
+    neighbors: int = 20
+    width: str | float = "tuned"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "neighbors", check_neighbors(self.neighbors))
+        object.__setattr__(self, "width", check_width(self.width))
+
+
+@dataclass(frozen=True)
+class Optimal:
+    """The Laplacian with the weights that make it most equivariant to rotation.
+
+    Parameters
+    ----------
+    band_limit : float, default 2
+        Spherical-harmonic degree up to which equivariance counts, in units of `nside` on HEALPix
+        and of ``sqrt(n / 12)`` on other samplings, so that it holds at each resolution of a
+        network. Up to 2, HEALPix maps carry information almost without aliasing. Smaller values
+        gain more at low degrees and lose above, and polynomials of order 20 may enlarge noise
+        fivefold; take 3 for maps with power up to ``3 nside - 1``.
+    symmetric : bool, default False
+        Whether the weights are symmetric, as where energy has to be conserved. That costs most of
+        the gain with more than 20 neighbours, and time when the graph is built.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+
+    band_limit: float = 2.0
+    symmetric: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.band_limit, bool) or not isinstance(self.band_limit, (int, float)):
+            raise TypeError(f"band_limit must be a number, got {self.band_limit!r}")
+        if not 0.25 <= self.band_limit <= 4:
+            raise ValueError(
+                f"band_limit must be from 0.25 to 4 in units of nside, got {self.band_limit}"
+            )
+        object.__setattr__(self, "band_limit", float(self.band_limit))
+        object.__setattr__(self, "symmetric", bool(self.symmetric))
+
+
+Edges = int | str | Nearest
+"""What users give as ``neighbors``."""
+
+Kind = str | Optimal
+"""What users give as ``laplacian``."""
+
+
+def check_width(width: str | float) -> str | float:
+    """Return a kernel width, or raise if it is neither a positive number nor one of `WIDTHS`."""
+    if isinstance(width, str) and width in WIDTHS:
+        return width
+    if isinstance(width, (int, float)) and not isinstance(width, bool) and width > 0:
+        return float(width)
+    raise ValueError(f"width must be positive or one of {', '.join(WIDTHS)}; got {width!r}")
+
+
+def check_edges(neighbors: Edges | dict[str, Any]) -> Edges:
+    """Return a choice of edges, or raise if it is none.
+
+    Parameters
+    ----------
+    neighbors : int, str or Nearest
+        A number of nearest neighbours, or one of `EDGE_SETS`; or what `plain` wrote.
+
+    Returns
+    -------
+    int, str or Nearest
+        The same; a `Nearest` with the default width becomes a number, so that equal choices are
+        equal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    if isinstance(neighbors, str):
+        if neighbors not in EDGE_SETS:
+            raise ValueError(
+                f"neighbors must be a number of nearest neighbours, Nearest(...) or one of "
+                f"{', '.join(EDGE_SETS)}; got {neighbors!r}"
+            )
+        return neighbors
+    if isinstance(neighbors, dict):
+        neighbors = Nearest(**neighbors)
+    if isinstance(neighbors, Nearest):
+        return neighbors.neighbors if neighbors.width == "tuned" else neighbors
+    return check_neighbors(neighbors)
+
+
+def check_kind(kind: Kind | dict[str, Any]) -> Kind:
+    """Return a choice of Laplacian, or raise if it is none.
+
+    Parameters
+    ----------
+    kind : str or Optimal
+        One of `KINDS`, or `Optimal`; or what `plain` wrote.
+
+    Returns
+    -------
+    str or Optimal
+        The same; an `Optimal` with its defaults becomes ``"optimal"``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(kind, dict):
+        kind = Optimal(**kind)
+    if isinstance(kind, Optimal):
+        return "optimal" if kind == Optimal() else kind
+    if kind not in KINDS:
+        raise ValueError(
+            f"laplacian kind must be Optimal(...) or one of {', '.join(KINDS)}; got {kind!r}"
+        )
+    return kind
+
+
+def plain(choice: Edges | Kind | None) -> Any:
+    """Return a choice as plain JSON data, which `check_edges` and `check_kind` read."""
+    return asdict(choice) if isinstance(choice, (Nearest, Optimal)) else choice

@@ -1,0 +1,141 @@
+"""How far a sparse operator is from isotropic, exactly, by the addition theorem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from deepsphere.graph.legendre import half_squares, legendre_gaps
+
+CHUNK = 2**16
+"""Pairs of neighbours that are looked at together: arrays of 512 kB, which stay in the cache."""
+
+
+def check_degrees(degrees: Sequence[int]) -> NDArray[np.int64]:
+    """Return spherical-harmonic degrees as an array, or raise if they are not integers >= 1."""
+    array = np.atleast_1d(np.asarray(degrees))
+    if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"degrees must be integers, got {degrees!r}")
+    if array.min() < 1:
+        raise ValueError(f"degrees must be one or more, got {array.min()}")
+    return array.astype(np.int64)
+
+
+def isotropy_error(
+    matrix: csr_array,
+    points: NDArray[np.float64],
+    degrees: Sequence[int],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    areas: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return how far a sparse operator is from a filter that commutes with rotations.
+
+    An operator that commutes with all rotations multiplies a field of spherical-harmonic degree
+    ell by a number ``h_l``. The error is ``E_l = 2 E|L f - h f|**2 / E|L f|**2``, with the best h,
+    over random fields f of that degree: the mean over all rotations g of
+    ``|L g f - g L f|**2 / |L f|**2``, without the errors of a rotation of sampled maps. The
+    expectations are exact sums over pairs of neighbours.
+
+    Parameters
+    ----------
+    matrix : csr_array, shape (n, n)
+        The operator.
+    points : ndarray of float64, shape (n, 3)
+        Unit vectors.
+    degrees : sequence of int
+        Degrees ell, one or more each.
+    rows : ndarray of int, optional
+        Where the error is measured, for instance inside a part of the sphere. Default: everywhere.
+    areas : ndarray of float64, shape (n,), optional
+        Weights of the points in the mean over the sphere. Default: all equal.
+
+    Returns
+    -------
+    ndarray of float64, shape (len(degrees),)
+        The error of each degree: 0 for an isotropic operator, 2 for one whose output has nothing
+        to do with its input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `degrees` are not integers of one or more.
+
+    Notes
+    -----
+    Perraudin et al., arXiv 1904.05146, and Defferrard et al., arXiv 2012.15000, define the error
+    with rotated maps; in the mean over rotations the mixed term vanishes, which leaves twice the
+    part that is not isotropic. With ``(L f)_i = s_i f_i + sum_j v_ij (f_i - f_j)``, s being the row
+    sums, everything is a sum of ``Q_l = 1 - P_l`` of distances between neighbours.
+    """
+    wanted = check_degrees(degrees)
+    selected = np.arange(matrix.shape[0]) if rows is None else np.asarray(rows)
+    share = np.ones(len(selected)) if areas is None else np.asarray(areas)[selected]
+    share = share / share.sum()
+    signal = np.zeros(len(wanted))
+    power = np.zeros(len(wanted))
+    for start, stop in chunks(np.diff(matrix.indptr)[selected]):
+        _add_rows(matrix, points, selected[start:stop], share[start:stop], wanted, signal, power)
+    # Rounding may leave less than nothing for an operator that multiplies by a number.
+    left = np.maximum(power - signal**2, 0.0)
+    return np.divide(2 * left, power, out=np.zeros_like(left), where=power > 0)
+
+
+def chunks(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Cut rows into pieces with about `CHUNK` pairs of entries each."""
+    widest = int(lengths.max(initial=1))
+    step = max(1, CHUNK // widest**2)
+    return [(i, min(i + step, len(lengths))) for i in range(0, len(lengths), step)]
+
+
+def _add_rows(
+    matrix: csr_array,
+    points: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    share: NDArray[np.float64],
+    wanted: NDArray[np.int64],
+    signal: NDArray[np.float64],
+    power: NDArray[np.float64],
+) -> None:
+    """Add up ``E (L f)_i f_i`` and ``E (L f)_i**2`` over some rows, for each degree."""
+    neighbors, values = padded_rows(matrix, rows)
+    sums = values.sum(axis=1)
+    differences = np.where(neighbors == rows[:, None], 0.0, -values)  # v: off the diagonal
+    near = points[neighbors]
+    to_center = half_squares(near, points[rows][:, None])
+    between = half_squares(near[:, :, None], near[:, None, :])
+    first = differences * to_center
+    pairs = differences[:, :, None] * differences[:, None, :] * between
+    steps = zip(
+        legendre_gaps(to_center, int(wanted.max())),
+        legendre_gaps(between, int(wanted.max())),
+        strict=True,
+    )
+    totals = differences.sum(axis=1)
+    for ell, (gap, mutual) in enumerate(steps, start=1):
+        for place in np.flatnonzero(wanted == ell):
+            linear = np.einsum("ij,ij->i", first, gap)
+            quadratic = 2 * totals * linear - np.einsum("ijk,ijk->i", pairs, mutual)
+            signal[place] += share @ (sums + linear)
+            power[place] += share @ (sums**2 + 2 * sums * linear + quadratic)
+
+
+def padded_rows(
+    matrix: csr_array, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return columns and entries of some rows, padded to one length.
+
+    Returns
+    -------
+    (ndarray of int, ndarray of float64), shape (len(rows), widest)
+        Padding is the row's own number, and an entry of 0.
+    """
+    starts, lengths = matrix.indptr[rows], np.diff(matrix.indptr)[rows]
+    slots = np.arange(int(lengths.max(initial=1)))
+    filled = slots < lengths[:, None]
+    places = np.where(filled, starts[:, None] + slots, 0)
+    columns = np.where(filled, matrix.indices[places], rows[:, None])
+    return columns.astype(np.int64), np.where(filled, matrix.data[places], 0.0)

@@ -1,0 +1,133 @@
+"""The cubed sphere: six faces of cells at equal angles."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from deepsphere.sampling.base import Sampling, check_count, check_levels, halve
+
+# Centre of each face, and where columns and rows go: four faces around the equator from longitude
+# 0 eastwards, with columns to the east and rows to the south; then the faces of the north and of
+# the south pole, as if hinged on the first.
+_FACES = np.array(
+    [
+        [(1, 0, 0), (0, 1, 0), (0, 0, -1)],
+        [(0, 1, 0), (-1, 0, 0), (0, 0, -1)],
+        [(-1, 0, 0), (0, -1, 0), (0, 0, -1)],
+        [(0, -1, 0), (1, 0, 0), (0, 0, -1)],
+        [(0, 0, 1), (0, 1, 0), (1, 0, 0)],
+        [(0, 0, -1), (0, 1, 0), (-1, 0, 0)],
+    ]
+)
+
+
+class CubedSphere(Sampling):
+    """The equiangular cubed sphere: each face of a cube in `n` rows and columns of cells.
+
+    Points go face by face, row by row: a map is ``data.reshape(6 * n * n)`` of an array
+    ``(6, n, n)``. The first four faces lie around the equator, the centre of the first at
+    longitude 0, the others to the east of it, with rows from north to south and columns to the
+    east. The last two are the faces of the north and the south pole, each as if hinged on the
+    first one, so that its columns go on.
+
+    Parameters
+    ----------
+    n : int
+        Number of cells along the edge of a face; there are ``6 * n**2``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an integer of at least 1.
+
+    Notes
+    -----
+    C. Ronchi, R. Iacono and P. S. Paolucci, "The 'Cubed Sphere': A New Method for the Solution of
+    Partial Differential Equations in Spherical Geometry", J. Comput. Phys. 124 (1996). Rows and
+    columns are at equal angles seen from the centre of the sphere, points at the middles of
+    these. Areas are exact; the largest are about 1.4 times the smallest.
+
+    Four cells, two by two, make up a coarser one exactly.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import CubedSphere
+    >>> len(CubedSphere(48)), CubedSphere(48).coarsen(3)
+    (13824, CubedSphere(n=6))
+    """
+
+    kind: ClassVar[str] = "cubed-sphere"
+
+    def __init__(self, n: int) -> None:
+        self._n = check_count(n, "n")
+
+    @property
+    def n(self) -> int:
+        """Number of cells along the edge of a face."""
+        return self._n
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """Unit vectors of the cells' centres, shape ``(6 * n**2, 3)``."""
+        n = self._n
+        offsets = np.tan(np.pi / 4 * ((2 * np.arange(n) + 1) / n - 1))
+        center, columns, rows = _FACES[:, :, None, None].swapaxes(0, 1)
+        vectors = center + columns * offsets[:, None] + rows * offsets[:, None, None]
+        return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).reshape(-1, 3)
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """Solid angle of each cell in steradian, shape ``(6 * n**2,)``."""
+        edges = np.tan(np.pi / 4 * (2 * np.arange(self._n + 1) / self._n - 1))
+        x, y = np.meshgrid(edges, edges)
+        # Of the rectangle between the centre of a face and (x, y), with its sign.
+        corners = np.arctan2(x * y, np.sqrt(1 + x**2 + y**2))
+        return np.tile(np.diff(np.diff(corners, axis=0), axis=1).ravel(), 6)
+
+    def __len__(self) -> int:
+        return 6 * self._n**2
+
+    def coarsen(self, p: int = 1) -> Self:
+        """Return the sampling with half as many cells along an edge, `p` times.
+
+        Parameters
+        ----------
+        p : int, default 1
+            Number of levels.
+
+        Returns
+        -------
+        CubedSphere
+            The coarser sampling.
+
+        Raises
+        ------
+        ValueError
+            If `n` cannot be halved `p` times.
+        """
+        return type(self)(halve(self._n, check_levels(p), "n"))
+
+    def refine(self, p: int = 1) -> Self:
+        """Return the sampling with twice as many cells along an edge, `p` times."""
+        return type(self)(self._n << check_levels(p))
+
+    def _shares(self) -> csr_array:
+        coarse = self.coarsen()
+        face, row, column = np.unravel_index(np.arange(len(self)), (6, self._n, self._n))
+        parents = (face * coarse.n + row // 2) * coarse.n + column // 2
+        ones = np.ones(len(self))
+        return csr_array((ones, (parents, np.arange(len(self)))), shape=(len(coarse), len(self)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"n": self._n}
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (self._n,)
+
+    def __repr__(self) -> str:
+        return f"CubedSphere(n={self._n})"

@@ -1,0 +1,279 @@
+"""Grids on Gaussian latitudes, with the same number of longitudes on each or fewer near poles."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import roots_legendre
+
+from deepsphere.sampling.base import check_count, check_levels, halve, read_only
+from deepsphere.sampling.classical_rings import NUMBERS, classical_rings
+from deepsphere.sampling.rings import RingSampling
+
+
+@lru_cache(maxsize=16)
+def gaussian_latitudes(nlat: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sines of the Gaussian latitudes from north to south, and their weights.
+
+    Parameters
+    ----------
+    nlat : int
+        Number of latitudes: polynomials of degree ``2 * nlat - 1`` in sin(latitude) are
+        integrated exactly.
+
+    Returns
+    -------
+    sines, weights : ndarray of float64, shape (nlat,)
+        Roots of the Legendre polynomial, and quadrature weights that sum to 2; read-only.
+    """
+    sines, weights = roots_legendre(nlat)
+    return read_only(sines[::-1].copy()), read_only(weights[::-1].copy())
+
+
+class GaussianRings(RingSampling):
+    """Rings on Gaussian latitudes. Each band is as high as the weight of its ring."""
+
+    @property
+    @abstractmethod
+    def nlat(self) -> int:
+        """Number of latitudes."""
+
+    @property
+    def colatitudes(self) -> NDArray[np.float64]:
+        """Angle of each ring from the north pole in radian, shape ``(nlat,)``."""
+        return np.arccos(gaussian_latitudes(self.nlat)[0])
+
+    @property
+    def band_edges(self) -> NDArray[np.float64]:
+        """Sine of latitude that bounds each ring's band, shape ``(nlat + 1,)``."""
+        _, weights = gaussian_latitudes(self.nlat)
+        return np.concatenate(([1.0], 1 - np.cumsum(weights)[:-1], [-1.0]))
+
+
+class GaussLegendre(GaussianRings):
+    """The full Gaussian grid: latitudes at the roots of a Legendre polynomial.
+
+    Points go row by row from north to south, and eastwards from longitude 0 in each: a map is
+    ``data.reshape(nlat * nlon)`` of an array ``(nlat, nlon)``.
+
+    Parameters
+    ----------
+    nlat : int
+        Number of latitudes.
+    nlon : int, optional
+        Number of longitudes. Default: ``2 * nlat``, as far apart as the latitudes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is not an integer of at least 1.
+
+    Notes
+    -----
+    Areas are the weights of Gauss-Legendre quadrature: sums over maps of spherical harmonics of
+    degree below ``2 * nlat`` and order below `nlon` are integrals. A. H. Stroud and D. Secrest,
+    "Gaussian Quadrature Formulas" (1966); roots by SciPy.
+
+    Mind the poles in graphs of nearest neighbours: where a row is much shorter than rows are
+    apart, the nearest neighbours of a point all lie on its own row, so that such a graph falls
+    apart into rows. `ReducedGaussian` has no such rows.
+
+    Latitudes of a coarser grid lie elsewhere: a cell that lies astride two coarser ones belongs
+    to each by the part that it shares.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import GaussLegendre
+    >>> grid = GaussLegendre(64)
+    >>> grid, len(grid), grid.coarsen()
+    (GaussLegendre(nlat=64, nlon=128), 8192, GaussLegendre(nlat=32, nlon=64))
+    """
+
+    kind: ClassVar[str] = "gauss-legendre"
+
+    def __init__(self, nlat: int, nlon: int | None = None) -> None:
+        self._nlat = check_count(nlat, "nlat")
+        self._nlon = 2 * self._nlat if nlon is None else check_count(nlon, "nlon")
+
+    @property
+    def nlat(self) -> int:
+        """Number of latitudes."""
+        return self._nlat
+
+    @property
+    def nlon(self) -> int:
+        """Number of longitudes."""
+        return self._nlon
+
+    @property
+    def ring_sizes(self) -> NDArray[np.int64]:
+        """Number of points in each row, `nlon`, shape ``(nlat,)``."""
+        return np.full(self._nlat, self._nlon)
+
+    def coarsen(self, p: int = 1) -> Self:
+        """Return the grid with half the latitudes and longitudes, `p` times.
+
+        Parameters
+        ----------
+        p : int, default 1
+            Number of levels.
+
+        Returns
+        -------
+        GaussLegendre
+            The coarser grid.
+
+        Raises
+        ------
+        ValueError
+            If the numbers cannot be halved `p` times.
+        """
+        p = check_levels(p)
+        return type(self)(halve(self._nlat, p, "nlat"), halve(self._nlon, p, "nlon"))
+
+    def refine(self, p: int = 1) -> Self:
+        """Return the grid with twice the latitudes and longitudes, `p` times."""
+        p = check_levels(p)
+        return type(self)(self._nlat << p, self._nlon << p)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"nlat": self._nlat, "nlon": self._nlon}
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (self._nlat, self._nlon)
+
+    def __repr__(self) -> str:
+        return f"GaussLegendre(nlat={self._nlat}, nlon={self._nlon})"
+
+
+class ReducedGaussian(GaussianRings):
+    """The reduced Gaussian grids of weather models: fewer longitudes near the poles.
+
+    Points go ring by ring from north to south, and eastwards from longitude 0 in each, as in
+    GRIB files.
+
+    Parameters
+    ----------
+    number : int
+        Number of latitudes between pole and equator: 320 of N320, 1280 of O1280.
+    grid : str, default "octahedral"
+        Number of points on the rings: ``"octahedral"``, ``20 + 4 * i`` on the ring `i` from
+        either pole, counted from 0, for any `number`; the default, as ECMWF's model has run on
+        it since 2016. Or ``"classical"``, read from tables for `number` 32, 48, 64, 80, 96,
+        128, 160, 200, 256, 320 (ERA5), 400, 512 and 640.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `number` is not an integer of at least 1, the grid is unknown, or there is no
+        classical grid of this number.
+
+    Notes
+    -----
+    M. Hortal and A. J. Simmons, "Use of reduced Gaussian grids in spectral models", Mon. Wea.
+    Rev. 119 (1991). S. Malardel et al., "A new grid for the IFS", ECMWF Newsletter 146 (2016).
+
+    Rings of a coarser grid lie elsewhere and have other numbers of points: a cell that lies
+    astride coarser ones belongs to each by the part that it shares.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import ReducedGaussian
+    >>> len(ReducedGaussian(96)), len(ReducedGaussian(320, "classical"))
+    (40320, 542080)
+    >>> ReducedGaussian(96).coarsen(2)
+    ReducedGaussian(number=24, grid='octahedral')
+    """
+
+    kind: ClassVar[str] = "reduced-gaussian"
+
+    def __init__(self, number: int, grid: str = "octahedral") -> None:
+        number = check_count(number, "number")
+        if grid not in ("octahedral", "classical"):
+            raise ValueError(f"grid must be octahedral or classical; got {grid!r}")
+        if grid == "classical" and number not in NUMBERS:
+            raise ValueError(
+                f"there is no classical grid N{number} here: number must be one of "
+                f"{', '.join(map(str, NUMBERS))}; octahedral grids come in any number"
+            )
+        self._number = number
+        self._grid = grid
+
+    @property
+    def number(self) -> int:
+        """Number of latitudes between pole and equator."""
+        return self._number
+
+    @property
+    def grid(self) -> str:
+        """Rule for the number of points on each ring."""
+        return self._grid
+
+    @property
+    def nlat(self) -> int:
+        """Number of latitudes, twice `number`."""
+        return 2 * self._number
+
+    @property
+    def ring_sizes(self) -> NDArray[np.int64]:
+        """Number of points on each ring from north to south, shape ``(nlat,)``."""
+        if self._grid == "classical":
+            half = classical_rings(self._number)
+        else:
+            half = 20 + 4 * np.arange(self._number)
+        return np.concatenate((half, half[::-1]))
+
+    def coarsen(self, p: int = 1) -> Self:
+        """Return the grid with half as many latitudes, `p` times.
+
+        Parameters
+        ----------
+        p : int, default 1
+            Number of levels.
+
+        Returns
+        -------
+        ReducedGaussian
+            Of the same kind.
+
+        Raises
+        ------
+        ValueError
+            If `number` cannot be halved `p` times, or there is no classical grid of that number.
+        """
+        return type(self)(halve(self._number, check_levels(p), "number"), self._grid)
+
+    def refine(self, p: int = 1) -> Self:
+        """Return the grid with twice as many latitudes, `p` times.
+
+        Parameters
+        ----------
+        p : int, default 1
+            Number of levels.
+
+        Returns
+        -------
+        ReducedGaussian
+            Of the same kind.
+
+        Raises
+        ------
+        ValueError
+            If there is no classical grid of that number.
+        """
+        return type(self)(self._number << check_levels(p), self._grid)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"number": self._number, "grid": self._grid}
+
+    def _identity(self) -> tuple[Any, ...]:
+        return (self._number, self._grid)
+
+    def __repr__(self) -> str:
+        return f"ReducedGaussian(number={self._number}, grid={self._grid!r})"

@@ -1,0 +1,100 @@
+"""Voronoi cells against what symmetry, counting, and wedges say."""
+
+import numpy as np
+import pytest
+
+from deepsphere.sampling import Fibonacci
+from deepsphere.sampling.voronoi import nearest_shares, voronoi_areas
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def random_points(n, seed=0):
+    return unit(np.random.default_rng(seed).standard_normal((n, 3)))
+
+
+def on_a_circle(degrees, height=0.3):
+    angles = np.radians(degrees)
+    radius = np.sqrt(1 - height**2)
+    flat = [radius * np.cos(angles), radius * np.sin(angles), np.full(len(angles), height)]
+    turn, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))
+    return np.column_stack(flat) @ turn
+
+
+def test_equal_cells():
+    cube = unit(np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1.0])).reshape(3, 8).T)
+    np.testing.assert_allclose(voronoi_areas(cube), np.pi / 2, rtol=1e-14)
+    octahedron = np.concatenate((np.eye(3), -np.eye(3)))
+    np.testing.assert_allclose(voronoi_areas(octahedron), 2 * np.pi / 3, rtol=1e-14)
+
+
+def test_areas_are_those_of_the_nearest_points():
+    points = random_points(20)
+    samples = random_points(200_000, seed=1)
+    counts = nearest_shares(samples, points).sum(axis=1)
+    expected = voronoi_areas(points) / (4 * np.pi)
+    # A count of a binomial distribution: five standard deviations.
+    assert np.all(np.abs(counts / 2e5 - expected) < 5 * np.sqrt(expected / 2e5))
+
+
+@pytest.mark.parametrize("n", [5, 1000, 50_000])
+def test_areas_fill_the_sphere(n):
+    areas = voronoi_areas(random_points(n))
+    assert areas.min() > 0
+    assert areas.sum() == pytest.approx(4 * np.pi, rel=1e-12)
+
+
+def test_a_small_region_and_the_rest_of_the_sphere():
+    points = unit(np.array([1, 0, 0]) + 0.01 * random_points(300))
+    areas = voronoi_areas(points)
+    assert areas.sum() == pytest.approx(4 * np.pi, rel=1e-12)
+    assert areas.max() > 0.1  # those at the edge share all that is beyond
+    assert np.median(areas) < 1e-5
+
+
+@pytest.mark.parametrize("distance", [1e-4, 1e-6, 1e-8])
+def test_close_pairs(distance):
+    points = Fibonacci(500).points
+    beside = unit(points[:50] + distance * np.cross(points[:50], random_points(50, seed=2)))
+    pairs = voronoi_areas(np.concatenate((points, beside)))
+    single = voronoi_areas(points)
+    # Both points of a pair fill about the cell of the one, which is 0.15 wide: edges move by the
+    # distance. Next to 1e-8, the coordinates of points have lost half of their digits.
+    together = pairs[:50] + pairs[500:]
+    np.testing.assert_allclose(together, single[:50], rtol=20 * distance + 1e-6)
+
+
+def test_coincident_points():
+    points = random_points(10)
+    with pytest.raises(ValueError, match="Duplicate"):
+        voronoi_areas(np.concatenate((points, points[:1])))
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        (np.array([[0, 0, 1.0]]), [4]),
+        (random_points(2), [2, 2]),
+        (np.array([[0, 0, 1.0], [0, 0, -1.0]]), [2, 2]),
+        # A wedge as wide as w degrees is w / 360 of 4 pi; it ends halfway to the next points.
+        (on_a_circle([0, 90, 180]), [4 * 135 / 360, 1, 4 * 135 / 360]),
+        (on_a_circle([200, 10, 30, 100]), [1.5, 4 * 95 / 360, 0.5, 4 * 85 / 360]),
+        (on_a_circle([0, 120, 240], height=0), [4 / 3] * 3),
+    ],
+)
+def test_points_on_a_circle(points, expected):
+    np.testing.assert_allclose(voronoi_areas(points) / np.pi, expected, rtol=1e-12)
+
+
+def test_points_in_a_heap():
+    points = unit(np.array([1, 0, 0]) + 1e-6 * random_points(30))
+    with pytest.raises(ValueError, match="30 points lie so close together"):
+        voronoi_areas(points)
+
+
+def test_nearest_shares():
+    shares = nearest_shares(np.eye(3), -np.eye(3)[:2] + [[0, 0, 0.1], [0, 0, 0]])
+    # z is nearer to the first, as it is lifted; x is nearer to -y than to -x.
+    np.testing.assert_array_equal(shares.toarray(), [[0, 1, 1], [1, 0, 0]])
