@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from deepsphere.graph.choices import check_width
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
+from deepsphere.graph.spread import edges_to_spread
 from deepsphere.sampling import Healpix, Sampling
 from deepsphere.sampling.healpix import check_nside
 
@@ -66,7 +67,9 @@ def _interpolated(
     return float(np.exp(log_width))
 
 
-def gaussian_weights(sampling: Sampling, neighbors: int, width: str | float = "tuned") -> csr_array:
+def gaussian_weights(
+    sampling: Sampling, neighbors: int, width: str | float = "tuned", spread: bool = False
+) -> csr_array:
     """Join each point to its nearest neighbours by edges with Gaussian weights.
 
     ``w_ij = exp(-ln 2 (d_ij / sigma)**2)``, with d the chord distance; an edge exists where
@@ -83,6 +86,9 @@ def gaussian_weights(sampling: Sampling, neighbors: int, width: str | float = "t
         ``"tuned"`` minimises the equivariance error, where that was found: on HEALPix
         (`kernel_width`) and on the samplings of `TUNED`. Elsewhere it is as ``"average"``: the
         mean distance to the neighbours.
+    spread : bool, default False
+        Whether neighbours are spread where points crowd (`deepsphere.graph.spread`), and not always
+        the nearest. The mean distance is then the one along the edges.
 
     Returns
     -------
@@ -98,12 +104,20 @@ def gaussian_weights(sampling: Sampling, neighbors: int, width: str | float = "t
     points = sampling.points
     if width == "tuned":
         width = tuned_width(sampling, neighbors) or "average"
+    weights = join(sampling, neighbors, spread)
     if width == "average":
-        distances = nearest_neighbors(points, neighbors).distances
+        distances = weights.data if spread else nearest_neighbors(points, neighbors).distances
         width = float(distances.mean()) if len(distances) else 1.0
-    weights = edges_to_nearest(points, neighbors)
     weights.data = gaussian_kernel(weights.data, float(width))
     return weights
+
+
+def join(sampling: Sampling, neighbors: int, spread: bool = False) -> csr_array:
+    """Return the edges to the nearest neighbours, or to spread ones, with their chord distances."""
+    if not spread:
+        return edges_to_nearest(sampling.points, neighbors)
+    count = 4 * np.pi / float(sampling.areas.mean())  # of a whole sphere of this density
+    return edges_to_spread(sampling.points, neighbors, count)
 
 
 def gaussian_kernel(distances: NDArray[np.float64], width: float) -> NDArray[np.float64]:
