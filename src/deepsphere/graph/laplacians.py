@@ -164,9 +164,10 @@ def laplacian(sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalize
         Number of nearest neighbours, clipped to ``len(sampling) - 1``. 20 is what the papers
         settled on: more neighbours are closer to rotation equivariance and cost more. `Nearest`
         also says how wide the Gaussian kernel is, and with ``spread`` makes neighbourhoods as large
-        near the poles of grids as elsewhere, which optimal weights need there. Other edges go by name: ``"mesh"`` (Voronoi
-        cells that touch), ``"grid"`` (four neighbours on a longitude-latitude grid) and
-        ``"adjacent"`` (the eight HEALPix pixels around), see `deepsphere.graph.edges`.
+        near the poles of grids as elsewhere, which optimal weights need there. Other edges go by
+        name: ``"mesh"`` (Voronoi cells that touch), ``"grid"`` (four neighbours on a
+        longitude-latitude grid) and ``"adjacent"`` (the eight HEALPix pixels around), see
+        `deepsphere.graph.edges`.
     kind : str or Optimal, default "normalized"
         ``"normalized"``, ``"combinatorial"``, ``"random_walk"``; ``"optimal"`` or `Optimal`, with
         weights that make it as equivariant to rotation as these edges allow; or
