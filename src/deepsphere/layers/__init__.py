@@ -9,6 +9,7 @@ from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
 from deepsphere.layers.pooling import MaxUnpool, Pool, Unpool
 from deepsphere.layers.resample import Resample
 from deepsphere.layers.residual import ResidualBlock
+from deepsphere.layers.smooth_pool import SmoothPool
 from deepsphere.layers.smoothing import GaussianSmoothing
 from deepsphere.layers.statistics import Statistics
 from deepsphere.layers.survey_mask import SurveyMask
@@ -30,6 +31,7 @@ __all__ = [
     "PositionEmbedding",
     "Resample",
     "ResidualBlock",
+    "SmoothPool",
     "SphereConv",
     "SphereLayer",
     "Statistics",
