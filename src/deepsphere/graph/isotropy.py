@@ -104,7 +104,7 @@ def spectrum(
     Returns
     -------
     ndarray of float64, shape (len(degrees),)
-        In the units of the matrix: about ``l (l + 1)`` for the optimal Laplacian.
+        In the units of the matrix; of a Laplacian, about in proportion to ``l (l + 1)``.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def spectrum(
     >>> graph = laplacian(Healpix(16), neighbors=20, kind="optimal")
     >>> eigenvalues = spectrum(graph, Healpix(16).points, [1, 2, 8])
     >>> print((eigenvalues / eigenvalues[0]).round(2))
-    [ 1.  3. 36.]
+    [ 1.    2.99 34.32]
     """
     wanted = check_degrees(degrees)
     selected, share = _selection(matrix, rows, areas)

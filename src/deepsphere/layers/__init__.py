@@ -3,6 +3,7 @@
 from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
 from deepsphere.layers.base import SphereConv, SphereLayer
 from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
+from deepsphere.layers.graph_conv_lstm import GraphConvLSTM, GraphConvLSTMCell
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
 from deepsphere.layers.normalization import LayerNormalization
 from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
@@ -20,6 +21,8 @@ __all__ = [
     "ChebyshevConv",
     "GaussianSmoothing",
     "GraphConv",
+    "GraphConvLSTM",
+    "GraphConvLSTMCell",
     "GraphTransformer",
     "LayerNormalization",
     "MaxUnpool",
