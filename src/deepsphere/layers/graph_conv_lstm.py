@@ -173,8 +173,8 @@ class GraphConvLSTM(keras.layers.RNN):
     the cell at each point; with graph convolutions, Seo et al., arXiv 1612.07659. A mask is Keras'
     for sequences, shape ``(batch, time)``, and tells which steps to leave out.
 
-    A network without memory takes a fixed number of steps as channels: ``keras.ops.moveaxis`` (or
-    the layers ``Permute((2, 1, 3))`` and ``Reshape((points, time * channels))``) before it.
+    A network without memory takes a fixed number of steps as channels: the layers of Keras
+    ``Permute((2, 1, 3))`` and ``Reshape((points, time * channels))`` before it.
 
     Examples
     --------
