@@ -6,6 +6,7 @@ from scipy.sparse import csr_array, diags_array
 from scipy.special import sph_harm_y
 
 from deepsphere.graph import isotropy_error, laplacian
+from deepsphere.graph.isotropy import spectrum
 from deepsphere.graph.legendre import legendre_gaps
 from deepsphere.sampling import Healpix
 
@@ -46,6 +47,17 @@ def test_against_harmonics(k, kind):
     np.testing.assert_allclose(
         isotropy_error(matrix, SPHERE.points, DEGREES), expected, rtol=1e-6, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("kind", ["normalized", "optimal"])
+@pytest.mark.parametrize("rows", [slice(None), slice(100, 200)])
+def test_spectrum_against_harmonics(kind, rows):
+    matrix, expected = laplacian(SPHERE, 8, kind), []
+    for ell in DEGREES:
+        f = harmonics(SPHERE.points, ell)
+        expected.append(np.vdot(f[rows], (matrix @ f)[rows]).real / np.vdot(f[rows], f[rows]).real)
+    found = spectrum(matrix, SPHERE.points, DEGREES, rows=np.arange(len(SPHERE))[rows])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_on_some_rows():
