@@ -71,21 +71,8 @@ def test_size_does_not_depend_on_the_pixels():
     assert memory.count_params() == 4 * 4 * (3 * (4 + 4) + 1)
 
 
-@pytest.mark.parametrize("options", [{}, {**OTHER, "mask": OBSERVED}], ids=["plain", "masked"])
-def test_as_a_layer_of_a_saved_model(options, tmp_path):
-    check_saving(lambda: small(**options), data(), tmp_path)
-
-
-def test_learns_a_difference():
-    """A smooth field that moves: its change from the first to the last map."""
-    rng = np.random.default_rng(0)
-    fields = np.einsum("btk,pk->btp", rng.standard_normal((32, 2, 3)), PART.points)[..., None]
-    x, target = fields.astype(np.float32), (fields[:, 1] - fields[:, 0]).astype(np.float32)
-    model = TemporalUNet(PART, 1, filters=(4, 8), order=1, neighbors=4, pooling="mean")
-    model.compile(keras.optimizers.Adam(2e-2), "mse", **QUICK)
-    losses = model.fit(x, target, batch_size=8, epochs=25, verbose=0).history["loss"]
-    # The last map alone leaves half of the variance.
-    assert losses[-1] < 0.25 * target.var(), losses
+def test_as_a_layer_of_a_saved_model(tmp_path):
+    check_saving(lambda: small(mask=OBSERVED), data(), tmp_path)
 
 
 def test_what_was_not_observed_changes_nothing():
