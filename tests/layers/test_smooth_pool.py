@@ -11,7 +11,7 @@ from deepsphere.graph import rescaled_laplacian
 from deepsphere.layers import Pool, SmoothPool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, Icosahedral
-from harness import SINGLE, check_layer, relative_error, to_numpy
+from harness import HALF, SINGLE, check_modes, check_saving, relative_error, to_numpy
 
 SPHERE = Healpix(4)
 PART = Healpix(4, np.arange(64))
@@ -114,9 +114,19 @@ def test_less_equivariance_is_lost(mode, gain):
 def test_gates(tmp_path):
     # Means: the maximum of nearly equal values has kinks.
     def make():
-        return SmoothPool(1, "mean", PART, cutoff=1.5, order=3, neighbors=8, laplacian="optimal")
+        return SmoothPool(1, "mean", PART, cutoff=1.5, order=2, neighbors=8, laplacian="optimal")
 
-    check_layer(make, data(len(PART)), tmp_path)
+    check_modes(make, data(len(PART)))
+    check_saving(make, data(len(PART)), tmp_path)
+
+
+@pytest.mark.parametrize("policy", HALF)
+def test_half_precision(policy):
+    layer, x = built(PART, mode="mean"), data(len(PART))
+    half = SmoothPool.from_config({**layer.get_config(), "dtype": policy})
+    y = half(x)
+    assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
+    assert relative_error(keras.ops.cast(y, "float32"), to_numpy(layer(x))) < HALF[policy]
 
 
 def test_a_model_gives_its_graph():
