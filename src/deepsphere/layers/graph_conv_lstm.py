@@ -169,6 +169,9 @@ class GraphConvLSTM(keras.layers.RNN):
 
     Notes
     -----
+    On TensorFlow it needs 2.21: with 2.18 training crashes in one run of four, 2.19 and 2.20 were
+    not tried.
+
     Shi et al., "Convolutional LSTM network", arXiv 1506.04214, without its products of gates with
     the cell at each point; with graph convolutions, Seo et al., arXiv 1612.07659. A mask is Keras'
     for sequences, shape ``(batch, time)``, and tells which steps to leave out.

@@ -26,15 +26,8 @@ _WRITERS = (
 """Modules that trace a model for a file, which other processes could not run with these."""
 
 
-FIRST_VERSION = (2, 21)
-"""TensorFlow's version from which on compiled operations are used. With 2.18 a network that calls
-them in turn with others crashed in one run of four; versions in between were not tried."""
-
-
 @cache
 def _operations() -> Any:
-    if tuple(map(int, tf.__version__.split(".")[:2])) < FIRST_VERSION:
-        return None
     options = *tf.sysconfig.get_link_flags(), f"-Wl,-rpath,{tf.sysconfig.get_lib()}"
     path = build.library("tensorflow.c", options, tf.__version__)
     return None if path is None else tf.load_op_library(str(path))
