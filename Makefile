@@ -42,9 +42,11 @@ test-torch: .venv/installed-dev
 	KERAS_BACKEND=torch $(BIN)/pytest $(PARALLEL) $(WITH_BACKEND)
 
 # Every module once, which shows that the lowest versions will do. All ways of running operations and
-# convolutions are left to the other environment: layers and models run through both.
+# convolutions are left to the other environment: layers and models run through both. TensorFlow 2.18
+# crashes now and then where it trains recurrent graph convolutions, which ask for a newer one.
 LOWEST := -m "not slow" --ignore tests/examples --ignore tests/ops \
-	--ignore tests/layers/test_graph_conv.py --deselect tests/compat/test_gnn_layers.py::test_gates
+	--ignore tests/layers/test_graph_conv.py --ignore tests/layers/test_graph_conv_lstm.py \
+	--ignore tests/models/test_temporal_unet.py --deselect tests/compat/test_gnn_layers.py::test_gates
 
 # Needs Python 3.11 or 3.12: the lowest versions have no wheels for newer ones.
 test-lowest: .venv-lowest/installed

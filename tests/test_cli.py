@@ -139,6 +139,19 @@ def test_equivariance_of_chosen_degrees_and_edges(capsys):
     assert capsys.readouterr().out.split("\n")[0].count("ℓ = 3") == 1
 
 
+@pytest.mark.parametrize("sampling", cli.SIZES)
+def test_equivariance_of_any_sampling(sampling, capsys):
+    size = ["--sampling", sampling, "--nside", "8", "--neighbors", "spread:12", "--degrees", "3"]
+    assert cli.main(["equivariance", *size]) == 0
+    assert " 12 spread " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sampling", cli.SIZES)
+def test_samplings_of_the_command_have_about_as_many_points(sampling):
+    # Hierarchies come in factors of 4: at most a factor of 2 off.
+    assert 0.5 < len(cli._sampling(sampling, 16)) / (12 * 16**2) < 2
+
+
 def test_equivariance_errors_are_one_line(capsys):
     assert cli.main(["equivariance", "--nside", "12"]) == 1
     error = capsys.readouterr().err

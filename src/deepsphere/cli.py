@@ -9,12 +9,12 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deepsphere
-from deepsphere.graph import EDGE_SETS, KINDS
+from deepsphere.graph import EDGE_SETS, KINDS, Edges, Nearest
 
 if TYPE_CHECKING:
     from deepsphere.analysis import LayerDescription
@@ -100,20 +100,26 @@ def _parser() -> argparse.ArgumentParser:
     equivariance = commands.add_parser(
         "equivariance",
         help="measure how equivariant to rotations graph Laplacians are",
-        description="Measure the equivariance error of graph Laplacians of HEALPix for each degree "
+        description="Measure the equivariance error of graph Laplacians for each degree "
         "of spherical harmonics (the expectation, exactly), and compare it with the combinatorial "
         "Laplacian on the same edges.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     equivariance.set_defaults(run=_equivariance, backend=None)
-    equivariance.add_argument("--nside", type=int, default=32, help="resolution")
+    equivariance.add_argument(
+        "--nside", type=int, default=32, help="resolution of HEALPix; sqrt(n / 12) of others, about"
+    )
+    equivariance.add_argument(
+        "--sampling", choices=SIZES, default="healpix", help="how the sphere is sampled"
+    )
     equivariance.add_argument(
         "--neighbors",
-        type=lambda text: int(text) if text.isdecimal() else text,
+        type=_edges,
         nargs="+",
         default=[8, 20, 40],
         metavar="NUMBER",
-        help=f"numbers of nearest neighbours; or edges by name: {', '.join(EDGE_SETS)}",
+        help="numbers of nearest neighbours; spread:20 for 20 that are spread where points crowd; "
+        f"or edges by name: {', '.join(EDGE_SETS)}",
     )
     equivariance.add_argument(
         "--laplacian", nargs="+", choices=KINDS, default=["combinatorial"], help="which Laplacians"
@@ -125,6 +131,34 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="directory for equivariance.csv and equivariance.png"
     )
     return parser
+
+
+SIZES: dict[str, Callable[[int], Any]] = {
+    "healpix": lambda nside: nside,
+    "equiangular": lambda nside: (round(2.45 * nside), 2 * round(2.45 * nside)),
+    "gauss-legendre": lambda nside: round(2.45 * nside),
+    "reduced-gaussian": lambda nside: round(1.6 * nside),
+    "icosahedral": lambda nside: max(0, round(math.log2(1.1 * nside))),
+    "icosahedral-faces": lambda nside: max(0, round(math.log2(0.77 * nside))),
+    "cubed-sphere": lambda nside: round(1.41 * nside),
+    "fibonacci": lambda nside: 12 * nside**2,
+    "random-uniform": lambda nside: 12 * nside**2,
+}
+"""Samplings that the command measures, and what makes them of about 12 nside**2 points."""
+
+
+def _sampling(kind: str, nside: int) -> deepsphere.Sampling:
+    from deepsphere.sampling import SAMPLINGS
+
+    size = SIZES[kind](nside)
+    make: Callable[..., deepsphere.Sampling] = SAMPLINGS[kind]
+    return make(*size) if isinstance(size, tuple) else make(size)
+
+
+def _edges(text: str) -> Edges:
+    if text.startswith("spread:") and text[7:].isdecimal():
+        return Nearest(int(text[7:]), spread=True)
+    return int(text) if text.isdecimal() else text
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -147,7 +181,7 @@ def _equivariance(options: argparse.Namespace) -> int:
     deepsphere.models  # noqa: B018  says which backend is missing, if one is
     from deepsphere.analysis import equivariance_table as table
 
-    sampling = deepsphere.Healpix(options.nside)
+    sampling = _sampling(options.sampling, options.nside)
     shown = options.degrees or table.table_degrees(sampling)
     degrees = shown
     if options.output:
@@ -167,7 +201,7 @@ def _equivariance(options: argparse.Namespace) -> int:
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         table.write_csv(rows, options.output / "equivariance.csv")
-        figure = plot_laplacian_errors(rows, title=f"Graph Laplacians at nside {options.nside}")
+        figure = plot_laplacian_errors(rows, title=f"Graph Laplacians on {sampling!r}")
         figure.savefig(options.output / "equivariance.png")
         print(f"wrote equivariance.csv and equivariance.png to {options.output}", file=sys.stderr)
     return 0

@@ -15,6 +15,7 @@ from deepsphere.layers import (
     GraphConv,
     PatchConv,
     PatchConvTranspose,
+    SmoothPool,
     SphereLayer,
     TransformerBlock,
 )
@@ -309,6 +310,11 @@ def _(layer: GaussianSmoothing, output_shape: Shape) -> int:  # noqa: ARG001
         for beam, channels in zip(layer._beams, layer._channels, strict=True)
         if beam is not None
     )
+
+
+@multiply_adds.register
+def _(layer: SmoothPool, output_shape: Shape) -> int:
+    return (len(layer.coefficients) - 1) * layer.operator.nnz * int(output_shape[2] or 1)
 
 
 @multiply_adds.register

@@ -16,6 +16,7 @@ from deepsphere.files import replacing
 from deepsphere.graph import (
     Edges,
     Kind,
+    Nearest,
     check_edges,
     check_kind,
     isotropy_error,
@@ -161,7 +162,17 @@ def laplacian_errors(
 
 
 def _edges(neighbors: Edges) -> str:
-    return f"{neighbors} neighbours" if isinstance(neighbors, int) else f"{neighbors} edges"
+    if isinstance(neighbors, str):
+        return f"{neighbors} edges"
+    return f"{edges_name(neighbors)} neighbours"
+
+
+def edges_name(neighbors: Edges) -> str:
+    """Return a short name of a set of edges: a number, ``20 spread``, or the name it has."""
+    if isinstance(neighbors, Nearest):
+        width = "" if neighbors.width == "tuned" else f", width {neighbors.width}"
+        return f"{neighbors.neighbors}{' spread' * neighbors.spread}{width}"
+    return str(neighbors)
 
 
 def gains(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> list[float]:
@@ -213,7 +224,7 @@ def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None =
         cells.append(
             [
                 str(row.laplacian),
-                str(row.neighbors),
+                edges_name(row.neighbors),
                 f"{row.entries:.1f}",
                 *(f"{error:.1e}" for error in (*errors, row.mean(shown))),
                 f"{gain:.2g}" if gain < 10 else f"{gain:,.0f}",
@@ -242,5 +253,10 @@ def write_csv(rows: Sequence[LaplacianError], path: Path) -> None:
         )
         for row in rows:
             for degree, error in zip(row.degrees, row.errors, strict=True):
-                start = [row.laplacian, row.neighbors, row.sampling, f"{row.entries:.3f}"]
+                start = [
+                    row.laplacian,
+                    edges_name(row.neighbors),
+                    row.sampling,
+                    f"{row.entries:.3f}",
+                ]
                 writer.writerow([*start, degree, f"{error:.6e}"])

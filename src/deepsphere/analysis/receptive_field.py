@@ -18,6 +18,7 @@ from deepsphere.layers import (
     PatchConvTranspose,
     Pool,
     PositionEmbedding,
+    SmoothPool,
     Statistics,
     SurveyMask,
     TransformerBlock,
@@ -230,3 +231,10 @@ def _(operation: GaussianSmoothing, sampling: Sampling | None) -> float:  # noqa
 def _(operation: Any, sampling: Sampling | None) -> float:  # noqa: ARG001
     ends = operation.require_sampling(), operation.output_sampling
     return family_radius(max(ends, key=len), min(ends, key=len))
+
+
+@spread.register
+def _(operation: SmoothPool, sampling: Sampling | None) -> float:  # noqa: ARG001
+    fine, coarse = operation.require_sampling(), operation.output_sampling
+    order = len(operation.coefficients) - 1
+    return order * longest_edge(operation.operator, fine.points) + family_radius(fine, coarse)

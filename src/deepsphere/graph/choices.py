@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from deepsphere.graph.neighbors import check_neighbors
 
 EDGE_SETS = ("mesh", "grid", "adjacent")
@@ -32,6 +34,12 @@ class Nearest:
         How many; a plain number means the same as this with the default width.
     width : {"tuned", "average"} or float, default "tuned"
         Width of the kernel, see `deepsphere.graph.gaussian_weights`.
+    spread : bool, default False
+        Where points crowd, as at the poles of longitude-latitude grids, the nearest ones lie on one
+        ring, and no weights make a filter of those. With True as many are chosen that are spread
+        over the disc that holds `neighbors` points of the mean density, so that neighbourhoods are
+        about as large everywhere; see `deepsphere.graph.spread.edges_to_spread`. Where points are
+        even, nothing changes.
 
     Raises
     ------
@@ -41,10 +49,14 @@ class Nearest:
 
     neighbors: int = 20
     width: str | float = "tuned"
+    spread: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "neighbors", check_neighbors(self.neighbors))
         object.__setattr__(self, "width", check_width(self.width))
+        if not isinstance(self.spread, (bool, np.bool_)):
+            raise TypeError(f"spread must be True or False, got {self.spread!r}")
+        object.__setattr__(self, "spread", bool(self.spread))
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def check_edges(neighbors: Edges | dict[str, Any]) -> Edges:
     Returns
     -------
     int, str or Nearest
-        The same; a `Nearest` with the default width becomes a number, so that equal choices are
+        The same; a `Nearest` with its other defaults becomes a number, so that equal choices are
         equal.
 
     Raises
@@ -128,7 +140,8 @@ def check_edges(neighbors: Edges | dict[str, Any]) -> Edges:
     if isinstance(neighbors, dict):
         neighbors = Nearest(**neighbors)
     if isinstance(neighbors, Nearest):
-        return neighbors.neighbors if neighbors.width == "tuned" else neighbors
+        count = neighbors.neighbors
+        return count if neighbors == Nearest(count) else neighbors
     return check_neighbors(neighbors)
 
 

@@ -29,7 +29,7 @@ def edge_weights(sampling: Sampling, neighbors: Edges) -> csr_array:
         Symmetric weights with an empty diagonal.
     """
     if isinstance(neighbors, Nearest):
-        return gaussian_weights(sampling, neighbors.neighbors, neighbors.width)
+        return gaussian_weights(sampling, neighbors.neighbors, neighbors.width, neighbors.spread)
     if isinstance(neighbors, int):
         return gaussian_weights(sampling, neighbors)
     return {"mesh": mesh_weights, "grid": grid_weights, "adjacent": adjacent_weights}[neighbors](

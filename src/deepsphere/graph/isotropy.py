@@ -1,4 +1,4 @@
-"""How far a sparse operator is from isotropic, exactly, by the addition theorem."""
+"""What a sparse operator does to each degree, and how far it is from isotropic, exactly."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def isotropy_error(
     sums, everything is a sum of ``Q_l = 1 - P_l`` of distances between neighbours.
     """
     wanted = check_degrees(degrees)
-    selected = np.arange(matrix.shape[0]) if rows is None else np.asarray(rows)
-    share = np.ones(len(selected)) if areas is None else np.asarray(areas)[selected]
-    share = share / share.sum()
+    selected, share = _selection(matrix, rows, areas)
     signal = np.zeros(len(wanted))
     power = np.zeros(len(wanted))
     for start, stop in chunks(np.diff(matrix.indptr)[selected]):
@@ -82,6 +80,76 @@ def isotropy_error(
     # Rounding may leave less than nothing for an operator that multiplies by a number.
     left = np.maximum(power - signal**2, 0.0)
     return np.divide(2 * left, power, out=np.zeros_like(left), where=power > 0)
+
+
+def spectrum(
+    matrix: csr_array,
+    points: NDArray[np.float64],
+    degrees: Sequence[int],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    areas: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return what a sparse operator multiplies each spherical-harmonic degree by.
+
+    ``h_l = E (L f) f / E f**2`` over random fields f of degree ell: the eigenvalue of an operator
+    that commutes with rotations, and of any other the best number h of `isotropy_error`. Exact, by
+    the addition theorem.
+
+    Parameters
+    ----------
+    matrix, points, degrees, rows, areas
+        As for `isotropy_error`.
+
+    Returns
+    -------
+    ndarray of float64, shape (len(degrees),)
+        In the units of the matrix; of a Laplacian, about in proportion to ``l (l + 1)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `degrees` are not integers of one or more.
+
+    Examples
+    --------
+    >>> from deepsphere.graph import laplacian
+    >>> from deepsphere.sampling import Healpix
+    >>> graph = laplacian(Healpix(16), neighbors=20, kind="optimal")
+    >>> eigenvalues = spectrum(graph, Healpix(16).points, [1, 2, 8])
+    >>> print((eigenvalues / eigenvalues[0]).round(2))
+    [ 1.    2.99 34.32]
+    """
+    wanted = check_degrees(degrees)
+    selected, share = _selection(matrix, rows, areas)
+    signal = np.zeros(len(wanted))
+    for start, stop in chunks(np.diff(matrix.indptr)[selected]):
+        here, weights = selected[start:stop], share[start:stop]
+        neighbors, values = padded_rows(matrix, here)
+        sums, differences = _differences(neighbors, values, here)
+        to_center = half_squares(points[neighbors], points[here][:, None])
+        first = differences * to_center
+        for ell, gap in enumerate(legendre_gaps(to_center, int(wanted.max())), start=1):
+            if ell in wanted:
+                linear = np.einsum("ij,ij->i", first, gap)
+                signal[wanted == ell] += weights @ (sums + linear)
+    return signal
+
+
+def _selection(
+    matrix: csr_array, rows: NDArray[np.int64] | None, areas: NDArray[np.float64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the rows that count, and the share of each in the mean."""
+    selected = np.arange(matrix.shape[0]) if rows is None else np.asarray(rows)
+    share = np.ones(len(selected)) if areas is None else np.asarray(areas)[selected]
+    return selected, share / share.sum()
+
+
+def _differences(
+    neighbors: NDArray[np.int64], values: NDArray[np.float64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums s of padded rows, and the weights v of differences to neighbours."""
+    return values.sum(axis=1), np.where(neighbors == rows[:, None], 0.0, -values)
 
 
 def chunks(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -102,8 +170,7 @@ def _add_rows(
 ) -> None:
     """Add up ``E (L f)_i f_i`` and ``E (L f)_i**2`` over some rows, for each degree."""
     neighbors, values = padded_rows(matrix, rows)
-    sums = values.sum(axis=1)
-    differences = np.where(neighbors == rows[:, None], 0.0, -values)  # v: off the diagonal
+    sums, differences = _differences(neighbors, values, rows)
     near = points[neighbors]
     to_center = half_squares(near, points[rows][:, None])
     between = half_squares(near[:, :, None], near[:, None, :])

@@ -26,7 +26,7 @@ from deepsphere.sampling import Sampling, serialize
 LARGE = 2**17
 """Number of points from which graphs are also kept on disk: they take seconds to build."""
 
-FORMAT = 2
+FORMAT = 3
 """Version of what is written to disk; raise it when the same request builds another graph."""
 
 
@@ -163,9 +163,11 @@ def laplacian(sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalize
     neighbors : int, str or Nearest, default 20
         Number of nearest neighbours, clipped to ``len(sampling) - 1``. 20 is what the papers
         settled on: more neighbours are closer to rotation equivariance and cost more. `Nearest`
-        also says how wide the Gaussian kernel is. Other edges go by name: ``"mesh"`` (Voronoi
-        cells that touch), ``"grid"`` (four neighbours on a longitude-latitude grid) and
-        ``"adjacent"`` (the eight HEALPix pixels around), see `deepsphere.graph.edges`.
+        also says how wide the Gaussian kernel is, and with ``spread`` makes neighbourhoods as large
+        near the poles of grids as elsewhere, which optimal weights need there. Other edges go by
+        name: ``"mesh"`` (Voronoi cells that touch), ``"grid"`` (four neighbours on a
+        longitude-latitude grid) and ``"adjacent"`` (the eight HEALPix pixels around), see
+        `deepsphere.graph.edges`.
     kind : str or Optimal, default "normalized"
         ``"normalized"``, ``"combinatorial"``, ``"random_walk"``; ``"optimal"`` or `Optimal`, with
         weights that make it as equivariant to rotation as these edges allow; or

@@ -38,6 +38,11 @@ RIDGE = 1e-7
 """mu above. From 1e-9 to 1e-6 the error is the same to a few percent; with 1e-4 it is ten times
 larger with 40 neighbours."""
 
+RIDGES_SPREAD = ((16, 1e-3), (np.inf, 3e-4))
+"""mu where neighbours are spread, below how many of them: points that nearly coincide must not get
+large weights of opposite sign. With a third of these, Laplacians of grids become unstable in some
+sizes; three times these cost up to three times the error."""
+
 SLOPE = 1.5
 """Exponent of the weights p_l in the degree."""
 
@@ -97,6 +102,8 @@ class Systems:
         The spectrum aimed at.
     rows : ndarray of int, shape (m,)
         The vertices.
+    ridge : float, default `RIDGE`
+        mu.
     """
 
     def __init__(
@@ -105,8 +112,9 @@ class Systems:
         points: NDArray[np.float64],
         goal: Target,
         rows: NDArray[np.int64],
+        ridge: float = RIDGE,
     ) -> None:
-        self.pattern, self.points, self.rows = pattern, points, rows
+        self.pattern, self.points, self.rows, self.ridge = pattern, points, rows, ridge
         self.lengths = np.diff(pattern.indptr)[rows]
         self.pieces = chunks(self.lengths)
         reach = self._reach()
@@ -148,7 +156,7 @@ class Systems:
         matrix = far[:, :, None] + far[:, None, :] - self._quadratic(between)
         matrix *= edges[:, :, None] & edges[:, None, :]
         diagonal = np.arange(matrix.shape[1])
-        matrix[:, diagonal, diagonal] += np.where(edges, RIDGE, 1.0)
+        matrix[:, diagonal, diagonal] += np.where(edges, self.ridge, 1.0)
         return matrix, np.where(edges, self._linear(to_center), 0.0), edges
 
 
@@ -163,6 +171,7 @@ def optimal_weights(
     points: NDArray[np.float64],
     goal: Target,
     rows: NDArray[np.int64] | None = None,
+    ridge: float = RIDGE,
 ) -> csr_array:
     """Return the weights of the most equivariant Laplacian ``D - W`` on given edges.
 
@@ -176,6 +185,8 @@ def optimal_weights(
         The spectrum aimed at.
     rows : ndarray of int, shape (m,), optional
         Which vertices to find weights for. Default: all.
+    ridge : float, default `RIDGE`
+        How much the squares of the weights count.
 
     Returns
     -------
@@ -183,7 +194,7 @@ def optimal_weights(
         Weights, a few of them slightly negative, not symmetric.
     """
     selected = np.arange(pattern.shape[0]) if rows is None else rows
-    systems = Systems(pattern, points, goal, selected)
+    systems = Systems(pattern, points, goal, selected, ridge)
 
     def solve(piece: tuple[int, int]) -> NDArray[np.float64]:
         matrix, right, _ = systems.make(piece)

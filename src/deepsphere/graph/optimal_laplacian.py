@@ -11,10 +11,10 @@ from scipy.sparse import csr_array, eye_array
 
 from deepsphere.graph.choices import Edges, Nearest, Optimal
 from deepsphere.graph.edges import edge_weights
-from deepsphere.graph.neighbors import edges_to_nearest
-from deepsphere.graph.optimal import optimal_weights, target
+from deepsphere.graph.optimal import RIDGE, RIDGES_SPREAD, optimal_weights, target
 from deepsphere.graph.optimal_symmetric import symmetric_weights
 from deepsphere.graph.spectrum import largest_eigenvalue
+from deepsphere.graph.weights import join
 from deepsphere.sampling import Healpix, Sampling
 
 INDEFINITE = 0.02
@@ -60,19 +60,22 @@ def optimal_laplacian(
     """
     count = 4 * pi / float(sampling.areas.mean())  # points on a whole sphere of this density
     nearest = neighbors.neighbors if isinstance(neighbors, Nearest) else neighbors
+    spread, ridge = isinstance(neighbors, Nearest) and neighbors.spread, RIDGE
+    if isinstance(neighbors, Nearest) and neighbors.spread:
+        ridge = next(mu for most, mu in RIDGES_SPREAD if neighbors.neighbors < most)
     around = surroundings(sampling, nearest if isinstance(nearest, int) else 8, count)
     points, rows = around.sampling.points, around.rows
     if isinstance(nearest, int):
-        pattern = edges_to_nearest(points, nearest)
+        pattern = join(around.sampling, nearest, spread)
     else:
         pattern = edge_weights(around.sampling, nearest)
         nearest = round(pattern.nnz / len(points))
     goal = target(nearest, count, max(1, round(choice.band_limit * sqrt(count / 12))))
     if choice.symmetric:
         inner = _with_neighbors(pattern, rows) if len(rows) < len(points) else rows
-        weights = symmetric_weights(pattern, points, goal, inner)[rows]
+        weights = symmetric_weights(pattern, points, goal, inner, ridge)[rows]
     else:
-        weights = optimal_weights(pattern, points, goal, rows)
+        weights = optimal_weights(pattern, points, goal, rows, ridge)
     if len(rows) < len(points):
         weights = weights[:, rows]
     degrees = np.asarray(weights.sum(axis=1)).ravel()
@@ -141,6 +144,7 @@ def _stable_bound(laplacian: csr_array, sampling: Sampling) -> float:
     if lowest < -INDEFINITE * bound:
         raise ValueError(
             f"the points of {sampling!r} are too uneven for optimal weights: the spectrum of their "
-            f"Laplacian reaches from {lowest:.2g} to {bound:.2g}; use laplacian='normalized'"
+            f"Laplacian reaches from {lowest:.2g} to {bound:.2g}; use "
+            "neighbors=Nearest(20, spread=True) on grids, or laplacian='normalized'"
         )
     return bound

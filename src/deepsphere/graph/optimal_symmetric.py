@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
-from deepsphere.graph.optimal import Systems, Target, in_threads
+from deepsphere.graph.optimal import RIDGE, Systems, Target, in_threads
 
 LARGEST = 4 * 2**30
 """Bytes that the systems of all vertices may take; they are needed in every step."""
@@ -28,6 +28,7 @@ def symmetric_weights(
     points: NDArray[np.float64],
     goal: Target,
     rows: NDArray[np.int64] | None = None,
+    ridge: float = RIDGE,
 ) -> csr_array:
     """Return the symmetric weights of the most equivariant Laplacian ``D - W`` on given edges.
 
@@ -41,6 +42,8 @@ def symmetric_weights(
         The spectrum aimed at.
     rows : ndarray of int, optional
         Which vertices count. Default: all. Edges between others get the weight 0.
+    ridge : float, default `RIDGE`
+        How much the squares of the weights count.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def symmetric_weights(
             f"more than {LARGEST / 2**30:.1f}: "
             "use weights that need not be symmetric, or fewer neighbours"
         )
-    systems = Systems(pattern, points, goal, selected)
+    systems = Systems(pattern, points, goal, selected, ridge)
     made = in_threads(systems.make, systems.pieces)
     places = _edge_numbers(pattern)
     count = int(places.max()) + 1

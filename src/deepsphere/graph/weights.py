@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from deepsphere.graph.choices import check_width
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
+from deepsphere.graph.spread import edges_to_spread
 from deepsphere.sampling import Healpix, Sampling
 from deepsphere.sampling.healpix import check_nside
 
@@ -66,7 +67,9 @@ def _interpolated(
     return float(np.exp(log_width))
 
 
-def gaussian_weights(sampling: Sampling, neighbors: int, width: str | float = "tuned") -> csr_array:
+def gaussian_weights(
+    sampling: Sampling, neighbors: int, width: str | float = "tuned", spread: bool = False
+) -> csr_array:
     """Join each point to its nearest neighbours by edges with Gaussian weights.
 
     ``w_ij = exp(-ln 2 (d_ij / sigma)**2)``, with d the chord distance; an edge exists where
@@ -83,6 +86,9 @@ def gaussian_weights(sampling: Sampling, neighbors: int, width: str | float = "t
         ``"tuned"`` minimises the equivariance error, where that was found: on HEALPix
         (`kernel_width`) and on the samplings of `TUNED`. Elsewhere it is as ``"average"``: the
         mean distance to the neighbours.
+    spread : bool, default False
+        Whether neighbours are spread where points crowd (`deepsphere.graph.spread`), and not always
+        the nearest. The mean distance is then the one along the edges.
 
     Returns
     -------
@@ -98,26 +104,53 @@ def gaussian_weights(sampling: Sampling, neighbors: int, width: str | float = "t
     points = sampling.points
     if width == "tuned":
         width = tuned_width(sampling, neighbors) or "average"
+    weights = join(sampling, neighbors, spread)
     if width == "average":
-        distances = nearest_neighbors(points, neighbors).distances
+        distances = weights.data if spread else nearest_neighbors(points, neighbors).distances
         width = float(distances.mean()) if len(distances) else 1.0
-    weights = edges_to_nearest(points, neighbors)
-    weights.data = np.exp(-np.log(2) * (weights.data / float(width)) ** 2)
+    weights.data = gaussian_kernel(weights.data, float(width))
     return weights
 
 
-TUNED: dict[str, tuple[float, ...]] = {}
+def join(sampling: Sampling, neighbors: int, spread: bool = False) -> csr_array:
+    """Return the edges to the nearest neighbours, or to spread ones, with their chord distances."""
+    if not spread:
+        return edges_to_nearest(sampling.points, neighbors)
+    count = 4 * np.pi / float(sampling.areas.mean())  # of a whole sphere of this density
+    return edges_to_spread(sampling.points, neighbors, count)
+
+
+def gaussian_kernel(distances: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Return ``exp(-ln 2 (d / width)**2)``: 1/2 at the distance `width`."""
+    return np.exp(-np.log(2) * (distances / width) ** 2)
+
+
+TUNED: dict[str, tuple[float, ...]] = {
+    "fibonacci": (0.701, 0.888, 1.155),
+    "icosahedral": (0.823, 1.311, 2.550),
+    "icosahedral-faces": (0.783, 1.469, 2.620),
+    "cubed-sphere": (0.814, 1.492, 2.634),
+    "reduced-gaussian": (0.886, 1.600, 3.152),
+}
 """Tuned widths of samplings with about equal areas by their kind, for each of `TABLE_NEIGHBORS` but
 the last, in units of ``sqrt(4 pi / n)``, the side of a square of the mean area. Found as the
-papers' were, by `deepsphere.graph.tune.best_width` near 10 000 points."""
+papers' were, by `deepsphere.graph.tune.best_width` at 2048 vertices of 5 120 to 11 000.
+
+Where areas differ by tens of percent, as on the last four, many neighbours want wide, that is
+nearly equal, weights: then the response follows the spacing of the points. Grids of equal rings and
+random points have no such width: their points are too uneven for any one to fit."""
 
 
 def tuned_width(sampling: Sampling, neighbors: int) -> float | None:
-    """Return the width of the Gaussian kernel with the least equivariance error, if it is known."""
+    """Return the width of the Gaussian kernel with the least equivariance error, if it is known.
+
+    On a part of the sphere it is that of the whole.
+    """
     if isinstance(sampling, Healpix):
         return kernel_width(sampling.nside, neighbors)
-    widths = TUNED.get(sampling.kind)
+    whole: Sampling = getattr(sampling, "whole", sampling)
+    widths = TUNED.get(whole.kind)
     if widths is None:
         return None
     log_k = np.log(TABLE_NEIGHBORS[: len(widths)])
-    return _interpolated(neighbors, log_k, np.log(widths)) * float(np.sqrt(sampling.areas.mean()))
+    return _interpolated(neighbors, log_k, np.log(widths)) * float(np.sqrt(4 * np.pi / len(whole)))

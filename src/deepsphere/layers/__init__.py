@@ -3,12 +3,14 @@
 from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
 from deepsphere.layers.base import SphereConv, SphereLayer
 from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
+from deepsphere.layers.graph_conv_lstm import GraphConvLSTM, GraphConvLSTMCell
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
 from deepsphere.layers.normalization import LayerNormalization
 from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
 from deepsphere.layers.pooling import MaxUnpool, Pool, Unpool
 from deepsphere.layers.resample import Resample
 from deepsphere.layers.residual import ResidualBlock
+from deepsphere.layers.smooth_pool import SmoothPool
 from deepsphere.layers.smoothing import GaussianSmoothing
 from deepsphere.layers.statistics import Statistics
 from deepsphere.layers.survey_mask import SurveyMask
@@ -19,6 +21,8 @@ __all__ = [
     "ChebyshevConv",
     "GaussianSmoothing",
     "GraphConv",
+    "GraphConvLSTM",
+    "GraphConvLSTMCell",
     "GraphTransformer",
     "LayerNormalization",
     "MaxUnpool",
@@ -30,6 +34,7 @@ __all__ = [
     "PositionEmbedding",
     "Resample",
     "ResidualBlock",
+    "SmoothPool",
     "SphereConv",
     "SphereLayer",
     "Statistics",

@@ -3,6 +3,7 @@
 from deepsphere.models.autoencoder import Autoencoder
 from deepsphere.models.classifiers import cnn_classifier, fcn_classifier
 from deepsphere.models.sequential import Sequential
+from deepsphere.models.temporal_unet import TemporalUNet
 from deepsphere.models.unet import UNet, climate_unet
 from deepsphere.models.variational_autoencoder import VariationalAutoencoder
 from deepsphere.models.vit import vit_classifier
@@ -10,6 +11,7 @@ from deepsphere.models.vit import vit_classifier
 __all__ = [
     "Autoencoder",
     "Sequential",
+    "TemporalUNet",
     "UNet",
     "VariationalAutoencoder",
     "climate_unet",

@@ -165,10 +165,15 @@ class SphereModel(keras.Model):
         """Return the metrics over observed pixels."""
         return super().compute_metrics(x, *self._masked(y, y_pred), sample_weight)
 
+    @property
+    def _map_shape(self) -> tuple[int, ...]:
+        """Shape of an input, without the batch."""
+        return len(self.sampling), self.input_spec.axes[2]
+
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Write the model for other runtimes, see `keras.Model.export`."""
         if self.built:  # Keras asks for one call, which a loaded model has not seen
-            self(keras.Input((len(self.sampling), self.input_spec.axes[2])))
+            self(keras.Input(self._map_shape))
         super().export(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:

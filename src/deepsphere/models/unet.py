@@ -200,6 +200,11 @@ class UNet(SphereModel):
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Go down, keep what was found at each resolution, and come up again."""
         mask = self.compute_mask(x, mask)
+        x, _, kept = self._go_down(x, mask, training)
+        return self._come_up(x, kept, mask, training)
+
+    def _go_down(self, x: Any, mask: Any, training: bool | None) -> tuple[Any, Any, list[Any]]:
+        """Return features and mask of the coarsest resolution, and a list of those of the finer."""
         x = self.down_blocks[0](hide(x, mask), training=training, mask=mask)
         kept = []
         for pool, down in zip(self.pools, self.down_blocks[1:], strict=True):
@@ -207,6 +212,10 @@ class UNet(SphereModel):
             x = pool(x, mask=mask)
             mask = pool.compute_mask(kept[-1][0], mask)
             x = down(x, training=training, mask=mask)
+        return x, mask, kept
+
+    def _come_up(self, x: Any, kept: list[Any], mask: Any, training: bool | None) -> Any:
+        """Return the output from what `_go_down` found, hidden by the mask of the finest."""
         for i, (unpool, up) in enumerate(zip(self.unpools, self.up_blocks, strict=True)):
             x = unpool(x)
             before, mask = kept.pop()

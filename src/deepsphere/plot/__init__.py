@@ -16,6 +16,7 @@ from deepsphere.plot.filters import (
     plot_sections,
     plot_spectral,
 )
+from deepsphere.plot.gallery import plot_sampling_gallery
 from deepsphere.plot.maps import plot_gnomonic, plot_map, plot_maps
 from deepsphere.plot.old_names import (
     get_index_equator,
@@ -38,6 +39,7 @@ __all__ = [
     "plot_layerwise_equivariance",
     "plot_map",
     "plot_maps",
+    "plot_sampling_gallery",
     "plot_sections",
     "plot_spectral",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepsphere.analysis.equivariance import EquivarianceError
-from deepsphere.analysis.equivariance_table import LaplacianError
+from deepsphere.analysis.equivariance_table import LaplacianError, edges_name
 from deepsphere.analysis.layerwise import LayerEquivariance
 from deepsphere.extras import require
 from deepsphere.plot.style import COLOURS, COLUMN_WIDTH, MARKERS, house_style, new_figure
@@ -124,7 +124,7 @@ def plot_laplacian_errors(
     lines: dict[Label, Any] = {}
     for row in rows:
         place = f"nside {row.nside:.3g}" * (several and against != "nside")
-        count = f"k = {row.neighbors}" if isinstance(row.neighbors, int) else str(row.neighbors)
+        count = "k = " * (not isinstance(row.neighbors, str)) + edges_name(row.neighbors)
         count *= against != "neighbors"
         label = (str(row.laplacian).replace("_", " "), ", ".join(filter(None, [count, place])))
         if against.startswith("degree"):

@@ -1,0 +1,254 @@
+"""A recurrent layer for sequences of maps: an LSTM whose products are graph convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.graph import Edges, Kind, plain
+from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.layers.graph_conv import ChebyshevConv
+from deepsphere.sampling import Sampling
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GraphConvLSTMCell(SphereLayer):
+    """One step of `GraphConvLSTM`, for `keras.layers.RNN`.
+
+    Called on ``(inputs, [h, c])``, inputs of shape ``(batch, points, channels)`` and states of
+    shape ``(batch, points, filters)``; returns ``(h, [h, c])``.
+
+    Parameters
+    ----------
+    filters, order, sampling, activation, recurrent_activation, use_bias, kernel_initializer,
+    neighbors, laplacian
+        As for `GraphConvLSTM`.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Attributes
+    ----------
+    conv : ChebyshevConv
+        From input and state, one after the other along the channels, to four times `filters`: input
+        gate, forget gate, candidate and output gate, in the order of Keras' LSTM.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `GraphConvLSTM`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        order: int = 4,
+        sampling: Sampling | None = None,
+        *,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sampling, **kwargs)
+        self.filters = check_count("filters", filters, least=1)
+        self.activation = keras.activations.get(activation)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.conv = ChebyshevConv(
+            4 * self.filters,
+            order,
+            self.sampling,
+            neighbors=neighbors,
+            laplacian=laplacian,
+            use_bias=use_bias,
+            bias_initializer=remember,
+            kernel_initializer=kernel_initializer,
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+
+    @property
+    def state_size(self) -> list[tuple[int, int]]:
+        """Shapes of the two states without the batch: hidden, and of the cell."""
+        return 2 * [(self.input_points, self.filters)]
+
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
+        """Return zeros."""
+        return [
+            keras.ops.zeros((batch_size, *size), dtype=self.compute_dtype)
+            for size in self.state_size
+        ]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build the convolution."""
+        super().build(input_shape)
+        channels = int(input_shape[2]) + self.filters  # type: ignore[arg-type]
+        self.conv.build((*input_shape[:2], channels))
+
+    def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+        """Take a step."""
+        hidden, cell = states
+        gates = self.conv(keras.ops.concatenate([inputs, hidden], axis=-1))
+        into, keep, candidate, out = keras.ops.split(gates, 4, axis=-1)
+        cell = self.recurrent_activation(keep) * cell + (
+            self.recurrent_activation(into) * self.activation(candidate)
+        )
+        hidden = self.recurrent_activation(out) * self.activation(cell)
+        return hidden, [hidden, cell]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "order": self.conv.order,
+            "activation": keras.activations.serialize(self.activation),
+            "recurrent_activation": keras.activations.serialize(self.recurrent_activation),
+            "use_bias": self.conv.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.conv.kernel_initializer),
+            "neighbors": plain(self.conv.neighbors),
+            "laplacian": plain(self.conv.laplacian),
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+def remember(shape: Any, dtype: Any = None) -> Any:
+    """Return the initial bias of the four gates: 1 for the forget gates, 0 for the others."""
+    filters = shape[0] // 4
+    one = keras.ops.ones((filters,), dtype)
+    return keras.ops.pad(one, (filters, 2 * filters))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class GraphConvLSTM(keras.layers.RNN):
+    """A convolutional LSTM on the sphere: a memory at each point, of what was there and around it.
+
+    An LSTM with graph convolutions for its matrices: ``[i, f, g, o] = [x, h] * W + b``, with
+    ``c = sigmoid(f) c + sigmoid(i) tanh(g)`` and ``h = sigmoid(o) tanh(c)``. Its number of weights,
+    ``4 (order + 1) (channels + filters) filters``, does not depend on that of the points.
+
+    Input shape ``(batch, time, points, channels)``; output shape ``(batch, points, filters)``, or
+    ``(batch, time, points, filters)`` with `return_sequences`.
+
+    Parameters
+    ----------
+    filters : int
+        Number of channels of the output, and of either state.
+    order : int, default 4
+        Degree of the polynomials of the graph convolutions. What a state depends on reaches
+        `order` edges farther with each step.
+    sampling : Sampling
+        Where the maps are sampled.
+    activation : str or callable, default "tanh"
+        Keras activation of what goes into the cell and comes out of it.
+    recurrent_activation : str or callable, default "sigmoid"
+        Keras activation of the gates.
+    use_bias : bool, default True
+        Whether to add a bias. Those of the forget gates start at 1, which lets gradients through
+        from the start (Jozefowicz et al., ICML 2015), the others at 0.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial values of the kernel. Default: those of `ChebyshevConv`.
+    neighbors, laplacian
+        The graph, as for `deepsphere.layers.GraphConv`.
+    unroll : bool, default True
+        Whether compiled programs hold each step, or a loop over them: then they do not grow with
+        the number of steps, and that may be unknown, but TensorFlow has no gradient of the
+        convolution in a loop, so that there the default is needed to train.
+    **kwargs
+        Arguments of `keras.layers.RNN`: ``return_sequences``, ``return_state``, ``go_backwards``,
+        ``stateful``, ``zero_output_for_mask``; and of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; or, when the layer meets its input, if that has
+        another number of points than the sampling.
+
+    Notes
+    -----
+    On TensorFlow it needs 2.21: with 2.18 training crashes in one run of four, 2.19 and 2.20 were
+    not tried.
+
+    Shi et al., "Convolutional LSTM network", arXiv 1506.04214, without its products of gates with
+    the cell at each point; with graph convolutions, Seo et al., arXiv 1612.07659. A mask is Keras'
+    for sequences, shape ``(batch, time)``, and tells which steps to leave out.
+
+    A network without memory takes a fixed number of steps as channels: the layers of Keras
+    ``Permute((2, 1, 3))`` and ``Reshape((points, time * channels))`` before it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> layer = GraphConvLSTM(5, order=2, sampling=Healpix(4))
+    >>> tuple(layer(np.zeros((2, 3, 192, 1), "float32")).shape)
+    (2, 192, 5)
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        order: int = 4,
+        sampling: Sampling | None = None,
+        *,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
+        unroll: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        cell = GraphConvLSTMCell(
+            filters,
+            order,
+            sampling,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            neighbors=neighbors,
+            laplacian=laplacian,
+            dtype=kwargs.get("dtype"),
+            name="cell",
+        )
+        cell.require_sampling()
+        super().__init__(cell, unroll=unroll, **kwargs)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Where the maps are sampled."""
+        return self.cell.require_sampling()
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Build the cell."""
+        if len(sequences_shape) != 4:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} needs inputs of shape (batch, time, "
+                f"{len(self.sampling)}, channels), got {tuple(sequences_shape)}"
+            )
+        super().build(sequences_shape, initial_state_shape)
+        self.input_spec = keras.layers.InputSpec(
+            ndim=4, axes={2: len(self.sampling), 3: sequences_shape[3]}
+        )
+
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:  # noqa: ARG002
+        """Return the shape of the output, and with `return_state` those of the states."""
+        state = (sequences_shape[0], len(self.sampling), self.cell.filters)
+        output = (*state[:1], sequences_shape[1], *state[1:]) if self.return_sequences else state
+        return (output, state, state) if self.return_state else output
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        config = {**self.cell.get_config(), **super().get_config()}  # the layer's own name
+        del config["cell"]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GraphConvLSTM:  # noqa: ARG003
+        """Return a layer of that configuration."""
+        return cls(**config)

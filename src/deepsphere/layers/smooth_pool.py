@@ -1,0 +1,227 @@
+"""Down-sampling of what the coarser sampling can hold: a low-pass filter, then a pool."""
+
+from __future__ import annotations
+
+from math import ceil, log, pi, sqrt
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.special import ive
+
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
+from deepsphere.graph.isotropy import spectrum
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS, ChebyshevConv
+from deepsphere.layers.masking import hide
+from deepsphere.layers.pooling import Pool
+from deepsphere.ops import SparseOperator, laplacian_operator, sparse_product
+from deepsphere.sampling import Sampling
+
+TRUNCATION = 1e-3
+"""Bound on what the terms that are left out by default change, relative to the input."""
+
+ROWS = 2048
+"""Points at which an eigenvalue is measured: it is known to 1 % from that many."""
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SmoothPool(Pool):
+    """Take away the scales that the coarser points cannot hold, then pool.
+
+    `Pool` folds structures finer than the coarser points into larger ones, in a way that depends
+    on where the points lie: most of what a network loses of its equivariance to rotations it loses
+    there. The filter before, the same for each channel and not learned, is the heat kernel
+    ``exp(-t L)`` of the graph, near a Gaussian in the degree of the spherical harmonics. Constant
+    features stay as they are.
+
+    Input shape ``(batch, points, channels)``, output shape
+    ``(batch, len(output_sampling), channels)``.
+
+    Parameters
+    ----------
+    p : int, default 1
+        Number of resolution levels to go down.
+    mode : str, default "max"
+        How to pool, see `Pool`.
+    sampling : Sampling, optional
+        Where the inputs are sampled. Default: given by the model.
+    cutoff : float, default 1
+        Degree that the filter halves, in units of nside of the coarser sampling, or of
+        ``sqrt(pi / 3 / area)`` of its points where it has none. HEALPix holds degrees up to 2 or 3
+        nside, of which the default leaves 10 % at 2. Lower values smooth more, and are more
+        equivariant.
+    order : int, optional
+        Degree of the polynomial of the Laplacian. Default: the least that is within 0.1 % of the
+        heat kernel: 7 or 8 for one level at the default cutoff, nearly twice that for each level
+        more. A smaller one is faster and not as near.
+    neighbors, laplacian
+        The graph, as for `deepsphere.layers.GraphConv`; the operator is that of the convolutions
+        on it.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has no such coarser resolution.
+
+    Notes
+    -----
+    R. Zhang, "Making convolutional networks shift-invariant again", arXiv 1904.11486, who takes
+    maxima over all windows before the filter, and subsamples after. Here the filter comes first,
+    and maxima go over the points of each coarser cell. What is gained is in docs/equivariance.md.
+
+    With a mask, the filter goes over what was observed and is divided by how much of it that is.
+
+    A learned filter that is as symmetric needs no layer of its own: `ChebyshevConv` followed by
+    ``Pool(mode="mean")``. For a beam of a given width in degrees, see `GaussianSmoothing`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepsphere.sampling import Healpix
+    >>> tuple(SmoothPool(sampling=Healpix(4))(np.zeros((2, 192, 5), "float32")).shape)
+    (2, 48, 5)
+    """
+
+    def __init__(
+        self,
+        p: int = 1,
+        mode: str = "max",
+        sampling: Sampling | None = None,
+        *,
+        cutoff: float = 1.0,
+        order: int | None = None,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.cutoff = float(cutoff)
+        if not 0 < self.cutoff <= 3:
+            raise ValueError(f"cutoff must be in (0, 3], in units of nside, got {cutoff}")
+        self.order = None if order is None else check_count("order", order, least=1)
+        self.neighbors = None if neighbors is None else check_edges(neighbors)
+        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        super().__init__(p, mode, sampling, **kwargs)
+
+    @property
+    def degree(self) -> int:
+        """Degree of the spherical harmonics that the filter halves."""
+        nside = sqrt(pi / 3 / self.output_sampling.areas.mean())
+        return max(1, round(self.cutoff * nside))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Work out the polynomial."""
+        super().build(input_shape)
+        sampling = self.require_sampling()
+        self.operator: SparseOperator = laplacian_operator(
+            sampling,
+            self.neighbors or DEFAULT_NEIGHBORS,
+            self.laplacian or DEFAULT_LAPLACIAN,
+            ChebyshevConv.default_scale,  # the operator that convolutions have already
+        )
+        matrix = self.operator.matrix
+        rows = np.unique(np.linspace(0, len(sampling) - 1, ROWS).astype(np.int64))
+        (halved,) = spectrum(
+            matrix, sampling.points, [self.degree], rows=rows, areas=sampling.areas
+        )
+        self.coefficients = heat_kernel(log(2) / (1 + halved), self.order)
+        ones = np.ones((len(sampling), 1))
+        # Constants are not quite in the kernel of the normalized Laplacian.
+        self._factor = 1 / apply_series(matrix, ones, self.coefficients)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Filter each channel, and pool."""
+        return super().call(self.smooth(x, mask), mask)
+
+    def smooth(self, x: Any, mask: Any = None) -> Any:
+        """Return the features, filtered, at the resolution of the input.
+
+        Parameters
+        ----------
+        x : tensor, shape (batch, points, channels)
+            Features.
+        mask : tensor of bool, shape (batch, points), optional
+            True at observed points.
+
+        Returns
+        -------
+        tensor, shape (batch, points, channels)
+            In the precision of the input, computed in float32 at least; 0 where nothing was
+            observed.
+        """
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        y = keras.ops.cast(hide(x, mask), dtype if dtype == "float64" else "float32")
+        if mask is None:
+            y = self._filter(y) * keras.ops.cast(self._factor, y.dtype)
+            return keras.ops.cast(y, dtype)
+        observed = keras.ops.cast(mask, y.dtype)[..., None]
+        y = self._filter(keras.ops.concatenate([y, observed], axis=2))
+        # At unobserved points whatever is not 0 will do: they are hidden.
+        weights = keras.ops.where(observed > 0, y[..., -1:], keras.ops.ones_like(observed))
+        return keras.ops.cast(hide(y[..., :-1] / weights, mask), dtype)
+
+    def _filter(self, x: Any) -> Any:
+        first, second, *others = self.coefficients.tolist()
+        before, now = x, sparse_product(x, self.operator)
+        y = first * before + second * now
+        for coefficient in others:
+            before, now = now, 2 * sparse_product(now, self.operator) - before
+            y = y + coefficient * now
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "cutoff": self.cutoff,
+            "order": self.order,
+            "neighbors": plain(self.neighbors),
+            "laplacian": plain(self.laplacian),
+        }
+
+
+def heat_kernel(time: float, order: int | None = None) -> NDArray[np.float64]:
+    """Return the Chebyshev series of ``exp(-time (1 + s))`` on [-1, 1].
+
+    Parameters
+    ----------
+    time : float
+        How fast it falls: at the top it is ``exp(-2 time)``.
+    order : int, optional
+        Degree of the polynomial. Default: the least with which the rest is below `TRUNCATION`.
+
+    Returns
+    -------
+    ndarray of float64, shape (order + 1,)
+        Coefficients, ``(-1)^k 2 exp(-time) I_k(time)`` but for the first, which is half of that
+        (Abramowitz & Stegun, 9.6.34), divided by their value at -1, which makes it 1.
+
+    Examples
+    --------
+    >>> series = np.polynomial.chebyshev.Chebyshev(heat_kernel(2.0))
+    >>> series.degree(), bool(abs(series(0.5) - np.exp(-3.0)) < 1e-3)
+    (5, True)
+    """
+    most = order or 20 + ceil(time)  # from there on the terms vanish faster than any power
+    k = np.arange(most + 1)
+    sizes = np.where(k > 0, 2.0, 1.0) * ive(k, time)  # they add up to 1
+    if order is None:
+        kept = np.cumsum(sizes)
+        sizes = sizes[: max(2, 1 + int(np.argmax(kept > 1 - TRUNCATION)))]
+    return np.where(np.arange(len(sizes)) % 2, -1.0, 1.0) * sizes / sizes.sum()
+
+
+def apply_series(
+    matrix: csr_array, x: NDArray[np.float64], coefficients: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return ``sum_k c_k T_k(A) x`` of an array of shape (n, channels), in double precision."""
+    before, now = x, matrix @ x
+    y = coefficients[0] * before + coefficients[1] * now
+    for coefficient in coefficients[2:]:
+        before, now = now, 2 * (matrix @ now) - before
+        y += coefficient * now
+    return y

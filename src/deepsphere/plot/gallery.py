@@ -1,0 +1,220 @@
+"""A gallery of samplings: points and edges, areas, a map, and the map after pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from deepsphere.extras import require
+from deepsphere.graph import Edges, edge_weights
+from deepsphere.plot.projection import unit_vectors
+from deepsphere.plot.style import BLANK, COLOURS, DIVERGING, PAGE_WIDTH, house_style, new_figure
+from deepsphere.sampling import Healpix, Sampling
+from deepsphere.sampling.resampling import pooling_matrix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+VIEW = (25.0, 40.0)
+"""Longitude and latitude that the pictures look down on: the pole shows, and the equator."""
+
+RESOLUTION = 300
+"""Pixels across a globe: more than the printer's at this size."""
+
+WAVES = 6.0
+"""Wave number of the map: structures of 60 degrees, which pooled maps of 100 points still hold."""
+
+WIDEST = 2.0
+"""Areas are coloured from the mean divided by this to the mean times this; beyond, as these."""
+
+COLUMNS = ("points and edges", "areas / mean", "a smooth map", "pooled by area")
+
+
+def smooth_field(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the map of the gallery: five plane waves, which turn around at `WAVES`.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (n, 3)
+        Unit vectors.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Between -5 and 5.
+    """
+    rng = np.random.default_rng(3)
+    directions = rng.standard_normal((5, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.cos(WAVES * points @ directions.T + rng.uniform(0, 2 * np.pi, 5)).sum(axis=1)
+
+
+def plot_sampling_gallery(
+    samplings: Sequence[Sampling] | Mapping[str, Sampling],
+    neighbors: Edges = 8,
+    *,
+    view: tuple[float, float] = VIEW,
+) -> Figure:
+    """Draw samplings below each other, as globes seen from afar.
+
+    Parameters
+    ----------
+    samplings : sequence of Sampling, or mapping of str to such
+        Of some hundred points each, or else points and edges merge. Names stand beside the rows.
+        Default names: those of the classes.
+    neighbors : int, str or Nearest, default 8
+        Which edges, see `deepsphere.graph.laplacian`; few, so that they can be told apart.
+    view : (float, float), default (25, 40)
+        Longitude and latitude in the middle of the globes, in degrees.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row for each sampling. Its columns: points and edges; areas over their mean; a smooth
+        map, the same for all (`smooth_field`), each cell in the colour of its point; and the means
+        by area of the map on the sampling one level coarser.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If there is no sampling, or one cannot be made coarser.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Fibonacci, Healpix
+    >>> figure = plot_sampling_gallery([Healpix(4), Fibonacci(200)])  # doctest: +SKIP
+    """
+    if not isinstance(samplings, Mapping):
+        samplings = {
+            _name(sampling, i, samplings): sampling for i, sampling in enumerate(samplings)
+        }
+    if not samplings:
+        raise ValueError("give one sampling or more, got none")
+    frame, globe = _frame(*view), _globe(*view)
+    with house_style():
+        rows = len(samplings)
+        figure = new_figure(0.86 * PAGE_WIDTH, 1.42 * rows + 0.7)
+        axes = figure.subplots(rows, len(COLUMNS), squeeze=False)
+        for row, (name, sampling) in zip(axes, samplings.items(), strict=True):
+            areas, values = _draw_row(row, sampling, neighbors, frame, globe)
+            row[0].text(
+                -0.1, 0.5, f"{name}\n{len(sampling)} points", rotation=90, ha="center",
+                va="center", multialignment="center", transform=row[0].transAxes,
+            )  # fmt: skip
+        for column, title in zip(axes[0], COLUMNS, strict=True):
+            column.set_title(title)
+        bars: dict[str, Any] = {"location": "bottom", "pad": 0.01}
+        of_areas: dict[str, Any] = {"ticks": [-1, 0, 1], "extend": "both", "format": _ratio}
+        figure.colorbar(areas, ax=axes[:, 1], shrink=0.85, aspect=18, **bars, **of_areas)
+        figure.colorbar(values, ax=axes[:, 2:], shrink=0.5, aspect=22, ticks=[-4, 0, 4], **bars)
+    return figure
+
+
+def _name(sampling: Sampling, number: int, samplings: Sequence[Sampling]) -> str:
+    name = type(sampling).__name__
+    several = sum(type(other).__name__ == name for other in samplings) > 1
+    return f"{name} {number + 1}" if several else name
+
+
+def _ratio(value: float, _: Any = None) -> str:
+    """Return a tick of the colour bar of areas: its values are logarithms."""
+    return {-1: f"1/{WIDEST:g}", 0: "1", 1: f"{WIDEST:g}"}[round(value)]
+
+
+def _frame(longitude: float, latitude: float) -> NDArray[np.float64]:
+    """Return the unit vectors to the right, up, and towards who looks, as rows."""
+    towards = unit_vectors(longitude, latitude)
+    right = unit_vectors(longitude + 90, 0)
+    return np.stack([right, np.cross(towards, right), towards])
+
+
+def _globe(longitude: float, latitude: float) -> NDArray[np.float64]:
+    """Return where on the sphere each pixel of a picture is, NaN beside it."""
+    steps = np.linspace(-1, 1, RESOLUTION)
+    x, y = np.meshgrid(steps, steps)
+    with np.errstate(invalid="ignore"):
+        z = np.sqrt(1 - x**2 - y**2)
+    return np.stack([x, y, z], axis=-1) @ _frame(longitude, latitude)
+
+
+def _draw_row(
+    row: Sequence[Axes],
+    sampling: Sampling,
+    neighbors: Edges,
+    frame: NDArray[np.float64],
+    globe: NDArray[np.float64],
+) -> tuple[Any, Any]:
+    """Draw one sampling; return what the colour bars are of."""
+    for axes in row:
+        axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
+        axes.set_axis_off()
+        axes.add_patch(
+            require("matplotlib.patches", "plot").Circle(
+                (0, 0), 1, facecolor="none", edgecolor="0.6", linewidth=0.6
+            )
+        )
+    _draw_edges(row[0], sampling, neighbors, frame)
+    ratio = np.log(sampling.areas / sampling.areas.mean()) / np.log(WIDEST)
+    field = smooth_field(sampling.points)
+    pooled = pooling_matrix(sampling, weighted=True) @ field
+    areas = _draw_cells(row[1], sampling, ratio, globe, 1.0)
+    values = _draw_cells(row[2], sampling, field, globe, 4.0)
+    _draw_cells(row[3], sampling.coarsen(), pooled, globe, 4.0)
+    return areas, values
+
+
+def _draw_edges(
+    axes: Axes, sampling: Sampling, neighbors: Edges, frame: NDArray[np.float64]
+) -> None:
+    x, y, depth = frame @ sampling.points.T
+    seen = depth > 0
+    edges = edge_weights(sampling, neighbors).tocoo()
+    start, end = edges.coords
+    kept = (start < end) & seen[start] & seen[end]
+    places = np.stack([x, y], axis=1)
+    lines = require("matplotlib.collections", "plot").LineCollection(
+        np.stack([places[start[kept]], places[end[kept]]], axis=1),
+        colors="0.55", linewidths=0.3,
+    )  # fmt: skip
+    axes.add_collection(lines)
+    axes.scatter(x[seen], y[seen], s=2.2, color=COLOURS[0], linewidths=0, zorder=3)
+
+
+def _draw_cells(
+    axes: Axes,
+    sampling: Sampling,
+    values: NDArray[np.float64],
+    globe: NDArray[np.float64],
+    limit: float,
+) -> Any:
+    """Give each pixel the colour of the nearest point, or none where that was left out."""
+    whole, indices = _whole(sampling)
+    padded = np.full(len(whole), np.nan)
+    padded[indices] = values
+    picture = np.full(globe.shape[:2], np.nan)
+    on = ~np.isnan(globe[..., 2])
+    picture[on] = padded[cKDTree(whole.points).query(globe[on])[1]]
+    grey = require("matplotlib.colors", "plot").ListedColormap([BLANK])
+    extent = (-1, 1, -1, 1)
+    axes.imshow(np.where(on, 0.0, np.nan), cmap=grey, extent=extent, origin="lower")
+    return axes.imshow(
+        picture, cmap=DIVERGING, vmin=-limit, vmax=limit, extent=extent, origin="lower",
+        interpolation="nearest",
+    )  # fmt: skip
+
+
+def _whole(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
+    """Return the sampling that this is a part of, and which points of it."""
+    if isinstance(sampling, Healpix):
+        return Healpix(sampling.nside), sampling.pixels
+    whole: Sampling | None = getattr(sampling, "whole", None)
+    if whole is None:
+        return sampling, np.arange(len(sampling))
+    return whole, sampling.indices  # type: ignore[attr-defined]

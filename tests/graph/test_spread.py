@@ -1,0 +1,113 @@
+"""Spread neighbours: against a plain loop, and what they are for."""
+
+import numpy as np
+import pytest
+from scipy.sparse.csgraph import connected_components
+
+from deepsphere.graph import Nearest, check_edges, edge_weights, isotropy_error, laplacian, plain
+from deepsphere.graph.neighbors import edges_to_nearest
+from deepsphere.graph.spread import edges_to_spread
+from deepsphere.sampling import Equiangular, Fibonacci, GaussLegendre, Healpix, ReducedGaussian
+
+GRID = GaussLegendre(32)
+
+
+def chosen_one_by_one(points, k):
+    n = len(points)
+    edges = edges_to_nearest(points, k)
+    nearest = np.linalg.norm(points[:, None] - points, axis=2)
+    result = np.zeros((n, n), dtype=bool)
+    for i in range(n):
+        disc = np.flatnonzero(nearest[i] <= 2 * np.sqrt(k / n))
+        if len(disc) - 1 <= k:
+            order = np.sort(nearest[i])
+            result[i] = (nearest[i] <= order[k] * (1 + 1e-10)) & (np.arange(n) != i)
+            continue
+        has = [i]
+        for _ in range(k):
+            gaps = np.round(nearest[disc][:, has].min(axis=1), 9)
+            has.append(disc[gaps.argmax()])
+        result[i, has[1:]] = True
+    assert edges.shape == result.shape
+    return result | result.T
+
+
+def test_they_are_the_farthest_in_the_disc():
+    points = GaussLegendre(12).points
+    edges = edges_to_spread(points, 8)
+    np.testing.assert_array_equal(edges.toarray() > 0, chosen_one_by_one(points, 8))
+    i, j = edges.nonzero()
+    lengths = np.linalg.norm(points[i] - points[j], axis=1)
+    np.testing.assert_allclose(edges.data, lengths, rtol=1e-14)
+
+
+def test_batches_change_nothing(monkeypatch):
+    whole = edges_to_spread(GRID.points, 20)
+    monkeypatch.setattr("deepsphere.graph.spread.BATCH", 500)
+    assert (whole != edges_to_spread(GRID.points, 20)).nnz == 0
+
+
+def test_neighbourhoods_are_as_large_at_the_poles():
+    edges = edges_to_spread(GRID.points, 20)
+    radius = 2 * np.sqrt(20 / len(GRID))
+    farthest = edges.max(axis=1).toarray().ravel()
+    assert farthest[:64].min() > 0.8 * radius  # the first ring; of the nearest 20: 0.25
+    assert edges_to_nearest(GRID.points, 20).max(axis=1).toarray().ravel()[:64].max() < 0.5 * radius
+    assert np.diff(edges.indptr).max() < 60
+
+
+def test_the_graph_of_a_grid_holds_together():
+    grid = Equiangular(32, 64)
+    assert connected_components(edges_to_nearest(grid.points, 8))[0] == 5
+    assert connected_components(edge_weights(grid, Nearest(8, spread=True)))[0] == 1
+
+
+def test_even_points_keep_their_nearest():
+    # The disc of 12 of the mean density holds 13 or 14 points somewhere, even on even points.
+    sphere = Fibonacci(1000)
+    near, spread = (edges_to_nearest(sphere.points, 12), edges_to_spread(sphere.points, 12))
+    assert abs((near > 0).astype(int) - (spread > 0).astype(int)).nnz < 0.1 * near.nnz
+
+
+@pytest.mark.parametrize("grid", [GRID, Equiangular(32, 64), ReducedGaussian(20)], ids=repr)
+def test_gain_of_optimal_weights(grid):
+    # Degrees are those of 12 288 points, scaled: gains of 500 to 10 000 there.
+    def error(edges, kind):
+        matrix = laplacian(grid, edges, kind)
+        errors = isotropy_error(matrix, grid.points, [1, 3, 6, 12, 19], areas=grid.areas)
+        return np.exp(np.log(errors).mean())
+
+    assert error(Nearest(20, spread=True), "optimal") < error(20, "combinatorial") / 500
+
+
+@pytest.mark.parametrize("k", [8, 20, 40])
+def test_the_spectrum_is_in_the_right_half_plane(k):
+    grid = GaussLegendre(16)
+    values = np.linalg.eigvals(laplacian(grid, Nearest(k, spread=True), "optimal").toarray())
+    assert values.real.min() > -1e-9
+    assert np.abs(values.imag).max() < 0.2 * values.real.max()
+
+
+def test_a_part_of_a_grid_has_the_rows_of_the_whole():
+    region = GRID.subset(GRID.points[:, 2] > 0)
+    whole = laplacian(GRID, Nearest(20, spread=True), "optimal").tocsr()[region.indices]
+    inner = np.flatnonzero(region.points[:, 2] > 0.5)  # no edge leads out
+    part = laplacian(region, Nearest(20, spread=True), "optimal")[inner]
+    np.testing.assert_allclose(part.toarray(), whole[inner][:, region.indices].toarray(), atol=1e-9)
+
+
+def test_advice_of_the_error():
+    with pytest.raises(ValueError, match=r"too uneven .* use neighbors=Nearest\(20, spread=True\)"):
+        laplacian(GRID, 20, "optimal")
+
+
+def test_writing():
+    choice = Nearest(20, spread=True)
+    assert check_edges(plain(choice)) == choice
+    assert check_edges({"neighbors": 20, "width": "tuned"}) == 20  # as written before
+    with pytest.raises(TypeError, match="spread must be True or False, got 1"):
+        Nearest(20, spread=1)
+
+
+def test_small_samplings():
+    assert edges_to_spread(Healpix(1).points, 20).nnz == 12 * 11

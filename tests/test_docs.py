@@ -1,0 +1,31 @@
+"""What the guides tell to do works."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_maps_from_and_to_xarray():
+    pytest.importorskip("xarray")
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "samplings.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    assert repr(names["grid"]) == "Equiangular(nlat=36, nlon=72, grid='soft')"
+    result, grid = names["result"], names["grid"]
+    assert dict(result.sizes) == {"cells": 3072}
+    # The integral is kept, to single precision.
+    integral = grid.areas @ names["values"][0, :, 0]
+    maps = keras.ops.convert_to_numpy(names["maps"])[0, :, 0]
+    np.testing.assert_allclose(maps.sum() * 4 * np.pi / 3072, integral, rtol=1e-6)
+
+
+def test_pictures_are_there():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} points to {target}"
