@@ -28,10 +28,10 @@ def edge_weights(sampling: Sampling, neighbors: Edges) -> csr_array:
     csr_array of float64, shape (n, n)
         Symmetric weights with an empty diagonal.
     """
+    if isinstance(neighbors, int):
+        neighbors = Nearest(neighbors)
     if isinstance(neighbors, Nearest):
         return gaussian_weights(sampling, neighbors.neighbors, neighbors.width, neighbors.spread)
-    if isinstance(neighbors, int):
-        return gaussian_weights(sampling, neighbors)
     return {"mesh": mesh_weights, "grid": grid_weights, "adjacent": adjacent_weights}[neighbors](
         sampling
     )

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere.sampling.base import check_count
+
 TIE = 1e-10
 """Relative difference below which two distances count as equal.
 
@@ -26,11 +28,7 @@ class Neighbors(NamedTuple):
 
 def check_neighbors(neighbors: int) -> int:
     """Return `neighbors` as an int, or raise if it is no number of neighbours (an int >= 1)."""
-    if isinstance(neighbors, bool) or not isinstance(neighbors, (int, np.integer)):
-        raise TypeError(f"neighbors must be an integer, got {neighbors!r}")
-    if neighbors < 1:
-        raise ValueError(f"neighbors must be at least 1, got {neighbors}")
-    return int(neighbors)
+    return check_count(neighbors, "neighbors")
 
 
 def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:

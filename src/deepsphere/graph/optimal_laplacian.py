@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array
+from scipy.sparse import csr_array, diags_array, eye_array
 
 from deepsphere.graph.choices import Edges, Nearest, Optimal
 from deepsphere.graph.edges import edge_weights
@@ -59,27 +59,29 @@ def optimal_laplacian(
         If the points are too uneven for weights with a stable Laplacian.
     """
     count = 4 * pi / float(sampling.areas.mean())  # points on a whole sphere of this density
-    nearest = neighbors.neighbors if isinstance(neighbors, Nearest) else neighbors
-    spread, ridge = isinstance(neighbors, Nearest) and neighbors.spread, RIDGE
-    if isinstance(neighbors, Nearest) and neighbors.spread:
-        ridge = next(mu for most, mu in RIDGES_SPREAD if neighbors.neighbors < most)
-    around = surroundings(sampling, nearest if isinstance(nearest, int) else 8, count)
-    points, rows = around.sampling.points, around.rows
-    if isinstance(nearest, int):
-        pattern = join(around.sampling, nearest, spread)
+    if isinstance(neighbors, int):
+        neighbors = Nearest(neighbors)
+    if isinstance(neighbors, str):
+        around, ridge = surroundings(sampling, 8, count), RIDGE
+        pattern = edge_weights(around.sampling, neighbors)
+        degree = round(pattern.nnz / pattern.shape[0])
     else:
-        pattern = edge_weights(around.sampling, nearest)
-        nearest = round(pattern.nnz / len(points))
-    goal = target(nearest, count, max(1, round(choice.band_limit * sqrt(count / 12))))
+        degree, ridge = neighbors.neighbors, RIDGE
+        if neighbors.spread:
+            ridge = next(mu for most, mu in RIDGES_SPREAD if degree < most)
+        around = surroundings(sampling, degree, count)
+        pattern = join(around.sampling, degree, neighbors.spread)
+    points, rows = around.sampling.points, around.rows
+    goal = target(degree, count, max(1, round(choice.band_limit * sqrt(count / 12))))
     if choice.symmetric:
-        inner = _with_neighbors(pattern, rows) if len(rows) < len(points) else rows
+        inner = rows if len(rows) == len(points) else np.union1d(rows, pattern[rows].indices)
         weights = symmetric_weights(pattern, points, goal, inner, ridge)[rows]
     else:
         weights = optimal_weights(pattern, points, goal, rows, ridge)
     if len(rows) < len(points):
         weights = weights[:, rows]
     degrees = np.asarray(weights.sum(axis=1)).ravel()
-    laplacian = csr_array(_diagonal(degrees) - weights)
+    laplacian = csr_array(diags_array(degrees) - weights)
     laplacian.sort_indices()
     return laplacian, _stable_bound(laplacian, sampling)
 
@@ -125,15 +127,6 @@ def surroundings(sampling: Sampling, neighbors: int, count: float) -> Surroundin
     if whole is not None:
         return Surroundings(whole, sampling.indices)  # type: ignore[attr-defined]
     return Surroundings(sampling, np.arange(len(sampling)))
-
-
-def _with_neighbors(pattern: csr_array, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.union1d(rows, pattern[rows].indices)
-
-
-def _diagonal(values: NDArray[np.float64]) -> csr_array:
-    index = np.arange(len(values))
-    return csr_array((values, index, np.arange(len(values) + 1)), shape=(len(values),) * 2)
 
 
 def _stable_bound(laplacian: csr_array, sampling: Sampling) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
+from deepsphere.graph.isotropy import padded_rows
 from deepsphere.graph.optimal import RIDGE, Systems, Target, in_threads
 
 LARGEST = 4 * 2**30
@@ -66,52 +67,45 @@ def symmetric_weights(
         )
     systems = Systems(pattern, points, goal, selected, ridge)
     made = in_threads(systems.make, systems.pieces)
-    places = _edge_numbers(pattern)
-    count = int(places.max()) + 1
-    slots = [_slots(places, pattern, selected[start:stop], count) for start, stop in systems.pieces]
-    right = np.zeros(count + 1)  # the last one is for padding
+    numbers = _edge_numbers(pattern)
+    numbered = csr_array((numbers, pattern.indices, pattern.indptr), pattern.shape)
+    slots = [
+        padded_rows(numbered, selected[start:stop])[1].astype(np.int64)
+        for start, stop in systems.pieces
+    ]
+    count = int(numbers.max())
+    right = np.zeros(count + 1)  # the first one is for padding
     diagonal = np.zeros(count + 1)
     for (matrix, b, _), slot in zip(made, slots, strict=True):
         np.add.at(right, slot, b)
         np.add.at(diagonal, slot, np.einsum("ijj->ij", matrix))
 
     def apply(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        padded = np.append(weights, 0.0)
+        padded = np.append(0.0, weights)
         total = np.zeros(count + 1)
         for (matrix, _, _), slot in zip(made, slots, strict=True):
             product = np.matmul(matrix, padded[slot][:, :, None])
             total += np.bincount(slot.ravel(), product.ravel(), minlength=count + 1)
-        return total[:-1]
+        return total[1:]
 
-    scale = np.where(diagonal[:-1] > 0, diagonal[:-1], 1.0)
+    scale = np.where(diagonal[1:] > 0, diagonal[1:], 1.0)
     solution, _ = cg(
         LinearOperator((count, count), matvec=apply, dtype=np.float64),
-        right[:-1],
+        right[1:],
         rtol=TOLERANCE,
         maxiter=STEPS,
         M=LinearOperator((count, count), matvec=lambda r: r / scale, dtype=np.float64),
     )
     result = csr_array(
-        (solution[places], pattern.indices, pattern.indptr), pattern.shape, copy=True
+        (solution[numbers - 1], pattern.indices, pattern.indptr), pattern.shape, copy=True
     )
     result.eliminate_zeros()
     return result
 
 
 def _edge_numbers(pattern: csr_array) -> NDArray[np.int64]:
-    """Return the number of the edge that each entry belongs to, alike in both directions."""
+    """Return which edge each entry belongs to, from 1 on, alike in both directions."""
     n = pattern.shape[0]
     starts = np.repeat(np.arange(n), np.diff(pattern.indptr))
     low, high = np.minimum(starts, pattern.indices), np.maximum(starts, pattern.indices)
-    return np.unique(low.astype(np.int64) * n + high, return_inverse=True)[1]
-
-
-def _slots(
-    places: NDArray[np.int64], pattern: csr_array, rows: NDArray[np.int64], padding: int
-) -> NDArray[np.int64]:
-    """Return the edges of some vertices by number, padded to one length."""
-    starts, lengths = pattern.indptr[rows], np.diff(pattern.indptr)[rows]
-    order = np.arange(int(lengths.max(initial=1)))
-    filled = order < lengths[:, None]
-    entries = np.where(filled, starts[:, None] + order, 0)
-    return np.where(filled, places[entries], padding)
+    return np.unique(low.astype(np.int64) * n + high, return_inverse=True)[1] + 1

@@ -65,8 +65,8 @@ def best_width(
     Notes
     -----
     The widths of the papers (`kernel_width`) were found by minimising the error on random maps that
-    were rotated (Defferrard et al., arXiv 2012.15000). For 20 and 40 neighbours this search finds
-    them again at nside 32.
+    were rotated (Defferrard et al., arXiv 2012.15000). At nside 32 this search finds widths 9 to
+    16 % narrower for 8, 20 and 40 neighbours, on curves that are flat at their minimum.
     """
     points, areas = sampling.points, sampling.areas
     neighbors = check_neighbors(neighbors)
