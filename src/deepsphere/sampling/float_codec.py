@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from deepsphere.sampling.byte_planes import read_planes, write_planes
 
 
 def encode_floats(values: ArrayLike) -> str:
@@ -30,9 +29,7 @@ def encode_floats(values: ArrayLike) -> str:
     >>> decode_floats(encode_floats([0.5, 0.1])).tolist()
     [0.5, 0.1]
     """
-    numbers = np.ascontiguousarray(values, dtype="<f8").ravel()
-    planes = numbers.view(np.uint8).reshape(-1, 8).T
-    return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
+    return write_planes(np.ascontiguousarray(values, dtype="<f8").ravel())
 
 
 def decode_floats(text: str) -> NDArray[np.float64]:
@@ -54,8 +51,6 @@ def decode_floats(text: str) -> NDArray[np.float64]:
         If the text is damaged.
     """
     try:
-        planes = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
-        numbers = np.ascontiguousarray(planes.reshape(8, -1).T).view("<f8").ravel()
-    except (ValueError, zlib.error) as error:
+        return read_planes(text, "<f8").astype(np.float64)
+    except ValueError as error:
         raise ValueError(f"the encoded numbers are damaged: {text[:40]!r}...") from error
-    return numbers.astype(np.float64)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from deepsphere.sampling.byte_planes import read_planes, write_planes
 
 
 def encode_pixels(pixels: ArrayLike) -> str:
@@ -43,9 +42,7 @@ def encode_pixels(pixels: ArrayLike) -> str:
     starts = pixels[np.concatenate(([0], breaks))]
     stops = pixels[np.concatenate((breaks, [len(pixels)])) - 1] + 1
     edges = np.column_stack((starts, stops)).ravel()
-    steps = np.diff(edges, prepend=0).astype("<u8")
-    planes = steps.view(np.uint8).reshape(-1, 8).T  # equal bytes side by side deflate best
-    return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
+    return write_planes(np.diff(edges, prepend=0).astype("<u8"))
 
 
 def decode_pixels(text: str) -> NDArray[np.int64]:
@@ -67,13 +64,11 @@ def decode_pixels(text: str) -> NDArray[np.int64]:
         If the text is damaged.
     """
     try:
-        planes = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
-        steps = np.ascontiguousarray(planes.reshape(8, -1).T).view("<u8").ravel()
-        edges = np.cumsum(steps.astype(np.int64))
+        edges = np.cumsum(read_planes(text, "<u8").astype(np.int64))
         if edges.size == 0 or edges[0] < 0 or np.any(np.diff(edges) < 1):
             raise ValueError("the runs of pixels do not increase")
         edges = edges.reshape(-1, 2)
-    except (ValueError, zlib.error) as error:
+    except ValueError as error:
         raise ValueError(f"the encoded pixels are damaged: {text[:40]!r}...") from error
     starts, lengths = edges[:, 0], edges[:, 1] - edges[:, 0]
     offsets = np.cumsum(lengths) - lengths
