@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count, check_sampling
 from deepsphere.layers.masking import hide
@@ -65,16 +68,16 @@ class Pool(SphereLayer):
         """Look up which points belong together."""
         super().build(input_shape)
         sampling = self.require_sampling()
-        areas = sampling.areas
         self._children = None
-        if sampling.branching and (self.mode != "area" or areas.min() == areas.max()):
+        if sampling.branching and (self.mode != "area" or np.ptp(sampling.areas) == 0):
             self._children = sampling.branching**self.p
-            return
-        matrix = pooling_matrix(sampling, self.p, weighted=self.mode == "area")
-        if self.mode == "max":
-            self._members, _ = padded(matrix)
-        else:
-            self._mean = SparseMap(matrix)
+        elif self.mode != "max":
+            self._mean = SparseMap(pooling_matrix(sampling, self.p, weighted=self.mode == "area"))
+
+    @cached_property
+    def _members(self) -> NDArray[np.int32]:
+        """The points of each coarse one, where they do not lie side by side."""
+        return padded(self.require_sampling().membership(self.p))[0]
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Take the maximum or mean of what was observed of each coarse cell, or 0 of nothing."""
@@ -103,7 +106,7 @@ class Pool(SphereLayer):
         """Return which coarse points are observed: those with a part that is."""
         if previous_mask is None or self.require_sampling().branching:
             return super().compute_mask(inputs, previous_mask)
-        return resample_mask_by(previous_mask, self.require_sampling(), self.p)
+        return any_of(previous_mask, self._members)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape with the coarser sampling's number of points."""
@@ -114,9 +117,20 @@ class Pool(SphereLayer):
         return {**super().get_config(), "p": self.p, "mode": self.mode}
 
 
-def resample_mask_by(mask: Any, fine: Sampling, p: int) -> Any:
-    """Carry a mask `p` levels down from a sampling: a coarse point is seen if a part of it is."""
-    members, _ = padded(pooling_matrix(fine, p))
+def any_of(mask: Any, members: NDArray[np.int32]) -> Any:
+    """Return for each set of points whether any of them is observed.
+
+    Parameters
+    ----------
+    mask : tensor of bool, shape (batch, points)
+        True at observed points.
+    members : ndarray of int32, shape (width, sets)
+        The points of each set, see `deepsphere.ops.gathered_maximum`.
+
+    Returns
+    -------
+    tensor of bool, shape (batch, sets)
+    """
     seen = keras.ops.cast(mask, "int32")[..., None]
     return keras.ops.cast(gathered_maximum(seen, members)[..., 0], "bool")
 
@@ -171,9 +185,10 @@ class Unpool(SphereLayer):
         """Return the finer sampling."""
         if self.finer is None:
             return sampling.refine(self.p)
-        if self.finer.coarsen(self.p) != sampling:
+        coarse = self.finer.coarsen(self.p)
+        if coarse != sampling:
             raise ValueError(
-                f"{self.finer!r} coarsened by {self.p} is {self.finer.coarsen(self.p)!r}, "
+                f"{self.finer!r} coarsened by {self.p} is {coarse!r}, "
                 f"but the input is on {sampling!r}"
             )
         return self.finer
@@ -186,6 +201,11 @@ class Unpool(SphereLayer):
         if self._children is None:
             self._map = SparseMap(unpooling_matrix(fine, self.p))
 
+    @cached_property
+    def _owners(self) -> NDArray[np.int32]:
+        """The coarse points that each point is part of, where they do not lie side by side."""
+        return padded(unpooling_matrix(self.output_sampling, self.p))[0]
+
     def call(self, x: Any) -> Any:
         """Repeat, or take means by the shares."""
         if self._children is not None:
@@ -197,9 +217,7 @@ class Unpool(SphereLayer):
         fine = self.output_sampling
         if previous_mask is None or fine.branching:
             return super().compute_mask(inputs, previous_mask)
-        owners, _ = padded(unpooling_matrix(fine, self.p))
-        seen = keras.ops.cast(previous_mask, "int32")[..., None]
-        return keras.ops.cast(gathered_maximum(seen, owners)[..., 0], "bool")
+        return any_of(previous_mask, self._owners)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape with the finer sampling's number of points."""

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
 from deepsphere.layers import SurveyMask
-from deepsphere.layers.base import check_count
+from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
-from deepsphere.sampling import Sampling, deserialize, serialize
+from deepsphere.sampling import Sampling, serialize
 
 
 def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:
@@ -102,9 +102,7 @@ class SphereModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(sampling, dict):  # as written by get_config
-            sampling = deserialize(sampling)
-        self.sampling = resolutions(sampling, 0)[0]
+        self.sampling = check_sampling(sampling)
         self.neighbors = check_edges(neighbors)
         self.laplacian = check_kind(laplacian)
         self.supports_masking = True

@@ -185,12 +185,10 @@ class UNet(SphereModel):
             down.build(shapes[-1])
             shapes[-1] = down.compute_output_shape(shapes[-1])
         shape = shapes.pop()
-        for unpool, up in zip(self.unpools, self.up_blocks, strict=True):
+        for i, (unpool, up) in enumerate(zip(self.unpools, self.up_blocks, strict=True)):
             unpool.build(shape)
             if self.spreads:
-                self.spreads[len(self.spreads) - len(shapes)].build(
-                    unpool.compute_output_shape(shape)
-                )
+                self.spreads[i].build(unpool.compute_output_shape(shape))
             shape = shapes.pop()
             factor = 2 if self.skip == "concatenate" else 1
             up.build((*shape[:2], factor * shape[2]))
