@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy.spatial import SphericalVoronoi
 
-from deepsphere.graph import Nearest, edge_weights, gaussian_weights, nearest_neighbors
-from deepsphere.sampling import Healpix
+from deepsphere.graph import Nearest, edge_weights, gaussian_weights, laplacian, nearest_neighbors
+from deepsphere.sampling import Equiangular, GaussLegendre, Healpix, ReducedGaussian
 
 SPHERE = Healpix(8)
 PART = Healpix(8, np.arange(100, 260))
@@ -58,6 +58,49 @@ def test_adjacent(sampling):
     squares = ((sampling.points[:, None] - sampling.points[None]) ** 2).sum(axis=2)
     formula = np.exp(-squares / (2 * squares[expected].mean())) * expected
     np.testing.assert_allclose(weights, formula, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sampling", [Equiangular(4, 6), GaussLegendre(3, 8)], ids=str)
+def test_grid(sampling):
+    """West, east, north, south; beyond a pole the same row half-way round."""
+    nlat, nlon, points = sampling.nlat, sampling.nlon, sampling.points
+    expected = np.zeros((len(sampling), len(sampling)))
+    for i in range(nlat):
+        for j in range(nlon):
+            around = [(i, (j - 1) % nlon), (i, (j + 1) % nlon)]
+            for row in (i - 1, i + 1):
+                inside = 0 <= row < nlat
+                around.append((row, j) if inside else (i, (j + nlon // 2) % nlon))
+            for row, column in around:
+                a, b = i * nlon + j, row * nlon + column
+                expected[a, b] = 1 / np.linalg.norm(points[a] - points[b])
+    found = edge_weights(sampling, "grid").toarray()
+    assert (np.count_nonzero(found, axis=1) == 4).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(found, found.T, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "edges", "error", "match"),
+    [
+        (Equiangular(4, 7), "grid", ValueError, "even number of longitudes .* got nlon=7"),
+        (Equiangular(5, 8, "clenshaw-curtis"), "grid", ValueError, "several points at a pole"),
+        (ReducedGaussian(4), "grid", TypeError, "Equiangular and GaussLegendre grids, got Reduced"),
+        (Equiangular(5, 8, "clenshaw-curtis"), "mesh", ValueError, "lie where another one does"),
+        (Healpix(1, [0, 1, 2]), "mesh", ValueError, "a mesh needs at least four points, got 3"),
+        (Equiangular(4, 8), "adjacent", TypeError, "for Healpix samplings, got Equiangular"),
+    ],
+)
+def test_errors(sampling, edges, error, match):
+    with pytest.raises(error, match=match):
+        edge_weights(sampling, edges)
+
+
+def test_old_ties_need_a_number_of_neighbors():
+    with pytest.raises(
+        ValueError, match="'normalized_tf2' needs a number of neighbors, got 'mesh'"
+    ):
+        laplacian(SPHERE, "mesh", "normalized_tf2")
 
 
 def test_average_width():
