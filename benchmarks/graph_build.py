@@ -195,7 +195,7 @@ def readable(seconds: float) -> str:
         ("µs", 1e-6),
     )
     number = seconds / size
-    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.2g} {unit}"
+    return f"{number:.0f} {unit}" if number >= 99.5 else f"{number:.2g} {unit}"
 
 
 def draw(timings: Timings, path: Path) -> None:
