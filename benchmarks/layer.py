@@ -34,7 +34,7 @@ import numpy as np
 
 from deepsphere.files import replacing
 from interleaved import Timings, interleave, speedup
-from pictures import plain_logarithms
+from pictures import backend_colour, plain_logarithms
 from problems import Case, Results, error, truth
 from processes import Worker, serve
 from tables import (
@@ -172,7 +172,7 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw the times of all candidates, a panel a mode, a group of bars a case."""
-    from deepsphere.plot.style import COLOURS, PAGE_WIDTH, house_style, new_figure
+    from deepsphere.plot.style import PAGE_WIDTH, house_style, new_figure
 
     keys = list(dict.fromkeys((row["candidate"], row["backend"]) for row in rows))
     cases = list(dict.fromkeys(tuple(row[name] for name in Case._fields) for row in rows))
@@ -192,7 +192,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                     y,
                     [heights[case] for case in cases],
                     height * 0.92,
-                    color=COLOURS[sorted(TITLES).index(backend)],
+                    color=backend_colour(backend),
                     alpha=1.0 if name == "ours" else 0.55 if name != "CSR" else 0.3,
                     label=titled(name, backend),
                 )

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from deepsphere.files import replacing
-from pictures import plain_logarithms
+from pictures import backend_colour, plain_logarithms
 from problems import Case
 from processes import Worker, forget_peak, peak, resident, serve
 from tables import (
@@ -110,10 +110,9 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw(rows: list[dict[str, Any]], path: Any) -> None:
     """Draw memory against terms, a line a candidate."""
-    from deepsphere.plot.style import COLOURS, COLUMN_WIDTH, MARKERS, house_style, new_figure
+    from deepsphere.plot.style import COLUMN_WIDTH, MARKERS, house_style, new_figure
 
     keys = list(dict.fromkeys((row["candidate"], row["backend"]) for row in rows))
-    backends = list(dict.fromkeys(backend for _, backend in keys))
     with house_style():
         figure = new_figure(1.5 * COLUMN_WIDTH, 2.6, layout="constrained")
         axes = figure.subplots()
@@ -122,7 +121,7 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             axes.plot(
                 [row["terms"] for row in shown],
                 [row["median_mb"] for row in shown],
-                color=COLOURS[backends.index(backend)],
+                color=backend_colour(backend),
                 marker=MARKERS[i],
                 linestyle="-" if name == "ours" else "--",
                 label=titled(name, backend),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from processes import BACKENDS
+
 
 def plain_logarithms(axis: Any) -> None:
     """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, in plain numbers.
@@ -27,3 +29,10 @@ def few_ticks(axis: Any, number: int = 3) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(number))
+
+
+def backend_colour(backend: str) -> str:
+    """Return the colour that a backend has in all pictures."""
+    from deepsphere.plot.style import COLOURS
+
+    return COLOURS[sorted(BACKENDS).index(backend)]

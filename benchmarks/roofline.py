@@ -43,7 +43,7 @@ import numpy as np
 from deepsphere.files import replacing
 from interleaved import Turns, interleave
 from layer import CASES, QUICK_CASES
-from pictures import plain_logarithms
+from pictures import backend_colour, plain_logarithms
 from problems import Case
 from processes import Worker, serve
 from tables import (
@@ -319,7 +319,7 @@ def bounds_table(found: dict[str, list[float]]) -> list[dict[str, Any]]:
 
 def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -> None:
     """Draw each program's rate over its operations per byte, below the roofline."""
-    from deepsphere.plot.style import COLOURS, MARKERS, PAGE_WIDTH, house_style, new_figure
+    from deepsphere.plot.style import MARKERS, PAGE_WIDTH, house_style, new_figure
 
     bandwidth, rate = (
         max(median(v) for k, v in found.items() if k.startswith(bound)) / 1e9
@@ -335,7 +335,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
                 intensity,
                 row["megaoperations"] / 1e3 / row["median_s"],
                 MARKERS[PROGRAMS.index(row["program"])],
-                color=COLOURS[sorted(TITLES).index(row["backend"])],
+                color=backend_colour(row["backend"]),
                 markersize=4,
             )
         x = np.geomspace(0.5, 200, 100)
@@ -348,7 +348,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
         left.set_xlabel("operations per byte")
         left.set_ylabel("10⁹ operations/s")
         for backend in dict.fromkeys(row["backend"] for row in rows):
-            colour = COLOURS[sorted(TITLES).index(backend)]
+            colour = backend_colour(backend)
             left.plot([], [], "s", color=colour, label=TITLES[backend])
         for marker, program in zip(MARKERS, PROGRAMS, strict=False):
             name = "sparse product" if program == "product" else f"layer, {program}"
@@ -362,7 +362,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
                 [j + (i - (len(backends) - 1) / 2) * height for j in range(len(labels))],
                 [shares[name] for name in labels],
                 height * 0.9,
-                color=COLOURS[sorted(TITLES).index(backend)],
+                color=backend_colour(backend),
             )
         right.set_yticks(range(len(labels)), [short(name) for name in labels], fontsize=6)
         right.invert_yaxis()

@@ -33,7 +33,7 @@ import numpy as np
 
 from deepsphere.files import replacing
 from interleaved import Turns, interleave
-from pictures import plain_logarithms
+from pictures import backend_colour, plain_logarithms
 from problems import Case
 from processes import Worker, forget_peak, peak, resident, serve
 from tables import (
@@ -216,11 +216,11 @@ def sweeps_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw(rows: list[dict[str, Any]], path: Any) -> None:
     """Draw six panels: speed figure, times and memory per pixel, terms, batch."""
-    from deepsphere.plot.style import COLOURS, MARKERS, PAGE_WIDTH, house_style, new_figure
+    from deepsphere.plot.style import MARKERS, PAGE_WIDTH, house_style, new_figure
 
     programs = [p for p in TITLES if any(row["program"] == p for row in rows)]
     look = {
-        program: {"color": COLOURS[sorted(TITLES).index(program)], "marker": MARKERS[i]}
+        program: {"color": backend_colour(program), "marker": MARKERS[i]}
         for i, program in enumerate(programs)
     }
     whole = [row for row in rows if row["program"] in programs]
