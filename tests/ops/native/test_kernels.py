@@ -159,3 +159,13 @@ def test_operators_that_are_too_large():
     operator.matrix = Huge()
     with pytest.raises(ValueError, match="may have"):
         _ = operator.compressed
+
+
+@pytest.mark.parametrize(("batch", "channels"), [(1, 96), (16, 5)])
+def test_features_beyond_the_cache(batch, channels):
+    """Their rows are fetched before they are needed: the numbers stay the same."""
+    sampling = Healpix(64)
+    operator = SparseOperator(rescaled_laplacian(sampling, 8))
+    x, kernel, _ = example(batch, channels, 8, terms=3, n=len(sampling))
+    part = reference.chebyshev_filter(x[:1], kernel, operator)
+    assert relative_error(compute(x, kernel, operator)[:1], part) < SINGLE
