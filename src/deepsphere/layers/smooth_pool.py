@@ -17,7 +17,7 @@ from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS, ChebyshevConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.pooling import Pool
-from deepsphere.ops import SparseOperator, laplacian_operator, sparse_product
+from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator
 from deepsphere.sampling import Sampling
 
 TRUNCATION = 1e-3
@@ -25,6 +25,10 @@ TRUNCATION = 1e-3
 
 ROWS = 2048
 """Points at which an eigenvalue is measured: it is known to 1 % from that many."""
+
+
+TOGETHER = 16
+"""Channels that are filtered together at most: a whole vector of the processor."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -165,13 +169,16 @@ class SmoothPool(Pool):
         return keras.ops.cast(hide(y[..., :-1] / weights, mask), dtype)
 
     def _filter(self, x: Any) -> Any:
-        first, second, *others = self.coefficients.tolist()
-        before, now = x, sparse_product(x, self.operator)
-        y = first * before + second * now
-        for coefficient in others:
-            before, now = now, 2 * sparse_product(now, self.operator) - before
-            y = y + coefficient * now
-        return y
+        # As a convolution, whose kernel is a multiple of the identity. It would multiply all
+        # channels by each other: few at a time, the others as further samples.
+        n, channels = x.shape[1:]
+        together = max(c for c in range(1, TOGETHER + 1) if channels % c == 0)
+        kernel = self.coefficients[:, None, None] * np.eye(together)
+        x = keras.ops.reshape(x, (-1, n, channels // together, together))
+        x = keras.ops.reshape(keras.ops.transpose(x, (0, 2, 1, 3)), (-1, n, together))
+        y = chebyshev_filter(x, keras.ops.convert_to_tensor(kernel, x.dtype), self.operator)
+        y = keras.ops.reshape(y, (-1, channels // together, n, together))
+        return keras.ops.reshape(keras.ops.transpose(y, (0, 2, 1, 3)), (-1, n, channels))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
