@@ -173,9 +173,10 @@ def _add_rows(
     sums, differences = _differences(neighbors, values, rows)
     near = points[neighbors]
     to_center = half_squares(near, points[rows][:, None])
-    between = half_squares(near[:, :, None], near[:, None, :])
+    one, other = np.triu_indices(near.shape[1], 1)  # each pair once: the sum is symmetric
+    between = half_squares(near[:, one], near[:, other])
     first = differences * to_center
-    pairs = differences[:, :, None] * differences[:, None, :] * between
+    pairs = 2 * differences[:, one] * differences[:, other] * between
     steps = zip(
         legendre_gaps(to_center, int(wanted.max())),
         legendre_gaps(between, int(wanted.max())),
@@ -185,7 +186,7 @@ def _add_rows(
     for ell, (gap, mutual) in enumerate(steps, start=1):
         for place in np.flatnonzero(wanted == ell):
             linear = np.einsum("ij,ij->i", first, gap)
-            quadratic = 2 * totals * linear - np.einsum("ijk,ijk->i", pairs, mutual)
+            quadratic = 2 * totals * linear - np.einsum("ij,ij->i", pairs, mutual)
             signal[place] += share @ (sums + linear)
             power[place] += share @ (sums**2 + 2 * sums * linear + quadratic)
 
