@@ -152,6 +152,22 @@ def test_samplings_of_the_command_have_about_as_many_points(sampling):
     assert 0.5 < len(cli._sampling(sampling, 16)) / (12 * 16**2) < 2
 
 
+def test_equivariance_of_a_number_that_is_chosen(capsys):
+    wanted = ["--neighbors", "auto:0.012", "spread:auto:0.012", "--degrees", "3"]
+    assert cli.main(["equivariance", "--nside", "4", *wanted]) == 0
+    printed = capsys.readouterr().out
+    assert " 12 " in printed  # 5.5e-3 at nside 32, with 8 neighbours 1.3e-2
+    assert " 12 spread " in printed
+
+
+@pytest.mark.parametrize("text", ["auto:", "auto:3", "spread:auto:x", "spread:0"])
+def test_equivariance_says_how_numbers_are_chosen(text, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["equivariance", "--nside", "4", "--neighbors", text])
+    assert end.value.code == 2
+    assert f"{text}: " in capsys.readouterr().err
+
+
 def test_equivariance_errors_are_one_line(capsys):
     assert cli.main(["equivariance", "--nside", "12"]) == 1
     error = capsys.readouterr().err

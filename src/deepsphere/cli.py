@@ -118,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[8, 20, 40],
         metavar="NUMBER",
-        help="numbers of nearest neighbours; spread:20 for 20 that are spread where points crowd; "
+        help="numbers of nearest neighbours; auto:1e-4 for the least number with an error of 1e-4 "
+        "or less; spread:20 or spread:auto:1e-4 where they are to be spread where points crowd; "
         f"or edges by name: {', '.join(EDGE_SETS)}",
     )
     equivariance.add_argument(
@@ -156,9 +157,18 @@ def _sampling(kind: str, nside: int) -> deepsphere.Sampling:
 
 
 def _edges(text: str) -> Edges:
-    if text.startswith("spread:") and text[7:].isdecimal():
-        return Nearest(int(text[7:]), spread=True)
-    return int(text) if text.isdecimal() else text
+    number = text.removeprefix("spread:")
+    spread = number != text
+    try:
+        if number.startswith("auto:"):
+            return Nearest("auto", spread=spread, equivariance=float(number[5:]))
+        if number.isdecimal():
+            return Nearest(int(number), spread=spread)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text}: {error}; write, for instance, auto:1e-4"
+        ) from error
+    return text
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -180,9 +190,10 @@ def _demo(options: argparse.Namespace) -> int:
 def _equivariance(options: argparse.Namespace) -> int:
     deepsphere.models  # noqa: B018  says which backend is missing, if one is
     from deepsphere.analysis import equivariance_table as table
+    from deepsphere.graph.isotropy import table_degrees
 
     sampling = _sampling(options.sampling, options.nside)
-    shown = options.degrees or table.table_degrees(sampling)
+    shown = options.degrees or table_degrees(sampling)
     degrees = shown
     if options.output:
         from deepsphere.extras import require

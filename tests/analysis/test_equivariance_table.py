@@ -10,10 +10,10 @@ from deepsphere.analysis.equivariance_table import (
     format_table,
     gains,
     laplacian_errors,
-    table_degrees,
     write_csv,
 )
 from deepsphere.graph import Nearest, Optimal, laplacian
+from deepsphere.graph.isotropy import table_degrees
 from deepsphere.sampling import Equiangular, Fibonacci, Healpix
 
 
@@ -63,6 +63,16 @@ def test_other_samplings_and_edges():
     graph = laplacian(grid, "mesh", "combinatorial")
     np.testing.assert_allclose(mesh.errors, equivariance_error(graph, grid, [2]).mean, rtol=1e-12)
     assert mesh.errors != narrow.errors
+
+
+def test_numbers_are_chosen_for_each_laplacian():
+    auto = Nearest("auto", equivariance=1.2e-2)  # at nside 32; that is 8 and 12 neighbours there
+    rows = laplacian_errors(Healpix(4), [auto, 8], ["optimal", "combinatorial"], [2])
+    assert [(r.laplacian, r.neighbors) for r in rows] == [
+        ("combinatorial", 8),
+        ("optimal", 8),
+        ("combinatorial", 12),
+    ]
 
 
 def test_the_optimal_laplacian_gains_what_it_is_made_for():

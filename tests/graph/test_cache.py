@@ -127,7 +127,7 @@ class TestGraphsOnDisk:
         (file,) = directory.iterdir()
         assert file.suffix == ".npz"
         clear_cache()
-        monkeypatch.setattr(laplacians, "_build", lambda *_: refuse())
+        monkeypatch.setattr(laplacians, "build_spectral", lambda *_: refuse())
         read = spectral(Healpix(4), 8, "normalized")
         assert read is not built
         assert same(read, built)
@@ -172,7 +172,7 @@ class TestGraphsOnDisk:
         assert f"rebuilding the damaged cache file {file}" in caplog.text
         # The new file is whole.
         clear_cache()
-        monkeypatch.setattr(laplacians, "_build", lambda *_: refuse())
+        monkeypatch.setattr(laplacians, "build_spectral", lambda *_: refuse())
         assert same(spectral(Healpix(4), 8, "normalized"), built)
         assert list(directory.iterdir()) == [file]
 

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from deepsphere.graph import Nearest, Optimal, check_edges, check_kind, plain
 
+AUTO = Nearest("auto", equivariance=1e-4)
 
-@pytest.mark.parametrize("choice", [8, "mesh", "grid", "adjacent", Nearest(8, "average")])
+
+@pytest.mark.parametrize("choice", [8, "mesh", "grid", "adjacent", Nearest(8, "average"), AUTO])
 def test_edges_survive_writing(choice):
     assert check_edges(json.loads(json.dumps(plain(choice)))) == choice
 
@@ -21,6 +24,17 @@ def test_equal_choices_are_equal():
     assert check_edges(Nearest(8)) == 8
     assert check_kind(Optimal()) == "optimal"
     assert hash(Nearest(8, 1)) == hash(Nearest(8, 1.0))
+    assert Nearest("auto", equivariance=np.float64(1e-4)) == AUTO
+    assert type(Nearest("auto", equivariance=np.float32(0.5)).equivariance) is float  # as JSON has
+    assert hash(Nearest("auto", equivariance=1)) == hash(Nearest("auto", equivariance=1.0))
+    assert Nearest("auto", equivariance=1e-5) != AUTO
+    assert check_edges(AUTO) == AUTO
+
+
+def test_only_what_was_said_is_written():
+    # Graphs on disk go by this: those of numbers keep their names.
+    assert plain(Nearest(8, 0.1)) == {"neighbors": 8, "width": 0.1, "spread": False}
+    assert plain(AUTO)["equivariance"] == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -31,6 +45,14 @@ def test_equal_choices_are_equal():
         (lambda: check_edges(0), ValueError, "neighbors must be at least 1, got 0"),
         (lambda: Nearest(8, "wide"), ValueError, "width must be positive or .*; got 'wide'"),
         (lambda: Nearest(8, -1), ValueError, "width must be positive or .*; got -1"),
+        (lambda: Nearest("auto"), ValueError, r"needs .* Nearest\('auto', equivariance=1e-4\)"),
+        (lambda: check_edges("auto"), ValueError, r"Nearest\('auto', equivariance=1e-4\)"),
+        (lambda: Nearest("all"), TypeError, "must be an integer or 'auto', got 'all'"),
+        (lambda: Nearest(8, equivariance=0.1), ValueError, "0.1 is for .* got neighbors=8"),
+        (lambda: Nearest("auto", equivariance=2), ValueError, "below 2, got 2"),
+        (lambda: Nearest("auto", equivariance=True), TypeError, "a number, got True"),
+        (lambda: Nearest("auto", equivariance="1e-4"), TypeError, "a number, got '1e-4'"),
+        (lambda: Nearest("auto", 0.1, equivariance=0.1), ValueError, "width .* got 0.1"),
         (lambda: Optimal(0.1), ValueError, "band_limit must be from 0.25 to 4 .* got 0.1"),
         (lambda: Optimal("2"), TypeError, "band_limit must be a number, got '2'"),
         (lambda: check_kind("best"), ValueError, "kind must be Optimal.* or one of .*; got 'best'"),

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.graph import Nearest
 from deepsphere.layers import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
 from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, check_layer, relative_error, spectral_truth, to_numpy
@@ -50,6 +51,22 @@ def test_defaults_are_those_of_the_papers():
     assert kernel.shape == (15, 2)
     expected = spectral_truth(x, kernel, PART, basis="chebyshev", neighbors=20, scale=0.75)
     assert relative_error(y, expected) < SINGLE
+
+
+@pytest.mark.parametrize("sampling", [SPHERE, PART], ids=repr)
+def test_the_number_of_neighbours_that_is_chosen(sampling):
+    auto = Nearest("auto", equivariance=1e-2)
+    layer = ChebyshevConv(2, 3, sampling, neighbors=auto)
+    x = data(sampling)
+    y = layer(x)
+    # The normalized Laplacian at nside 32: 1.8e-2 with 8 neighbours, 8.3e-3 with 12.
+    truth = {"basis": "chebyshev", "neighbors": 12, "scale": 0.75}
+    expected = spectral_truth(x, to_numpy(layer.kernel), sampling, **truth)
+    assert relative_error(y, expected) < SINGLE
+    assert layer.spectral_bound == ChebyshevConv(2, 3, sampling, neighbors=12).spectral_bound
+    again = ChebyshevConv.from_config(layer.get_config())
+    assert again.neighbors == auto
+    assert again.make_operator() is layer.operator
 
 
 @pytest.mark.parametrize("cls", LAYERS)

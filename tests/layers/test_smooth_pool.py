@@ -7,7 +7,7 @@ from scipy.linalg import expm
 from scipy.special import eval_legendre
 
 from deepsphere.analysis import equivariance_error
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Nearest, rescaled_laplacian
 from deepsphere.layers import Pool, SmoothPool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, Icosahedral
@@ -127,6 +127,12 @@ def test_half_precision(policy):
     y = half(x)
     assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
     assert relative_error(keras.ops.cast(y, "float32"), to_numpy(layer(x))) < HALF[policy]
+
+
+def test_the_number_of_neighbours_that_is_chosen():
+    # Within 1e-2 at nside 32 are 8 neighbours with optimal weights, see docs/equivariance.md.
+    chosen = built(PART, neighbors=Nearest("auto", equivariance=1e-2), laplacian="optimal")
+    assert chosen.operator is built(PART, neighbors=8, laplacian="optimal").operator
 
 
 def test_a_model_gives_its_graph():

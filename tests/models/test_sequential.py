@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.graph import Nearest
 from deepsphere.layers import ChebyshevConv, MonomialConv, PatchConv, PatchConvTranspose, Pool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, extend_pixels
@@ -95,6 +96,23 @@ def test_graphs_are_shared_between_layers():
     model.build((None, len(PART), 1))
     operators = [layer.operator for layer in model.layers if hasattr(layer, "operator")]
     assert operators[0] is operators[1] is operators[2]
+
+
+def test_a_number_of_neighbours_that_is_chosen(tmp_path):
+    auto = Nearest("auto", equivariance=1e-2)
+    # At nside 32: 6.3e-4 with 8 neighbours and optimal weights, and without them 1.8e-2 with 8,
+    # and 8.3e-3 with 12, at both resolutions.
+    for laplacian, number in (("optimal", 8), ("normalized", 12)):
+        layers = [ChebyshevConv(2, 1), Pool(), ChebyshevConv(2, 1)]
+        model = Sequential(PART, layers, neighbors=auto, laplacian=laplacian)
+        expected = model(data())
+        for layer in (model.layers[0], model.layers[2]):
+            other = ChebyshevConv(2, 1, layer.sampling, neighbors=number, laplacian=laplacian)
+            assert other.make_operator() is layer.operator
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.neighbors == loaded.layers[0].neighbors == auto
+    np.testing.assert_array_equal(to_numpy(loaded(data())), to_numpy(expected))
 
 
 def test_save_and_load(tmp_path):

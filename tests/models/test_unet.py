@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.graph import Nearest
 from deepsphere.models import UNet
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
 from harness import (
@@ -103,6 +104,20 @@ def test_runs_and_trains_in_every_way(options):
 @pytest.mark.parametrize("options", [{}, OTHER])
 def test_as_a_layer_of_a_saved_model(options, tmp_path):
     check_saving(lambda: small(filters=(3, 4), **options), data(), tmp_path)
+
+
+def test_a_number_of_neighbours_that_is_chosen(tmp_path):
+    auto = Nearest("auto", equivariance=1e-2)
+    model = small(filters=(3, 4), neighbors=auto, laplacian="optimal")
+    x = data()
+    # 6.3e-4 at nside 32 with 8 neighbours: no fewer are tried.
+    eight = small(filters=(3, 4), neighbors=8, laplacian="optimal")
+    eight.set_weights(model.get_weights())
+    np.testing.assert_array_equal(to_numpy(eight(x)), to_numpy(model(x)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.neighbors == auto
+    np.testing.assert_array_equal(to_numpy(loaded(x)), to_numpy(model(x)))
 
 
 @pytest.mark.parametrize(

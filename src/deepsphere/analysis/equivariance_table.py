@@ -19,10 +19,17 @@ from deepsphere.graph import (
     Nearest,
     check_edges,
     check_kind,
+    definite_edges,
     isotropy_error,
     laplacian,
 )
-from deepsphere.graph.isotropy import check_degrees
+from deepsphere.graph.isotropy import (
+    check_degrees,
+    geometric_mean,
+    resolution,
+    some_rows,
+    table_degrees,
+)
 from deepsphere.layers.base import check_count
 from deepsphere.sampling import Sampling
 
@@ -31,9 +38,6 @@ BASELINE = "combinatorial"
 
 VERTICES = 12 * 32**2
 """Vertices at which the error is measured: all up to nside 32, a random choice of more."""
-
-FRACTIONS = (1 / 16, 1 / 4, 1 / 2, 1, 3 / 2)
-"""Degrees of the table in units of nside: from large scales to where the maps' power ends."""
 
 
 class LaplacianError(NamedTuple):
@@ -68,18 +72,7 @@ class LaplacianError(NamedTuple):
     def mean(self, degrees: Sequence[int] | None = None) -> float:
         """Return the geometric mean of the errors, of some of the degrees or of all."""
         chosen = np.isin(self.degrees, self.degrees if degrees is None else degrees)
-        with np.errstate(divide="ignore"):  # a degree without error: the mean is 0
-            return float(np.exp(np.log(self.errors[chosen]).mean()))
-
-
-def resolution(sampling: Sampling) -> float:
-    """Return ``sqrt(n / 12)``, which is nside on HEALPix."""
-    return math.sqrt(len(sampling) / 12)
-
-
-def table_degrees(sampling: Sampling) -> list[int]:
-    """Return the degrees of a table: 1/16, 1/4, 1/2, 1 and 3/2 of nside, as far as they differ."""
-    return sorted({max(1, int(fraction * resolution(sampling))) for fraction in FRACTIONS})
+        return geometric_mean(self.errors[chosen])
 
 
 def curve_degrees(sampling: Sampling) -> list[int]:
@@ -109,7 +102,8 @@ def laplacian_errors(
         Where the vertices are.
     neighbors : sequence of int, str or Nearest, default (8, 20, 40)
         Which edges, by default to as many neighbours as in the papers; see
-        `deepsphere.graph.laplacian`.
+        `deepsphere.graph.laplacian`. Where a number is ``"auto"``, it is chosen for each of
+        `kinds`, and listed as the number that it is.
     kinds : sequence of str or Optimal, default ("combinatorial",)
         Which Laplacians, see there.
     degrees : sequence of int, optional
@@ -135,14 +129,16 @@ def laplacian_errors(
     """
     wanted = np.unique(check_degrees(table_degrees(sampling) if degrees is None else degrees))
     edges = list(dict.fromkeys(check_edges(one) for one in neighbors))
-    names = list(dict.fromkeys([BASELINE, *(check_kind(kind) for kind in kinds)]))
-    rows = None
-    if len(sampling) > check_count("vertices", vertices, least=1):
-        rng = np.random.default_rng(seed)
-        rows = np.sort(rng.choice(len(sampling), vertices, replace=False))
-    measured = len(sampling) if rows is None else len(rows)
+    names = list(dict.fromkeys(check_kind(kind) for kind in kinds)) or [BASELINE]
+    rows = some_rows(len(sampling), check_count("vertices", vertices, least=1), seed)
+    measured = len(rows)
     points, areas, result = sampling.points, sampling.areas, []
-    cases = [(count, name) for count in edges for name in names]
+    cases = []
+    for one in edges:
+        for name in names:
+            count = definite_edges(sampling, one, name)
+            cases += [(count, BASELINE), (count, name)]
+    cases = list(dict.fromkeys(cases))
     for i, (count, name) in enumerate(cases, start=1):
         if report:
             report(f"{i} of {len(cases)}: {name} Laplacian, {_edges(count)} ...")

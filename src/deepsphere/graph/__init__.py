@@ -1,5 +1,6 @@
 """From a sampling to a sparse operator: neighbours, weights, Laplacian, bound, rescaling."""
 
+from deepsphere.graph.build import laplacian_of_weights
 from deepsphere.graph.choices import (
     EDGE_SETS,
     KINDS,
@@ -12,12 +13,12 @@ from deepsphere.graph.choices import (
     check_kind,
     plain,
 )
+from deepsphere.graph.choose import choose_neighbors, definite_edges
 from deepsphere.graph.edges import edge_weights
 from deepsphere.graph.isotropy import isotropy_error
 from deepsphere.graph.laplacians import (
     clear_cache,
     laplacian,
-    laplacian_of_weights,
     rescaled_laplacian,
     spectral,
 )
@@ -36,7 +37,9 @@ __all__ = [
     "Optimal",
     "check_edges",
     "check_kind",
+    "choose_neighbors",
     "clear_cache",
+    "definite_edges",
     "edge_weights",
     "gaussian_weights",
     "isotropy_error",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,33 +31,74 @@ class Nearest:
 
     Parameters
     ----------
-    neighbors : int, default 20
-        How many; a plain number means the same as this with the default width.
+    neighbors : int or "auto", default 20
+        How many; a plain number means the same as this with the default width. With ``"auto"`` the
+        least number is taken that reaches `equivariance`.
     width : {"tuned", "average"} or float, default "tuned"
-        Width of the kernel, see `deepsphere.graph.gaussian_weights`.
+        Width of the kernel, see `deepsphere.graph.gaussian_weights`. A number, which fits one
+        number of neighbours at one resolution, does not go with ``"auto"``.
     spread : bool, default False
         Where points crowd, as at the poles of longitude-latitude grids, the nearest ones lie on one
         ring, and no weights make a filter of those. With True as many are chosen that are spread
         over the disc that holds `neighbors` points of the mean density, so that neighbourhoods are
         about as large everywhere; see `deepsphere.graph.spread.edges_to_spread`. Where points are
         even, nothing changes.
+    equivariance : float, optional
+        With ``"auto"``, and only then: the largest equivariance error that the Laplacian may have,
+        between 0 (commutes with rotations) and 2 (output unrelated to the input). What is compared
+        with it, and where it is measured, is said in `deepsphere.graph.choose_neighbors`.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not as described.
+
+    Examples
+    --------
+    >>> from deepsphere.graph import laplacian
+    >>> from deepsphere.sampling import Healpix
+    >>> laplacian(Healpix(16), Nearest("auto", equivariance=1e-2), "optimal").nnz
+    28040
+    >>> laplacian(Healpix(16), Nearest(8), "optimal").nnz  # which are enough
+    28040
     """
 
-    neighbors: int = 20
+    neighbors: int | Literal["auto"] = 20
     width: str | float = "tuned"
     spread: bool = False
+    equivariance: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "neighbors", check_neighbors(self.neighbors))
         object.__setattr__(self, "width", check_width(self.width))
         if not isinstance(self.spread, (bool, np.bool_)):
             raise TypeError(f"spread must be True or False, got {self.spread!r}")
         object.__setattr__(self, "spread", bool(self.spread))
+        if isinstance(self.neighbors, str) and self.neighbors == "auto":
+            object.__setattr__(self, "equivariance", check_equivariance(self.equivariance))
+            if not isinstance(self.width, str):
+                raise ValueError(
+                    f"width must be one of {', '.join(WIDTHS)} with neighbors='auto', as a number "
+                    f"fits one number of neighbours; got {self.width}"
+                )
+            return
+        if self.equivariance is not None:
+            raise ValueError(
+                f"equivariance={self.equivariance!r} is for neighbors='auto', got neighbors="
+                f"{self.neighbors!r}; give one or the other"
+            )
+        if isinstance(self.neighbors, str):
+            raise TypeError(f"neighbors must be an integer or 'auto', got {self.neighbors!r}")
+        object.__setattr__(self, "neighbors", check_neighbors(self.neighbors))
+
+    @property
+    def count(self) -> int:
+        """How many neighbours, or a ValueError where that is still to be chosen."""
+        if isinstance(self.neighbors, str):
+            raise ValueError(
+                "neighbors='auto' needs a Laplacian to be chosen for: take the number that "
+                f"deepsphere.graph.choose_neighbors(sampling, {self.equivariance}, kind) returns"
+            )
+        return self.neighbors
 
 
 @dataclass(frozen=True)
@@ -111,6 +153,20 @@ def check_width(width: str | float) -> str | float:
     raise ValueError(f"width must be positive or one of {', '.join(WIDTHS)}; got {width!r}")
 
 
+def check_equivariance(equivariance: float | None) -> float:
+    """Return a largest equivariance error as a float, or raise if it is not between 0 and 2."""
+    if equivariance is None:
+        raise ValueError(
+            "neighbors='auto' needs the largest equivariance error that is wanted: "
+            "Nearest('auto', equivariance=1e-4)"
+        )
+    if isinstance(equivariance, (bool, np.bool_)) or not isinstance(equivariance, Real):
+        raise TypeError(f"equivariance must be a number, got {equivariance!r}")
+    if not 0 < equivariance < 2:
+        raise ValueError(f"equivariance must be above 0 and below 2, got {equivariance}")
+    return float(equivariance)
+
+
 def check_edges(neighbors: Edges | dict[str, Any]) -> Edges:
     """Return a choice of edges, or raise if it is none.
 
@@ -131,6 +187,8 @@ def check_edges(neighbors: Edges | dict[str, Any]) -> Edges:
         If it is none of these.
     """
     if isinstance(neighbors, str):
+        if neighbors == "auto":
+            check_equivariance(None)
         if neighbors not in EDGE_SETS:
             raise ValueError(
                 f"neighbors must be a number of nearest neighbours, Nearest(...) or one of "
@@ -141,7 +199,7 @@ def check_edges(neighbors: Edges | dict[str, Any]) -> Edges:
         neighbors = Nearest(**neighbors)
     if isinstance(neighbors, Nearest):
         count = neighbors.neighbors
-        return count if neighbors == Nearest(count) else neighbors
+        return count if count != "auto" and neighbors == Nearest(count) else neighbors
     return check_neighbors(neighbors)
 
 
@@ -176,4 +234,6 @@ def check_kind(kind: Kind | dict[str, Any]) -> Kind:
 
 def plain(choice: Edges | Kind | None) -> Any:
     """Return a choice as plain JSON data, which `check_edges` and `check_kind` read."""
-    return asdict(choice) if isinstance(choice, (Nearest, Optimal)) else choice
+    if isinstance(choice, (Nearest, Optimal)):
+        return {name: value for name, value in asdict(choice).items() if value is not None}
+    return choice

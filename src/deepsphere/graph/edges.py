@@ -27,11 +27,17 @@ def edge_weights(sampling: Sampling, neighbors: Edges) -> csr_array:
     -------
     csr_array of float64, shape (n, n)
         Symmetric weights with an empty diagonal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; or if the number is ``"auto"``, which depends on the
+        Laplacian and not on edges alone.
     """
     if isinstance(neighbors, int):
         neighbors = Nearest(neighbors)
     if isinstance(neighbors, Nearest):
-        return gaussian_weights(sampling, neighbors.neighbors, neighbors.width, neighbors.spread)
+        return gaussian_weights(sampling, neighbors.count, neighbors.width, neighbors.spread)
     return {"mesh": mesh_weights, "grid": grid_weights, "adjacent": adjacent_weights}[neighbors](
         sampling
     )

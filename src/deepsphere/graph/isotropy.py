@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from deepsphere.graph.legendre import half_squares, legendre_gaps
+from deepsphere.sampling import Sampling
 
 CHUNK = 2**16
 """Pairs of neighbours that are looked at together: arrays of 512 kB, which stay in the cache."""
+
+
+FRACTIONS = (1 / 16, 1 / 4, 1 / 2, 1, 3 / 2)
+"""Degrees that stand for the band, in units of nside: from large scales to where the power of maps
+ends."""
+
+
+def resolution(sampling: Sampling) -> float:
+    """Return ``sqrt(n / 12)``, which is nside on HEALPix."""
+    return sqrt(len(sampling) / 12)
+
+
+def table_degrees(sampling: Sampling, most: float = FRACTIONS[-1]) -> list[int]:
+    """Return the degrees at 1/16, 1/4, 1/2, 1 and 3/2 of nside, as far as they differ.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        The whole sphere; ``sqrt(n / 12)`` stands for nside where it has none.
+    most : float, default 3/2
+        Where the degrees end, in units of nside; 1/16 or more.
+
+    Returns
+    -------
+    list of int
+        Rounded down, but to no less than 1.
+    """
+    fractions = [fraction for fraction in FRACTIONS if fraction <= most]
+    return sorted({max(1, int(fraction * resolution(sampling))) for fraction in fractions})
+
+
+def some_rows(n: int, most: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return the numbers of all of n rows, or a random choice of `most` of them, in order."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
+def geometric_mean(errors: NDArray[np.float64]) -> float:
+    """Return the geometric mean; 0 if a degree has no error."""
+    with np.errstate(divide="ignore"):
+        return float(np.exp(np.log(errors).mean()))
 
 
 def check_degrees(degrees: Sequence[int]) -> NDArray[np.int64]:

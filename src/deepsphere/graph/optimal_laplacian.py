@@ -23,6 +23,10 @@ about 0.002 on HEALPix. Beyond, eigenvalues of the operator itself could leave t
 complex plane, where filters of high order grow."""
 
 
+class UnstableWeightsError(ValueError):
+    """Points are too uneven for optimal weights with a stable Laplacian on some edges."""
+
+
 class Surroundings(NamedTuple):
     """A sampling that holds all neighbours of a part of the sphere, and that part in it."""
 
@@ -55,7 +59,7 @@ def optimal_laplacian(
 
     Raises
     ------
-    ValueError
+    UnstableWeightsError
         If the points are too uneven for weights with a stable Laplacian.
     """
     count = 4 * pi / float(sampling.areas.mean())  # points on a whole sphere of this density
@@ -66,7 +70,7 @@ def optimal_laplacian(
         pattern = edge_weights(around.sampling, neighbors)
         degree = round(pattern.nnz / pattern.shape[0])
     else:
-        degree, ridge = neighbors.neighbors, RIDGE
+        degree, ridge = neighbors.count, RIDGE
         if neighbors.spread:
             ridge = next(mu for most, mu in RIDGES_SPREAD if degree < most)
         around = surroundings(sampling, degree, count)
@@ -135,7 +139,7 @@ def _stable_bound(laplacian: csr_array, sampling: Sampling) -> float:
     bound = largest_eigenvalue(symmetric)
     lowest = bound - largest_eigenvalue(csr_array(bound * eye_array(len(sampling)) - symmetric))
     if lowest < -INDEFINITE * bound:
-        raise ValueError(
+        raise UnstableWeightsError(
             f"the points of {sampling!r} are too uneven for optimal weights: the spectrum of their "
             f"Laplacian reaches from {lowest:.2g} to {bound:.2g}; use "
             "neighbors=Nearest(20, spread=True) on grids, or laplacian='normalized'"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from deepsphere.graph.isotropy import check_degrees, isotropy_error
-from deepsphere.graph.laplacians import laplacian_of_weights
+from deepsphere.graph.build import laplacian_of_weights
+from deepsphere.graph.isotropy import check_degrees, isotropy_error, some_rows
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
 from deepsphere.graph.weights import gaussian_kernel
 from deepsphere.sampling import Sampling
@@ -78,8 +78,7 @@ def best_width(
         resolution = np.sqrt(len(points) / 12)
         degrees = sorted({max(1, round(fraction * resolution)) for fraction in FRACTIONS})
     wanted = check_degrees(degrees).tolist()
-    count = min(vertices, len(points))
-    rows = np.sort(np.random.default_rng(seed).choice(len(points), count, replace=False))
+    rows = some_rows(len(points), vertices, seed)
     edges = edges_to_nearest(points, neighbors)
 
     def mean_error(log_width: float) -> float:

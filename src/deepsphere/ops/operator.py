@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, rescaled_laplacian
+from deepsphere.graph import Edges, Kind, check_kind, definite_edges, rescaled_laplacian
 from deepsphere.sampling import Sampling
 
 
@@ -120,7 +120,8 @@ def laplacian_operator(
     SparseOperator
         It lives as long as someone holds it.
     """
-    key = (sampling, check_edges(neighbors), check_kind(kind), scale)
+    neighbors = definite_edges(sampling, neighbors, kind)
+    key = (sampling, neighbors, check_kind(kind), scale)
     operator = _laplacians.get(key)
     if operator is None:
         operator = SparseOperator(rescaled_laplacian(sampling, neighbors, kind, scale))
