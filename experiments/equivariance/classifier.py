@@ -1,0 +1,96 @@
+"""Networks that differ in their graphs and in how they pool, and nothing else.
+
+A graph is named by Laplacian and number of neighbours, ``optimal-20``. A third part makes it a
+control, ``optimal-20-as-normalized-8``: the polynomial of the first matrix whose eigenvalues are
+those of the second. Filters then have the second one's reach and response to every scale, and
+the first one's equivariance.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, eye_array
+
+from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph.isotropy import spectrum
+from deepsphere.layers import ChebyshevConv, Pool, SmoothPool
+from deepsphere.models import Sequential
+from deepsphere.ops import SparseOperator
+from deepsphere.sampling import Healpix
+
+POOLINGS = ("max", "mean", "smooth-max", "smooth-mean")
+
+MATCHED = 2
+"""Degree of the polynomial of a control. Eigenvalues, from -1 to 1, then agree to 0.03 or better,
+and those beyond the band stay in that range."""
+
+
+class Graph(NamedTuple):
+    """A Laplacian, a number of neighbours, and the graph whose eigenvalues it is to have."""
+
+    laplacian: str
+    neighbors: int
+    like: tuple[str, int] | None
+
+    @classmethod
+    def named(cls, name: str) -> Graph:
+        """Read a name, as ``optimal-20`` or ``optimal-20-as-normalized-8``."""
+        own, _, other = name.partition("-as-")
+        laplacian, neighbors = own.rsplit("-", 1)
+        if not other:
+            return cls(laplacian, int(neighbors), None)
+        kind, count = other.rsplit("-", 1)
+        return cls(laplacian, int(neighbors), (kind, int(count)))
+
+
+def network(
+    sampling: Healpix,
+    graph: Graph,
+    pooling: str,
+    filters: tuple[int, ...],
+    order: int,
+    classes: int,
+) -> Sequential:
+    """Return a classifier: convolutions with pooling between them, and a mean over the sphere."""
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}")
+    model = Sequential(sampling, neighbors=graph.neighbors, laplacian=graph.laplacian)
+    for i, count in enumerate(filters):
+        if i:
+            mode = pooling.removeprefix("smooth-")
+            model.add(SmoothPool(mode=mode) if "smooth" in pooling else Pool(mode=mode))
+        model.add(ChebyshevConv(count, order, batch_norm=True, activation="relu"))
+    model.add(keras.layers.GlobalAveragePooling1D())
+    model.add(keras.layers.Dense(classes, activation="softmax"))
+    model.build((None, len(sampling), 1))
+    if graph.like is not None:
+        for layer in model.layers:
+            if isinstance(layer, ChebyshevConv):
+                layer.operator = control(layer.sampling, graph, layer.scale)
+    return model
+
+
+def control(sampling: Any, graph: Graph, scale: float) -> SparseOperator:
+    """Return the polynomial of one matrix with the eigenvalues of another."""
+    if graph.like is None:
+        raise ValueError(f"{graph} is no control")
+    whole = Healpix(sampling.nside)
+    degrees = np.arange(1, 2 * whole.nside + 1)
+
+    def eigenvalues(laplacian: str, neighbors: int) -> NDArray[np.float64]:
+        matrix = rescaled_laplacian(whole, neighbors, laplacian, scale)
+        return spectrum(matrix, whole.points, degrees)
+
+    own = eigenvalues(graph.laplacian, graph.neighbors)
+    wanted = eigenvalues(*graph.like)
+    powers = np.vander(own, MATCHED + 1, increasing=True)
+    coefficients = np.linalg.lstsq(powers, wanted, rcond=None)[0]
+    matrix = rescaled_laplacian(sampling, graph.neighbors, graph.laplacian, scale)
+    result = csr_array(matrix.shape)
+    for coefficient in coefficients[::-1]:  # Horner
+        result = csr_array(result @ matrix + coefficient * eye_array(matrix.shape[0]))
+    return SparseOperator(result)
