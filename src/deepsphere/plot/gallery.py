@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from deepsphere.extras import require
 from deepsphere.graph import Edges, edge_weights
-from deepsphere.plot.projection import unit_vectors
-from deepsphere.plot.style import BLANK, COLOURS, DIVERGING, PAGE_WIDTH, house_style, new_figure
-from deepsphere.sampling import Healpix, Sampling
+from deepsphere.plot.globe import (
+    VIEW,
+    cell_picture,
+    draw_picture,
+    globe_pixels,
+    new_globe,
+    viewing_frame,
+)
+from deepsphere.plot.style import COLOURS, DIVERGING, PAGE_WIDTH, house_style, new_figure
+from deepsphere.sampling import Sampling
 from deepsphere.sampling.resampling import pooling_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-VIEW = (25.0, 40.0)
-"""Longitude and latitude that the pictures look down on: the pole shows, and the equator."""
 
 RESOLUTION = 300
 """Pixels across a globe: more than the printer's at this size."""
@@ -97,13 +100,14 @@ def plot_sampling_gallery(
         }
     if not samplings:
         raise ValueError("give one sampling or more, got none")
-    frame, globe = _frame(*view), _globe(*view)
+    frame = viewing_frame(*view)
+    pixels = globe_pixels(frame, RESOLUTION)
     with house_style():
         rows = len(samplings)
         figure = new_figure(0.86 * PAGE_WIDTH, 1.42 * rows + 0.7)
         axes = figure.subplots(rows, len(COLUMNS), squeeze=False)
         for row, (name, sampling) in zip(axes, samplings.items(), strict=True):
-            areas, values = _draw_row(row, sampling, neighbors, frame, globe)
+            areas, values = _draw_row(row, sampling, neighbors, frame, pixels)
             row[0].text(
                 -0.1, 0.5, f"{name}\n{len(sampling)} points", rotation=90, ha="center",
                 va="center", multialignment="center", transform=row[0].transAxes,
@@ -128,46 +132,29 @@ def _ratio(value: float, _: Any = None) -> str:
     return {-1: f"1/{WIDEST:g}", 0: "1", 1: f"{WIDEST:g}"}[round(value)]
 
 
-def _frame(longitude: float, latitude: float) -> NDArray[np.float64]:
-    """Return the unit vectors to the right, up, and towards who looks, as rows."""
-    towards = unit_vectors(longitude, latitude)
-    right = unit_vectors(longitude + 90, 0)
-    return np.stack([right, np.cross(towards, right), towards])
-
-
-def _globe(longitude: float, latitude: float) -> NDArray[np.float64]:
-    """Return where on the sphere each pixel of a picture is, NaN beside it."""
-    steps = np.linspace(-1, 1, RESOLUTION)
-    x, y = np.meshgrid(steps, steps)
-    with np.errstate(invalid="ignore"):
-        z = np.sqrt(1 - x**2 - y**2)
-    return np.stack([x, y, z], axis=-1) @ _frame(longitude, latitude)
-
-
 def _draw_row(
     row: Sequence[Axes],
     sampling: Sampling,
     neighbors: Edges,
     frame: NDArray[np.float64],
-    globe: NDArray[np.float64],
+    pixels: NDArray[np.float64],
 ) -> tuple[Any, Any]:
     """Draw one sampling; return what the colour bars are of."""
     for axes in row:
-        axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
-        axes.set_axis_off()
-        axes.add_patch(
-            require("matplotlib.patches", "plot").Circle(
-                (0, 0), 1, facecolor="none", edgecolor="0.6", linewidth=0.6
-            )
-        )
+        new_globe(axes, None if axes is row[0] else pixels)
     _draw_edges(row[0], sampling, neighbors, frame)
     ratio = np.log(sampling.areas / sampling.areas.mean()) / np.log(WIDEST)
     field = smooth_field(sampling.points)
     pooled = pooling_matrix(sampling, weighted=True) @ field
-    areas = _draw_cells(row[1], sampling, ratio, globe, 1.0)
-    values = _draw_cells(row[2], sampling, field, globe, 4.0)
-    _draw_cells(row[3], sampling.coarsen(), pooled, globe, 4.0)
-    return areas, values
+    drawn = []
+    for axes, cells, shown, limit in (
+        (row[1], sampling, ratio, 1.0),
+        (row[2], sampling, field, 4.0),
+        (row[3], sampling.coarsen(), pooled, 4.0),
+    ):
+        picture = cell_picture(cells, shown, pixels)
+        drawn.append(draw_picture(axes, picture, DIVERGING, (-limit, limit)))
+    return drawn[0], drawn[1]
 
 
 def _draw_edges(
@@ -185,36 +172,3 @@ def _draw_edges(
     )  # fmt: skip
     axes.add_collection(lines)
     axes.scatter(x[seen], y[seen], s=2.2, color=COLOURS[0], linewidths=0, zorder=3)
-
-
-def _draw_cells(
-    axes: Axes,
-    sampling: Sampling,
-    values: NDArray[np.float64],
-    globe: NDArray[np.float64],
-    limit: float,
-) -> Any:
-    """Give each pixel the colour of the nearest point, or none where that was left out."""
-    whole, indices = _whole(sampling)
-    padded = np.full(len(whole), np.nan)
-    padded[indices] = values
-    picture = np.full(globe.shape[:2], np.nan)
-    on = ~np.isnan(globe[..., 2])
-    picture[on] = padded[cKDTree(whole.points).query(globe[on])[1]]
-    grey = require("matplotlib.colors", "plot").ListedColormap([BLANK])
-    extent = (-1, 1, -1, 1)
-    axes.imshow(np.where(on, 0.0, np.nan), cmap=grey, extent=extent, origin="lower")
-    return axes.imshow(
-        picture, cmap=DIVERGING, vmin=-limit, vmax=limit, extent=extent, origin="lower",
-        interpolation="nearest",
-    )  # fmt: skip
-
-
-def _whole(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
-    """Return the sampling that this is a part of, and which points of it."""
-    if isinstance(sampling, Healpix):
-        return Healpix(sampling.nside), sampling.pixels
-    whole: Sampling | None = getattr(sampling, "whole", None)
-    if whole is None:
-        return sampling, np.arange(len(sampling))
-    return whole, sampling.indices  # type: ignore[attr-defined]

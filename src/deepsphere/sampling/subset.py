@@ -238,6 +238,28 @@ def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[
         inside = extended  # this may have completed other cells, which need cells of their own
 
 
+def whole_of(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
+    """Return the sampling that this is a part of, and which points of it.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        A part, or a whole one.
+
+    Returns
+    -------
+    whole : Sampling
+        The sampling itself if it is no part.
+    indices : ndarray of int64, shape (len(sampling),)
+        Strictly increasing.
+    """
+    if isinstance(sampling, Healpix):
+        return Healpix(sampling.nside), sampling.pixels
+    if isinstance(sampling, Subset):
+        return sampling.whole, sampling.indices
+    return sampling, np.arange(len(sampling))
+
+
 def complete_cells(shares: csr_array, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return in which coarse cells all points with a share are inside.
 

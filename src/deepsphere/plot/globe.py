@@ -1,0 +1,125 @@
+"""Globes: the sphere seen from afar, with cells in the colours of their points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from deepsphere.extras import require
+from deepsphere.plot.projection import unit_vectors
+from deepsphere.plot.style import BLANK
+from deepsphere.sampling import Sampling
+from deepsphere.sampling.subset import whole_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+VIEW = (25.0, 40.0)
+"""Longitude and latitude that the pictures look down on: the pole shows, and the equator."""
+
+EXTENT = (-1, 1, -1, 1)
+"""Of the picture of a globe: its radius is 1."""
+
+
+def viewing_frame(longitude: float, latitude: float) -> NDArray[np.float64]:
+    """Return the unit vectors to the right, up, and towards who looks, as rows.
+
+    Parameters
+    ----------
+    longitude, latitude : float
+        What is in the middle, in degrees.
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 3)
+        Turns unit vectors into places in the picture and depths, positive on the side seen.
+    """
+    towards = unit_vectors(longitude, latitude)
+    right = unit_vectors(longitude + 90, 0)
+    return np.stack([right, np.cross(towards, right), towards])
+
+
+def globe_pixels(frame: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return where on the sphere each pixel of a picture is.
+
+    Parameters
+    ----------
+    frame : ndarray of float64, shape (3, 3)
+        From `viewing_frame`.
+    size : int
+        Pixels across.
+
+    Returns
+    -------
+    ndarray of float64, shape (size, size, 3)
+        Unit vectors, NaN beside the globe. Row 0 is at the bottom.
+    """
+    steps = np.linspace(-1, 1, size)
+    x, y = np.meshgrid(steps, steps)
+    with np.errstate(invalid="ignore"):
+        z = np.sqrt(1 - x**2 - y**2)
+    return np.stack([x, y, z], axis=-1) @ frame
+
+
+def cell_picture(
+    sampling: Sampling, values: NDArray[np.float64], pixels: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give each pixel the value of the nearest point.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        The points.
+    values : ndarray of float64, shape (len(sampling),)
+        One for each point.
+    pixels : ndarray of float64, shape (size, size, 3)
+        From `globe_pixels`.
+
+    Returns
+    -------
+    ndarray of float64, shape (size, size)
+        NaN beside the globe, and where the nearest point was left out of a part.
+    """
+    whole, indices = whole_of(sampling)
+    padded = np.full(len(whole), np.nan)
+    padded[indices] = values
+    picture = np.full(pixels.shape[:2], np.nan)
+    on = ~np.isnan(pixels[..., 2])
+    picture[on] = padded[cKDTree(whole.points).query(pixels[on])[1]]
+    return picture
+
+
+def new_globe(axes: Axes, background: NDArray[np.float64] | None = None) -> None:
+    """Prepare axes for a globe, with its outline.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Empty.
+    background : ndarray of float64, shape (size, size, 3), optional
+        From `globe_pixels`: the globe is grey where nothing is drawn. Default: white.
+    """
+    axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
+    axes.set_axis_off()
+    axes.add_patch(
+        require("matplotlib.patches", "plot").Circle(
+            (0, 0), 1, facecolor="none", edgecolor="0.6", linewidth=0.6
+        )
+    )
+    if background is not None:
+        grey = require("matplotlib.colors", "plot").ListedColormap([BLANK])
+        globe = np.where(np.isnan(background[..., 2]), np.nan, 0.0)
+        axes.imshow(globe, cmap=grey, extent=EXTENT, origin="lower")
+
+
+def draw_picture(
+    axes: Axes, picture: NDArray[np.float64], cmap: Any, limits: tuple[float, float]
+) -> Any:
+    """Draw on a globe what `cell_picture` returned; return what a colour bar is of."""
+    return axes.imshow(
+        picture, cmap=cmap, vmin=limits[0], vmax=limits[1], extent=EXTENT, origin="lower",
+        interpolation="nearest",
+    )  # fmt: skip
