@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepsphere.sampling import Fibonacci
-from deepsphere.sampling.voronoi import nearest_shares, voronoi_areas
+from deepsphere.sampling.voronoi import farthest_places, nearest_shares, voronoi_areas
 
 
 def unit(vectors):
@@ -98,3 +98,45 @@ def test_nearest_shares():
     shares = nearest_shares(np.eye(3), -np.eye(3)[:2] + [[0, 0, 0.1], [0, 0, 0]])
     # z is nearer to the first, as it is lifted; x is nearer to -y than to -x.
     np.testing.assert_array_equal(shares.toarray(), [[0, 1, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        random_points(1),
+        random_points(2),
+        random_points(3),
+        np.array([[0, 0, 1.0], [0, 0, -1.0]]),
+        on_a_circle([0, 40, 90, 200]),
+        on_a_circle([0, 20, 50, 100]),
+        on_a_circle([0, 120, 240], height=0),
+        on_a_circle([0, 60, 120, 180], height=0),
+        unit([1, 0, 0] + 0.3 * random_points(8)),
+        unit([1, 0, 0] + 0.3 * random_points(8, seed=1)),
+        np.concatenate((np.eye(3)[:2], unit(np.array([[1, 1, 0.1], [1, 1, -0.1]])))),
+        random_points(50),
+    ],
+)
+def test_farthest_places(points):
+    """None of many places is farther from the points than the farthest of those found."""
+
+    def closest(places):
+        return (places @ points.T).max(axis=1)  # cosines of the distances
+
+    found = farthest_places(points)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-12)
+    samples = random_points(200_000, seed=1)
+    cosine = closest(found).min()
+    assert cosine <= closest(samples).min() + 1e-12
+    # And not for lack of samples: there is one within 0.02 of any place.
+    assert np.arccos(cosine) - np.arccos(closest(samples).min()) < 0.02
+
+
+def test_opposite_to_the_middle_of_two_points():
+    """Where two points are the ends of all, the farthest place is no corner of a cell."""
+    points = on_a_circle([0, 50, 100], height=0)
+    points = np.concatenate((points, unit(points[1:2] + 0.1 * random_points(5))))
+    middle = unit(points[0:1] + points[2:3])
+    found = farthest_places(points)
+    best = found[(found @ points.T).max(axis=1).argmin()]
+    np.testing.assert_allclose(best, -middle[0], atol=1e-12)

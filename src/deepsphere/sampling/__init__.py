@@ -12,6 +12,7 @@ from deepsphere.sampling.footprint import UNSEEN, Footprint
 from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
 from deepsphere.sampling.icosahedral import Icosahedral, IcosahedralFaces
+from deepsphere.sampling.quality import LevelQuality, hierarchy_quality
 from deepsphere.sampling.scattered import RandomUniform, Scattered
 from deepsphere.sampling.subset import Subset, extend_region
 
@@ -86,6 +87,7 @@ __all__ = [
     "Healpix",
     "Icosahedral",
     "IcosahedralFaces",
+    "LevelQuality",
     "RandomUniform",
     "ReducedGaussian",
     "Sampling",
@@ -95,6 +97,7 @@ __all__ = [
     "extend_pixels",
     "extend_region",
     "from_coordinates",
+    "hierarchy_quality",
     "regions",
     "serialize",
     "to_coordinates",

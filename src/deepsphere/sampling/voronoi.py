@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.spatial import SphericalVoronoi, cKDTree
+from scipy.spatial import ConvexHull, SphericalVoronoi, cKDTree
 
 COINCIDENT = 1e-9
 """Distance of unit vectors up to which they count as one point: 6 mm on the Earth."""
@@ -41,12 +41,50 @@ def voronoi_areas(points: NDArray[np.float64]) -> NDArray[np.float64]:
     Triangulations of Points on or Close to a Sphere" (2010); 50 000 points take a second. Points
     on one circle, of which that can say nothing, cut the sphere into wedges.
     """
-    centered = points - points.mean(axis=0)
-    _, _, axes = np.linalg.svd(centered, full_matrices=len(points) < 3)
-    if len(points) < 4 or np.abs(centered @ axes[2]).max() < FLAT:
+    axes, flat = _principal_axes(points)
+    if flat:
         return _wedges(points @ axes[:2].T)
     areas = SphericalVoronoi(points, threshold=COINCIDENT).calculate_areas()
     return areas * (4 * np.pi / areas.sum())
+
+
+def farthest_places(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places on the sphere among which is the farthest one from the points.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (n, 3), n >= 1
+        Unit vectors, no two of them within `COINCIDENT` of each other.
+
+    Returns
+    -------
+    ndarray of float64, shape (k, 3)
+        Unit vectors. Among them is, for each point, the farthest place of its Voronoi cell.
+
+    Notes
+    -----
+    In a cell, the distance to its point is largest at a corner: at the middle of the circle
+    through three points, which is where the outer normal of their face of the convex hull points
+    to. Where points keep to one half of the sphere it may also be largest opposite to the middle
+    of two points, or opposite to one.
+    """
+    axes, flat = _principal_axes(points)
+    opposite = [-points]
+    if not flat:
+        hull = ConvexHull(points)
+        corners = hull.equations[:, :3]
+        if hull.equations[:, 3].max() < 0:  # the centre of the sphere lies within
+            return corners
+        sides = hull.simplices[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    else:
+        corners = np.stack((axes[2], -axes[2]))
+        x, y = axes[:2] @ points.T
+        order = np.argsort(np.arctan2(y, x))
+        sides = np.column_stack((order, np.roll(order, 1)))
+    middles = points[sides].sum(axis=1)
+    lengths = np.linalg.norm(middles, axis=1)
+    opposite.append(-middles[lengths > FLAT] / lengths[lengths > FLAT, None])
+    return np.concatenate((corners, *opposite))
 
 
 def nearest_shares(points: NDArray[np.float64], coarse_points: NDArray[np.float64]) -> csr_array:
@@ -68,6 +106,13 @@ def nearest_shares(points: NDArray[np.float64], coarse_points: NDArray[np.float6
     # Of several equally near, the first: the same one however a machine rounds.
     nearest = np.where(distances <= distances[:, :1] + TIE, nearest, m).min(axis=1)
     return csr_array((np.ones(n), (nearest, np.arange(n))), shape=(m, n))
+
+
+def _principal_axes(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    """Return axes along which points spread less and less, and whether they lie on one circle."""
+    centered = points - points.mean(axis=0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=len(points) < 3)
+    return axes, len(points) < 4 or bool(np.abs(centered @ axes[2]).max() < FLAT)
 
 
 def _wedges(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
