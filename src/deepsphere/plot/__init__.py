@@ -17,6 +17,7 @@ from deepsphere.plot.filters import (
     plot_spectral,
 )
 from deepsphere.plot.gallery import plot_sampling_gallery
+from deepsphere.plot.hierarchy import plot_hierarchy
 from deepsphere.plot.maps import plot_gnomonic, plot_map, plot_maps
 from deepsphere.plot.old_names import (
     get_index_equator,
@@ -34,6 +35,7 @@ __all__ = [
     "plot_filters_section",
     "plot_gnomonic",
     "plot_gnomonic_filters",
+    "plot_hierarchy",
     "plot_history",
     "plot_laplacian_errors",
     "plot_layerwise_equivariance",

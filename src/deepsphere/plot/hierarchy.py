@@ -1,0 +1,213 @@
+"""A hierarchy: which points share a coarser one, and how evenly, beside other hierarchies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.extras import require
+from deepsphere.plot.globe import (
+    VIEW,
+    cell_picture,
+    draw_picture,
+    globe_pixels,
+    new_globe,
+    viewing_frame,
+)
+from deepsphere.plot.style import COLOURS, MARKERS, PAGE_WIDTH, house_style, new_figure
+from deepsphere.sampling import LevelQuality, Sampling, hierarchy_quality
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RESOLUTION = 700
+"""Pixels across a globe: three of them fill a page at 300 dots per inch."""
+
+PALE = 0.42
+"""Cells have this much of the colours of the house style, the rest white: points stay visible."""
+
+TINTS = 7
+"""Colours of cells: one more than planar maps with a greedy choice need."""
+
+PANELS: dict[str, Callable[[LevelQuality], float | None]] = {
+    "Mesh ratio": lambda one: one.mesh_ratio,
+    "Mesh ratio among the points": lambda one: one.child_ratio,
+    "Farthest child / spacing": lambda one: one.reach,
+    "Variation of areas": lambda one: one.part_variation if one.level else one.area_variation,
+    "Children": lambda one: one.children and one.children[1],
+}
+"""What is drawn against the level, each in its panel, and how it is read from a `LevelQuality`."""
+
+
+def plot_hierarchy(
+    samplings: Mapping[str, Sampling],
+    levels: int = 3,
+    *,
+    view: tuple[float, float] = VIEW,
+) -> Figure:
+    """Draw the hierarchy of a sampling, and how good it is beside those of others.
+
+    Parameters
+    ----------
+    samplings : mapping of str to Sampling
+        By the names that the legend gives them. Globes show the first one.
+    levels : int, default 3
+        How many coarser levels, from 1 to 4.
+    view : (float, float), default (25, 40)
+        Longitude and latitude in the middle of the globes, in degrees.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Above, a globe for each coarser level: its points as black dots; as small dots the points
+        one level finer, whose cells have the colour of the point that they belong to (to which
+        most of them belongs). Below, against the level, what
+        `deepsphere.sampling.hierarchy_quality` measures: mesh ratios of the sphere and of the
+        points, the largest distance of a child to its parent, the variation of areas, and the
+        number of children: the median, and lines from the least to the most.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError, ValueError
+        If there is no sampling or more than can be told apart, levels are not from 1 to 4, or a
+        sampling has not as many.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix, RandomUniform
+    >>> samplings = {"random": RandomUniform(600), "HEALPix": Healpix(8)}
+    >>> figure = plot_hierarchy(samplings, levels=2)  # doctest: +SKIP
+    """
+    if not 1 <= len(samplings) <= len(COLOURS):
+        raise ValueError(f"give from 1 to {len(COLOURS)} samplings, got {len(samplings)}")
+    if not 1 <= levels <= 4:
+        raise ValueError(f"levels must be from 1 to 4 for globes to be legible, got {levels}")
+    measured = {name: hierarchy_quality(sampling, levels) for name, sampling in samplings.items()}
+    with house_style():
+        globe = PAGE_WIDTH / max(levels, 3)
+        figure = new_figure(PAGE_WIDTH, globe + 3.8, "constrained")
+        figure.set_layout_engine("constrained", w_pad=0.08)  # else numbers touch the rim
+        halves: Any = figure.subfigures(2, 1, height_ratios=[globe + 0.4, 3.4])
+        above, below = halves
+        globes = above.subplots(1, levels, squeeze=False)[0]
+        name, sampling = next(iter(samplings.items()))
+        _draw_globes(globes, name, sampling, view)
+        grid = below.subplots(2, 3, sharex=True)
+        for axes, title in zip([*grid[0, :2], *grid[1]], PANELS, strict=True):
+            _draw_panel(axes, title, measured)
+        for axes in grid[1]:
+            axes.set_xlabel("Level")
+        handles, names = grid[0, 0].get_legend_handles_labels()
+        counts = [f"{name}, {len(samplings[name])} points" for name in names]
+        grid[0, 2].legend(handles, counts, loc="center")
+        grid[0, 2].set_axis_off()
+    return figure
+
+
+def _draw_globes(
+    globes: NDArray[np.object_], name: str, sampling: Sampling, view: tuple[float, float]
+) -> None:
+    frame = viewing_frame(*view)
+    pixels = globe_pixels(frame, RESOLUTION)
+    tints = require("matplotlib.colors", "plot").ListedColormap(_tints())
+    for level, axes in enumerate(globes, start=1):
+        coarse, shares = sampling.coarsen(), sampling.membership()
+        parents = np.asarray(shares.argmax(axis=0)).ravel()
+        new_globe(axes, pixels)
+        picture = cell_picture(sampling, parents.astype(np.float64), pixels)
+        picture = _colour(picture, len(coarse))
+        draw_picture(axes, picture, tints, (-0.5, TINTS - 0.5))
+        _draw_points(axes, sampling, frame, 0.2 * 2.0**level, "0.3", 3)
+        _draw_points(axes, coarse, frame, 0.5 * 2.6**level, "black", 4)
+        title = f"level {level}: {len(coarse)} of {len(sampling)}"
+        axes.set_title(f"{name}, {title}" if level == 1 else title)
+        sampling = coarse
+
+
+def _draw_points(
+    axes: Axes,
+    sampling: Sampling,
+    frame: NDArray[np.float64],
+    size: float,
+    colour: str,
+    zorder: int,
+) -> None:
+    x, y, depth = frame @ sampling.points.T
+    seen = depth > 0
+    axes.scatter(x[seen], y[seen], s=size, color=colour, linewidths=0, zorder=zorder)
+
+
+def _tints() -> list[tuple[float, float, float]]:
+    to_rgb = require("matplotlib.colors", "plot").to_rgb
+    colours = [np.array(to_rgb(colour)) for colour in COLOURS if colour != "#000000"]
+    return [tuple(1 - PALE * (1 - colour)) for colour in colours]
+
+
+def _colour(picture: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
+    """Turn numbers of parts into numbers of tints, others for parts that touch in the picture.
+
+    Parameters
+    ----------
+    picture : ndarray of float64, shape (size, size)
+        Number of the part at each pixel, NaN where there is none.
+    parts : int
+        How many there are.
+
+    Returns
+    -------
+    ndarray of float64, shape (size, size)
+        From 0 to `TINTS` - 1. Where all tints are taken around a part, it has one of these.
+    """
+    sides = [(picture[1:], picture[:-1]), (picture[:, 1:], picture[:, :-1])]
+    pairs = np.concatenate([np.column_stack((a.ravel(), b.ravel())) for a, b in sides])
+    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & ~np.isnan(pairs).any(axis=1)].astype(np.int64)
+    touching: list[set[int]] = [set() for _ in range(parts)]
+    for a, b in np.unique(np.sort(pairs, axis=1), axis=0).tolist():
+        touching[a].add(b)
+        touching[b].add(a)
+    tints = np.full(parts, -1)
+    used = np.zeros(TINTS)
+    for part in sorted(range(parts), key=lambda one: -len(touching[one])):
+        taken = {tints[other] for other in touching[part]}
+        free = [tint for tint in range(TINTS) if tint not in taken] or list(range(TINTS))
+        tints[part] = min(free, key=lambda tint: used[tint])
+        used[tints[part]] += 1
+    on = ~np.isnan(picture)
+    coloured = np.full(picture.shape, np.nan)
+    coloured[on] = tints[picture[on].astype(np.int64)]
+    return coloured
+
+
+def _draw_panel(axes: Axes, title: str, measured: Mapping[str, list[LevelQuality]]) -> None:
+    """Draw one figure of all samplings; those of equal height beside each other."""
+    read, bars = PANELS[title], title == "Children"
+    for number, (name, qualities) in enumerate(measured.items()):
+        values = [(one.level, read(one)) for one in qualities]
+        levels, heights = np.array([pair for pair in values if pair[1] is not None]).T
+        levels = levels + (number - (len(measured) - 1) / 2) * (0.1 if bars else 0.04)
+        colour = COLOURS[number]
+        line: dict[str, Any] = {"color": colour, "marker": MARKERS[number], "zorder": 3}
+        axes.plot(levels, heights, label=name, linestyle="none" if bars else "-", **line)
+        if bars:
+            ends = np.array([one.children for one in qualities if one.children is not None])
+            axes.vlines(levels, ends[:, 0], ends[:, 2], color=colour, linewidth=0.8)
+    axes.set_title(title)
+    axes.set_xticks(range(len(qualities)))
+    axes.grid(True)
+    if bars:
+        ticker = require("matplotlib.ticker", "plot")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+    elif title == "Mesh ratio":
+        axes.set_yscale("log")
+    else:
+        top = axes.get_ylim()[1]
+        axes.set_ylim(-0.03 * top, 1.03 * top)  # markers at 0 are seen
