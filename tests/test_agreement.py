@@ -14,6 +14,7 @@ from deepsphere import HealpyGCNN, Sequential, healpy_layers
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
+    ConvPool,
     MonomialConv,
     PatchConv,
     PatchConvTranspose,
@@ -62,6 +63,7 @@ LAYERS = {
     "monomial": lambda: MonomialConv(4, 5, PART, laplacian="combinatorial"),
     "bernstein": lambda: BernsteinConv(4, 5, PART),
     "pool": lambda: Pool(2, "mean", PART),
+    "conv pool": lambda: ConvPool(4, sampling=PART),
     "patch": lambda: PatchConv(4, 2, PART),
     "patch transpose": lambda: PatchConvTranspose(4, 1, PART),
 }

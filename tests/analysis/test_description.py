@@ -9,6 +9,7 @@ from deepsphere.graph import laplacian
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
+    ConvPool,
     GaussianSmoothing,
     GraphTransformer,
     MonomialConv,
@@ -79,6 +80,7 @@ CASES = {
     "order 0": lambda: stack(ChebyshevConv(2, 0)),
     "pool": lambda: stack(Pool(2, "mean")),
     "smooth pool": lambda: stack(SmoothPool(1, "mean", order=2)),
+    "conv pool": lambda: stack(ConvPool(2, order=2)),
     "patch": lambda: stack(PatchConv(2, 2)),
     "patch transpose": lambda: stack(PatchConvTranspose(2, 1)),
     "smoothing": lambda: stack(GaussianSmoothing(sigma=3, unit="degree", support=3)),

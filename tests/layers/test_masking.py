@@ -8,6 +8,7 @@ import deepsphere
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
+    ConvPool,
     MonomialConv,
     PatchConv,
     PatchConvTranspose,
@@ -56,6 +57,7 @@ LAYERS = {
     "bernstein": lambda: BernsteinConv(3, 3, SAMPLING),
     "max": lambda: Pool(1, "max", SAMPLING),
     "mean": lambda: Pool(1, "mean", SAMPLING),
+    "conv pool": lambda: ConvPool(3, 3, 1, SAMPLING, batch_norm=True, activation="relu"),
     "patch": lambda: PatchConv(3, 1, SAMPLING),
     "transpose": lambda: PatchConvTranspose(3, 1, SAMPLING),
     "survey": lambda: SurveyMask(OBSERVED, SAMPLING),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepsphere.graph.beam import beam_passes
 from deepsphere.layers import (
+    ConvPool,
     GaussianSmoothing,
     GraphConv,
     PatchConv,
@@ -235,6 +236,14 @@ def _(operation: Any, sampling: Sampling | None) -> float:  # noqa: ARG001
 
 @spread.register
 def _(operation: SmoothPool, sampling: Sampling | None) -> float:  # noqa: ARG001
+    return _filter_and_pool(operation, len(operation.coefficients) - 1)
+
+
+@spread.register
+def _(operation: ConvPool, sampling: Sampling | None) -> float:  # noqa: ARG001
+    return _filter_and_pool(operation, operation.order)
+
+
+def _filter_and_pool(operation: Any, order: int) -> float:
     fine, coarse = operation.require_sampling(), operation.output_sampling
-    order = len(operation.coefficients) - 1
     return order * longest_edge(operation.operator, fine.points) + family_radius(fine, coarse)

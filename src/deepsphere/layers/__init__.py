@@ -2,6 +2,7 @@
 
 from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
 from deepsphere.layers.base import SphereConv, SphereLayer
+from deepsphere.layers.conv_pool import ConvPool
 from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
 from deepsphere.layers.graph_conv_lstm import GraphConvLSTM, GraphConvLSTMCell
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
@@ -19,6 +20,7 @@ from deepsphere.layers.vision_transformer import VisionTransformer
 __all__ = [
     "BernsteinConv",
     "ChebyshevConv",
+    "ConvPool",
     "GaussianSmoothing",
     "GraphConv",
     "GraphConvLSTM",

@@ -174,15 +174,7 @@ class GraphConv(SphereConv):
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Filter, normalise, add the bias, activate; pixels outside `mask` count as 0."""
         x = hide(x, mask)
-        terms, channels = self.order + 1, x.shape[-1]
-        kernel = keras.ops.reshape(self.kernel, (channels, terms, -1))
-        if self.dropout is not None:
-            kernel = self.dropout(kernel, training=training)
-        if self.basis == "chebyshev":
-            kernel = keras.ops.transpose(kernel, (1, 0, 2))
-        else:
-            turn = keras.ops.convert_to_tensor(self._to_chebyshev, dtype=self.variable_dtype)
-            kernel = keras.ops.einsum("kj,cjf->kcf", turn, kernel)
+        kernel = self._chebyshev_kernel(training)
         # Where they are among those that the operation includes: it goes over its output once.
         activation = self._included_activation
         if self.norm is None:
@@ -196,6 +188,18 @@ class GraphConv(SphereConv):
             kernel, bias = self._normalized_weights(kernel)
             y = chebyshev_filter(x, kernel, self.operator, bias, activation)
         return y if activation == self._activation_name else self.activation(y)
+
+    def _chebyshev_kernel(self, training: bool | None) -> Any:
+        """Return the coefficients in Chebyshev's basis, shape (terms, channels, filters)."""
+        rows, filters = self.kernel.shape
+        terms = self.order + 1
+        kernel = keras.ops.reshape(self.kernel, (rows // terms, terms, filters))
+        if self.dropout is not None:
+            kernel = self.dropout(kernel, training=training)
+        if self.basis == "chebyshev":
+            return keras.ops.transpose(kernel, (1, 0, 2))
+        turn = keras.ops.convert_to_tensor(self._to_chebyshev, dtype=self.variable_dtype)
+        return keras.ops.einsum("kj,cjf->kcf", turn, kernel)
 
     def _filter_and_normalize(self, x: Any, kernel: Any, activation: str) -> Any:
         norm: Any = self.norm

@@ -80,8 +80,8 @@ class SmoothPool(Pool):
 
     With a mask, the filter goes over what was observed and is divided by how much of it that is.
 
-    A learned filter that is as symmetric needs no layer of its own: `ChebyshevConv` followed by
-    ``Pool(mode="mean")``. For a beam of a given width in degrees, see `GaussianSmoothing`.
+    For a learned filter that begins as this one and is as symmetric, see `ConvPool`; for a beam of
+    a given width in degrees, `GaussianSmoothing`.
 
     Examples
     --------
@@ -103,9 +103,7 @@ class SmoothPool(Pool):
         laplacian: Kind | None = None,
         **kwargs: Any,
     ) -> None:
-        self.cutoff = float(cutoff)
-        if not 0 < self.cutoff <= 3:
-            raise ValueError(f"cutoff must be in (0, 3], in units of nside, got {cutoff}")
+        self.cutoff = check_cutoff(cutoff)
         self.order = None if order is None else check_count("order", order, least=1)
         self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.laplacian = None if laplacian is None else check_kind(laplacian)
@@ -114,8 +112,7 @@ class SmoothPool(Pool):
     @property
     def degree(self) -> int:
         """Degree of the spherical harmonics that the filter halves."""
-        nside = sqrt(pi / 3 / self.output_sampling.areas.mean())
-        return max(1, round(self.cutoff * nside))
+        return cutoff_degree(self.cutoff, self.output_sampling)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Work out the polynomial."""
@@ -127,15 +124,10 @@ class SmoothPool(Pool):
             self.laplacian or DEFAULT_LAPLACIAN,
             ChebyshevConv.default_scale,  # the operator that convolutions have already
         )
-        matrix = self.operator.matrix
-        rows = np.unique(np.linspace(0, len(sampling) - 1, ROWS).astype(np.int64))
-        (halved,) = spectrum(
-            matrix, sampling.points, [self.degree], rows=rows, areas=sampling.areas
-        )
-        self.coefficients = heat_kernel(log(2) / (1 + halved), self.order)
+        self.coefficients = low_pass(self.operator, sampling, self.degree, self.order)
         ones = np.ones((len(sampling), 1))
         # Constants are not quite in the kernel of the normalized Laplacian.
-        self._factor = 1 / apply_series(matrix, ones, self.coefficients)
+        self._factor = 1 / apply_series(self.operator.matrix, ones, self.coefficients)
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Filter each channel, and pool."""
@@ -189,6 +181,46 @@ class SmoothPool(Pool):
             "neighbors": plain(self.neighbors),
             "laplacian": plain(self.laplacian),
         }
+
+
+def check_cutoff(cutoff: float) -> float:
+    """Return the degree of a low-pass filter in units of nside, or raise if it is out of range."""
+    if not 0 < float(cutoff) <= 3:
+        raise ValueError(f"cutoff must be in (0, 3], in units of nside, got {cutoff}")
+    return float(cutoff)
+
+
+def cutoff_degree(cutoff: float, coarse: Sampling) -> int:
+    """Return the degree at `cutoff` times nside of a coarse sampling, see `SmoothPool`."""
+    return max(1, round(cutoff * sqrt(pi / 3 / coarse.areas.mean())))
+
+
+def low_pass(
+    operator: SparseOperator, sampling: Sampling, degree: int, order: int | None = None
+) -> NDArray[np.float64]:
+    """Return the Chebyshev series of the heat kernel that halves a degree.
+
+    Parameters
+    ----------
+    operator : SparseOperator of size len(sampling)
+        The rescaled Laplacian.
+    sampling : Sampling
+        Where it works.
+    degree : int
+        Degree of the spherical harmonics that are halved.
+    order : int, optional
+        Degree of the polynomial. Default: see `heat_kernel`.
+
+    Returns
+    -------
+    ndarray of float64, shape (order + 1,)
+        Coefficients.
+    """
+    rows = np.unique(np.linspace(0, len(sampling) - 1, ROWS).astype(np.int64))
+    (halved,) = spectrum(
+        operator.matrix, sampling.points, [degree], rows=rows, areas=sampling.areas
+    )
+    return heat_kernel(log(2) / (1 + halved), order)
 
 
 def heat_kernel(time: float, order: int | None = None) -> NDArray[np.float64]:
