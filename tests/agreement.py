@@ -42,8 +42,12 @@ def ready_made(sampling: Sampling, channels: int) -> dict[str, keras.Model]:
         "cnn": models.cnn_classifier(sampling, 2, channels=channels, hidden=(5,), **small),
         "vit": models.vit_classifier(sampling, 2, channels=channels, **sizes),
         "autoencoder": models.Autoencoder(sampling, channels=channels, latent=3, **small),
+        "smooth fcn": models.fcn_classifier(
+            sampling, 2, channels=channels, pooling="smooth_mean", **small
+        ),
         "unet": models.UNet(sampling, 2, **small),
         "other unet": models.UNet(sampling, 2, **small, **other),
+        "unet of convolutions": models.UNet(sampling, 2, pooling="conv", **small),
     }
     # Each backend draws other numbers: here of deviation exp(-15), which float32 hardly sees.
     variational = models.VariationalAutoencoder(sampling, channels=channels, latent=3, **small)

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.layers import ConvPool
 from deepsphere.layers.masking import resample_mask
 from deepsphere.models import Autoencoder, VariationalAutoencoder
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
@@ -70,6 +71,25 @@ def test_shapes(kind):
     model.summary(print_fn=lambda text, **_: lines.append(text))
     assert "unbuilt" not in "\n".join(lines)
     assert small(kind, filters=(3,), decoder_filters=()).decoder_filters == ()
+
+
+@BOTH
+def test_steps_down_by_graph_convolutions(kind, tmp_path):
+    model = small(kind, pooling="conv", mask=None, activation="tanh")
+    pools = model.encoder.layers[:2]
+    assert [type(pool) for pool in pools] == [ConvPool, ConvPool]
+    assert [pool.filters for pool in pools] == [3, 4]
+    assert pools[0].graph["neighbors"] == 4
+    x = data()
+    y = to_numpy(model(x))
+    encoded = model.encoder.layers[2](pools[1](pools[0](x)))
+    for layer in model.encoder.layers[3:]:
+        encoded = layer(encoded)
+    assert relative_error(model.encoder(x), to_numpy(encoded)) < SINGLE
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    np.testing.assert_array_equal(to_numpy(loaded(x)), y)
 
 
 def test_decoder_undoes_the_patches():
@@ -246,6 +266,7 @@ def test_half_precision(kind, policy):
         (lambda: Autoencoder(PART), ValueError, r"goes down 3 levels, but .* has 2 that are"),
         (lambda: small(Autoencoder, channels=0), ValueError, "channels must be at least 1"),
         (lambda: small(Autoencoder, filters=()), ValueError, "filters must hold at least 1"),
+        (lambda: small(Autoencoder, pooling="max"), ValueError, "one of patch, conv; got 'max'"),
         (lambda: small(Autoencoder, latent=0), ValueError, "latent must be at least 1"),
         (
             lambda: small(Autoencoder, decoder_filters=(1, 2)),

@@ -5,7 +5,15 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.layers import ChebyshevConv, Pool, Statistics, SurveyMask
+from deepsphere.layers import (
+    ChebyshevConv,
+    ConvPool,
+    PatchConv,
+    Pool,
+    SmoothPool,
+    Statistics,
+    SurveyMask,
+)
 from deepsphere.models import (
     Sequential,
     cnn_classifier,
@@ -136,6 +144,28 @@ def test_arguments_of_the_convolutions():
         assert {layer.mode for layer in model.layers if isinstance(layer, Pool)} == {"mean"}
 
 
+@pytest.mark.parametrize("name", ["fcn", "cnn"])
+@pytest.mark.parametrize(
+    ("pooling", "kind"),
+    [("conv", ConvPool), ("patch", PatchConv), ("smooth_max", SmoothPool), ("area", Pool)],
+)
+def test_poolings(name, pooling, kind, tmp_path):
+    model = MAKE[name](pooling=pooling, laplacian="combinatorial", filter_dropout=0.25)
+    pools = model.layers[1:4:2]
+    assert [type(pool) for pool in pools] == [kind, kind]
+    assert [pool.sampling for pool in pools] == [PART, PART.coarsen()]
+    if pooling == "smooth_max":
+        assert {pool.mode for pool in pools} == {"max"}
+    if kind in (ConvPool, SmoothPool):  # on the graphs that the convolutions have
+        assert [pool.operator for pool in pools] == [conv.operator for conv in model.layers[:3:2]]
+    if kind in (ConvPool, PatchConv):
+        assert [pool.kernel.shape[-1] for pool in pools] == [3, 4]
+    y = to_numpy(model(data()))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(loaded(data())), y)
+
+
 def test_cnn_flattens_pixel_by_pixel():
     model = MAKE["cnn"](hidden=(), classifier_activation=None)
     x = data()
@@ -255,7 +285,7 @@ def test_statistics_are_the_mean_by_default():
         (lambda: MAKE["vit"](channels=0), ValueError, "channels must be at least 1"),
         (lambda: MAKE["fcn"](filters=3), TypeError, "filters must be a sequence"),
         (lambda: MAKE["cnn"](hidden=(0,)), ValueError, "each of hidden must be at least 1"),
-        (lambda: MAKE["fcn"](pooling="min"), ValueError, "mode must be one of max, mean"),
+        (lambda: MAKE["fcn"](pooling="min"), ValueError, "pooling must be one of max, mean"),
         (lambda: MAKE["fcn"](statistics="median"), ValueError, "kind must be one of"),
         (lambda: MAKE["cnn"](mask=np.ones(3, bool)), ValueError, "mask has 3 pixels"),
         (lambda: MAKE["fcn"](dropFilt=0.1), ValueError, "dropFilt"),

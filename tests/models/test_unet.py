@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deepsphere.graph import Nearest
+from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool
 from deepsphere.models import UNet
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
 from harness import (
@@ -106,6 +107,37 @@ def test_as_a_layer_of_a_saved_model(options, tmp_path):
     check_saving(lambda: small(filters=(3, 4), **options), data(), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("pooling", "kind", "mode"),
+    [
+        ("area", Pool, "area"),
+        ("patch", PatchConv, None),
+        ("conv", ConvPool, None),
+        ("smooth_max", SmoothPool, "max"),
+        ("smooth_mean", SmoothPool, "mean"),
+        ("smooth_area", SmoothPool, "area"),
+    ],
+)
+def test_the_poolings(pooling, kind, mode, tmp_path):
+    """Each is the layer of its name, on the model's graph, in the place of the other."""
+    model = small(filters=(3, 4), pooling=pooling, laplacian="combinatorial", dtype="float32")
+    (pool,) = model.pools
+    assert type(pool) is kind
+    assert (pool.name, pool.sampling, getattr(pool, "mode", None)) == ("pool_1", PART, mode)
+    if kind in (ConvPool, SmoothPool):
+        assert pool.operator is model.down_blocks[0].conv1.operator
+    x = data()
+    y = to_numpy(model(x))
+    kept = model.down_blocks[0](x)
+    coarse = model.unpools[0](model.down_blocks[1](pool(kept)))
+    expected = model.last(model.up_blocks[0](keras.ops.concatenate([coarse, kept], axis=-1)))
+    assert relative_error(y, to_numpy(expected)) < SINGLE
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    np.testing.assert_array_equal(to_numpy(loaded(x)), y)
+
+
 def test_a_number_of_neighbours_that_is_chosen(tmp_path):
     auto = Nearest("auto", equivariance=1e-2)
     model = small(filters=(3, 4), neighbors=auto, laplacian="optimal")
@@ -165,7 +197,9 @@ def test_learns_to_denoise():
     assert model.evaluate(noisy, clean, verbose=0) < 0.25
 
 
-@pytest.mark.parametrize("options", [{}, {**OTHER, "pooling": "patch"}])
+@pytest.mark.parametrize(
+    "options", [{}, {**OTHER, "pooling": "patch"}, {"pooling": "conv"}, {"pooling": "smooth_max"}]
+)
 def test_what_was_not_observed_changes_nothing(options):
     model = small(SURVEY, filters=(3, 4), mask=OBSERVED, **options)
     model.compile(keras.optimizers.SGD(0.05), "mse", metrics=["mae"], **QUICK)
@@ -279,7 +313,11 @@ def test_half_precision(policy):
         (lambda: UNet(PART, 1), ValueError, r"goes down 3 levels, but .* has 2 that are coarser"),
         (lambda: small(block="dense"), ValueError, "block must be one of plain, residual"),
         (lambda: small(skip="mul"), ValueError, "skip must be one of concatenate, add"),
-        (lambda: small(pooling="min"), ValueError, "pooling must be one of max, mean, area, patch"),
+        (
+            lambda: small(pooling="min"),
+            ValueError,
+            "pooling must be one of max, mean, area, patch,",
+        ),
         (lambda: small(unpooling="max"), ValueError, "unpooling must be one of patch, repeat"),
         (lambda: small(neighbors=0), ValueError, "neighbors must be at least 1"),
         (lambda: small(laplacian="x"), ValueError, "got 'x'"),

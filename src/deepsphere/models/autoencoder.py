@@ -12,14 +12,20 @@ from deepsphere.graph import Edges, Kind
 from deepsphere.layers import (
     ChebyshevConv,
     LayerNormalization,
-    PatchConv,
     PatchConvTranspose,
     SurveyMask,
 )
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import resample_mask
-from deepsphere.models.base import SphereModel, check_widths, resolutions
+from deepsphere.models.base import (
+    LEARNED_POOLINGS,
+    SphereModel,
+    check_choice,
+    check_widths,
+    make_pool,
+    resolutions,
+)
 from deepsphere.models.sequential import Sequential
 from deepsphere.sampling import Sampling
 
@@ -40,6 +46,9 @@ class Autoencoder(SphereModel):
         Number of channels of the maps.
     filters : sequence of int, default (4, 8, 16)
         Number of channels after each step down.
+    pooling : str, default "patch"
+        How to step down, learned: ``"patch"``, a `deepsphere.layers.PatchConv`, or ``"conv"``, a
+        `deepsphere.layers.ConvPool`, which is more equivariant to rotations.
     latent : int, default 16
         Number of latent features of each coarse pixel.
     decoder_filters : sequence of int, optional
@@ -96,6 +105,7 @@ class Autoencoder(SphereModel):
         *,
         channels: int = 1,
         filters: Sequence[int] = (4, 8, 16),
+        pooling: str = "patch",
         latent: int = 16,
         decoder_filters: Sequence[int] | None = None,
         order: int = 4,
@@ -109,6 +119,7 @@ class Autoencoder(SphereModel):
         super().__init__(sampling, mask=mask, neighbors=neighbors, laplacian=laplacian, **kwargs)
         self.channels = check_count("channels", channels, least=1)
         self.filters = check_widths("filters", filters)
+        self.pooling = check_choice("pooling", pooling, LEARNED_POOLINGS)
         self.latent = check_count("latent", latent, least=1)
         between = len(self.filters) - 1
         if decoder_filters is None:
@@ -131,7 +142,8 @@ class Autoencoder(SphereModel):
         dtype = self.dtype_policy
         layers: list[keras.layers.Layer] = [] if self.survey is None else [self.survey]
         layers += [
-            PatchConv(width, activation=self.activation, dtype=dtype) for width in self.filters
+            make_pool(self.pooling, width, activation=self.activation, dtype=dtype)
+            for width in self.filters
         ]
         model = Sequential(
             self.sampling, [*layers, *self._latent_layers()], **self.graph_options, name="encoder"
@@ -231,6 +243,7 @@ class Autoencoder(SphereModel):
             **super().get_config(),
             "channels": self.channels,
             "filters": list(self.filters),
+            "pooling": self.pooling,
             "latent": self.latent,
             "decoder_filters": list(self.decoder_filters),
             "order": self.order,

@@ -9,10 +9,13 @@ import keras
 from numpy.typing import ArrayLike
 
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
-from deepsphere.layers import SurveyMask
+from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.sampling import Sampling, serialize
+
+LEARNED_POOLINGS = ("patch", "conv")
+POOLINGS = ("max", "mean", "area", *LEARNED_POOLINGS, "smooth_max", "smooth_mean", "smooth_area")
 
 
 def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:
@@ -30,6 +33,38 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
     return value
+
+
+def make_pool(pooling: str, filters: int, **options: Any) -> SphereLayer:
+    """Return a layer that goes down one level, by the name that models have for it.
+
+    Parameters
+    ----------
+    pooling : str
+        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; the same after
+        ``"smooth_"``, see `deepsphere.layers.SmoothPool`; or, learned, ``"patch"``, see
+        `deepsphere.layers.PatchConv`, or ``"conv"``, see `deepsphere.layers.ConvPool`.
+    filters : int
+        Number of output channels, where it is learned.
+    **options
+        Other arguments of the layer.
+
+    Returns
+    -------
+    SphereLayer
+        Not yet on a sampling, nor a graph: `SphereLayer.bind` gives both.
+
+    Raises
+    ------
+    ValueError
+        If there is no such pooling.
+    """
+    check_choice("pooling", pooling, POOLINGS)
+    if pooling in LEARNED_POOLINGS:
+        return (PatchConv if pooling == "patch" else ConvPool)(filters, **options)
+    if pooling.startswith("smooth_"):
+        return SmoothPool(mode=pooling.removeprefix("smooth_"), **options)
+    return Pool(mode=pooling, **options)
 
 
 def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:

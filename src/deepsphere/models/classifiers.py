@@ -9,11 +9,11 @@ import keras
 from numpy.typing import ArrayLike
 
 from deepsphere.graph import Edges, Kind
-from deepsphere.layers import ChebyshevConv, Pool, Statistics, SurveyMask
+from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import hide
-from deepsphere.models.base import check_widths, resolutions
+from deepsphere.models.base import check_widths, make_pool, resolutions
 from deepsphere.models.sequential import Sequential
 from deepsphere.sampling import Sampling
 
@@ -68,7 +68,10 @@ def fcn_classifier(
     activation : str or callable, default "relu"
         Keras activation of all convolutions but the last.
     pooling : str, default "max"
-        ``"max"`` or ``"mean"``, see `deepsphere.layers.Pool`.
+        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; ``"smooth_max"``,
+        ``"smooth_mean"`` or ``"smooth_area"``, after a low-pass filter and more equivariant to
+        rotations, see `deepsphere.layers.SmoothPool`; or learned, as many channels to as many:
+        ``"conv"``, a `deepsphere.layers.ConvPool`, or ``"patch"``, a `deepsphere.layers.PatchConv`.
     statistics : str, default "mean"
         Kind of statistics over the pixels, see `deepsphere.layers.Statistics`; kinds with several
         values per channel are followed by a dense layer with one unit per class.
@@ -83,8 +86,8 @@ def fcn_classifier(
     name : str, optional
         Name of the model.
     **conv
-        Further arguments of every `deepsphere.layers.ChebyshevConv`, such as `filter_dropout`,
-        `kernel_regularizer` or `scale`.
+        Further arguments of every `deepsphere.layers.ChebyshevConv`, but for the poolings, such as
+        `filter_dropout`, `kernel_regularizer` or `scale`.
 
     Returns
     -------
@@ -267,6 +270,6 @@ def _pooled_convs(
     for width in widths:
         layers += [
             ChebyshevConv(width, order, batch_norm=batch_norm, activation=activation, **conv),
-            Pool(mode=pooling),
+            make_pool(pooling, width),
         ]
     return layers

@@ -10,16 +10,22 @@ import keras
 from numpy.typing import ArrayLike
 
 from deepsphere.graph import Edges, Kind
-from deepsphere.layers import ChebyshevConv, PatchConv, PatchConvTranspose, Pool, Unpool
+from deepsphere.layers import ChebyshevConv, PatchConvTranspose, Unpool
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import hide
-from deepsphere.models.base import SphereModel, check_choice, check_widths, resolutions
+from deepsphere.models.base import (
+    POOLINGS,
+    SphereModel,
+    check_choice,
+    check_widths,
+    make_pool,
+    resolutions,
+)
 from deepsphere.sampling import Sampling
 
 BLOCKS = ("plain", "residual")
 SKIPS = ("concatenate", "add")
-POOLINGS = ("max", "mean", "area", "patch")
 UNPOOLINGS = ("patch", "repeat")
 
 
@@ -51,8 +57,10 @@ class UNet(SphereModel):
         How the two ways meet: ``"concatenate"`` channels, as in the paper, or ``"add"``, which
         halves the input of the convolutions that follow.
     pooling : str, default "max"
-        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; or ``"patch"``, a learned
-        `deepsphere.layers.PatchConv`.
+        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; ``"smooth_max"``,
+        ``"smooth_mean"`` or ``"smooth_area"``, after a low-pass filter and more equivariant to
+        rotations, see `deepsphere.layers.SmoothPool`; or learned: ``"conv"``, a
+        `deepsphere.layers.ConvPool`, or ``"patch"``, a `deepsphere.layers.PatchConv`.
     unpooling : str, optional
         ``"patch"``, the learned `deepsphere.layers.PatchConvTranspose`, or ``"repeat"``: a linear
         map per pixel, then `deepsphere.layers.Unpool`, the same value for all children, which no
@@ -165,9 +173,8 @@ class UNet(SphereModel):
         )
 
     def _make_pool(self, filters: int, fine: Sampling, name: str) -> keras.layers.Layer:
-        if self.pooling == "patch":
-            return PatchConv(filters, sampling=fine, dtype=self.dtype_policy, name=name)
-        return Pool(mode=self.pooling, sampling=fine, dtype=self.dtype_policy, name=name)
+        pool = make_pool(self.pooling, filters, dtype=self.dtype_policy, name=name)
+        return pool.bind(fine, **self.graph_options)
 
     def _make_unpool(self, filters: int, coarse: Sampling, name: str) -> keras.layers.Layer:
         if self.unpooling == "patch":

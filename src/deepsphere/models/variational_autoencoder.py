@@ -33,8 +33,8 @@ class VariationalAutoencoder(Autoencoder):
         Weight of the divergence, 0 or more. With 0 only the noise in the features is left.
     seed : int, optional
         Seed of the draws in training and of `sample`. Default: a random one.
-    channels, filters, latent, decoder_filters, order, activation, last_activation, neighbors, \
-laplacian, mask, **kwargs
+    channels, filters, pooling, latent, decoder_filters, order, activation, last_activation, \
+neighbors, laplacian, mask, **kwargs
         As for `Autoencoder`.
 
     Attributes
