@@ -17,12 +17,11 @@ from scipy.sparse import csr_array, eye_array
 
 from deepsphere.graph import rescaled_laplacian
 from deepsphere.graph.isotropy import spectrum
-from deepsphere.layers import ChebyshevConv, Pool, SmoothPool
+from deepsphere.layers import ChebyshevConv
 from deepsphere.models import Sequential
+from deepsphere.models.base import make_pool
 from deepsphere.ops import SparseOperator
 from deepsphere.sampling import Healpix
-
-POOLINGS = ("max", "mean", "smooth-max", "smooth-mean")
 
 MATCHED = 2
 """Degree of the polynomial of a control. Eigenvalues, from -1 to 1, then agree to 0.03 or better,
@@ -56,13 +55,10 @@ def network(
     classes: int,
 ) -> Sequential:
     """Return a classifier: convolutions with pooling between them, and a mean over the sphere."""
-    if pooling not in POOLINGS:
-        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}")
     model = Sequential(sampling, neighbors=graph.neighbors, laplacian=graph.laplacian)
     for i, count in enumerate(filters):
         if i:
-            mode = pooling.removeprefix("smooth-")
-            model.add(SmoothPool(mode=mode) if "smooth" in pooling else Pool(mode=mode))
+            model.add(make_pool(pooling, count))
         model.add(ChebyshevConv(count, order, batch_norm=True, activation="relu"))
     model.add(keras.layers.GlobalAveragePooling1D())
     model.add(keras.layers.Dense(classes, activation="softmax"))

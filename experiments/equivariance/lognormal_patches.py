@@ -17,8 +17,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import POOLINGS, Graph, network
+from classifier import Graph, network
 from deepsphere.data.skies import SkySimulation, simulate
+from deepsphere.models.base import POOLINGS
 from deepsphere.sampling import Healpix
 from trials import Row, run_trials, summary, write_text
 

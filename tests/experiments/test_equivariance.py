@@ -74,7 +74,7 @@ def test_trials_go_on(tmp_path):
 
 
 def test_rotated_digits_run(tmp_path):
-    options = "--graphs optimal-8-as-normalized-8 --poolings smooth-mean --seeds 0 --epochs 1"
+    options = "--graphs optimal-8-as-normalized-8 --poolings smooth_mean --seeds 0 --epochs 1"
     script = EXPERIMENTS / "rotated_digits.py"
     run = subprocess.run(
         [sys.executable, script, *options.split(), "--output", tmp_path],
@@ -84,5 +84,5 @@ def test_rotated_digits_run(tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert "| optimal-8-as-normalized-8 | smooth-mean |" in run.stdout
+    assert "| optimal-8-as-normalized-8 | smooth_mean |" in run.stdout
     assert (tmp_path / "rotated_digits.csv").read_text().startswith("graph,pooling,seed,train,")
