@@ -33,7 +33,7 @@ ORDER = 4
 TRAINED = 1297
 """Of the 1797 digits; the other 500 are for testing."""
 
-GRAPHS = ("normalized-8", "normalized-20", "optimal-20")
+GRAPHS = ("normalized-20", "optimal-20")
 COMPARED = ("max", "smooth_mean")
 
 
