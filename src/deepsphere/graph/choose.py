@@ -21,7 +21,8 @@ from deepsphere.graph.isotropy import (
     table_degrees,
 )
 from deepsphere.graph.optimal_laplacian import UnstableWeightsError
-from deepsphere.sampling import Healpix, Sampling, Scattered, serialize
+from deepsphere.sampling import Sampling, Scattered, serialize
+from deepsphere.sampling.subset import whole_of
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +161,7 @@ def representative(sampling: Sampling) -> Sampling:
         One of its coarser or finer levels, with `POINTS` or fewer; the one with the fewest if all
         have more. Scattered points, whose levels are less or more even than they are, as they are.
     """
-    if isinstance(sampling, Healpix):
-        sampling = Healpix(sampling.nside)
-    sampling = getattr(sampling, "whole", sampling)
+    sampling, _ = whole_of(sampling)
     if isinstance(sampling, Scattered):
         return sampling
     while len(sampling) > POINTS:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from deepsphere.graph.build import laplacian_of_weights
-from deepsphere.graph.isotropy import check_degrees, isotropy_error, some_rows
+from deepsphere.graph.isotropy import check_degrees, isotropy_error, resolution, some_rows
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
 from deepsphere.graph.weights import gaussian_kernel
 from deepsphere.sampling import Sampling
@@ -75,8 +75,8 @@ def best_width(
     if len(points) < 3:
         raise ValueError(f"a width can be sought among three points or more, got {len(points)}")
     if degrees is None:
-        resolution = np.sqrt(len(points) / 12)
-        degrees = sorted({max(1, round(fraction * resolution)) for fraction in FRACTIONS})
+        nside = resolution(sampling)
+        degrees = sorted({max(1, round(fraction * nside)) for fraction in FRACTIONS})
     wanted = check_degrees(degrees).tolist()
     rows = some_rows(len(points), vertices, seed)
     edges = edges_to_nearest(points, neighbors)
