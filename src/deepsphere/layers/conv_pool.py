@@ -106,7 +106,8 @@ class ConvPool(ChebyshevConv):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Work out the low-pass, and make the weights."""
         sampling = self.require_sampling()
-        self._low_pass = low_pass(self.make_operator(), sampling, self.degree, self.wanted_order)
+        operator = self.make_operator()  # held, so that those who ask for it next share it
+        self._low_pass = low_pass(operator, sampling, self.degree, self.wanted_order)
         self.order = len(self._low_pass) - 1
         super().build(input_shape)
         self._pool = Pool(self.p, "area", sampling, dtype=self.dtype_policy)
