@@ -10,7 +10,6 @@ they are known; a run that was cut off goes on from there.
 from __future__ import annotations
 
 import argparse
-from functools import cache
 from pathlib import Path
 
 import keras
@@ -43,7 +42,6 @@ GRAPHS = (
 )
 
 
-@cache
 def patches(
     signal_to_noise: float, directory: Path
 ) -> dict[str, tuple[NDArray[np.float32], NDArray[np.int32]]]:
