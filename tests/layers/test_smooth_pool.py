@@ -56,6 +56,14 @@ def test_values(sampling, kind, mode):
     assert relative_error(layer(x), expected) < SINGLE
 
 
+@pytest.mark.parametrize("channels", [17, 32, 34])
+def test_many_channels(channels):
+    """They are filtered a few at a time, each as if it were alone."""
+    layer, x = built(channels=channels, mode="mean", order=16), data(len(SPHERE), channels)
+    expected = to_numpy(Pool(mode="mean", sampling=SPHERE)(heat(layer, "normalized") @ x))
+    assert relative_error(layer(x), expected) < SINGLE
+
+
 @pytest.mark.parametrize("kind", ["optimal", "normalized"])
 @pytest.mark.parametrize(("p", "cutoff"), [(1, 1.0), (1, 1.5), (2, 1.0)])
 def test_the_default_order_halves_the_cutoff(p, cutoff, kind):
