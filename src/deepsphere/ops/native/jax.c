@@ -5,7 +5,7 @@
 #include "call.h"
 
 static XLA_FFI_Error *call(int function, XLA_FFI_CallFrame *frame) {
-  for (XLA_FFI_Extension_Base *e = frame->extension_start; e; e = e->next)
+  for (__typeof__(frame->extension_start) e = frame->extension_start; e; e = e->next)
     if (e->type == XLA_FFI_Extension_Metadata) { /* XLA asks what this was compiled for */
       XLA_FFI_Metadata *metadata = ((XLA_FFI_Metadata_Extension *)e)->metadata;
       metadata->api_version.major_version = XLA_FFI_API_MAJOR;
