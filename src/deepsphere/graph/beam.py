@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from deepsphere.graph.neighbors import TIE
+from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
 SUPPORT = 4.0
@@ -108,7 +109,9 @@ def surroundings(sampling: Sampling, radius: float) -> Healpix | None:
 def _near(sampling: Healpix, others: Healpix, radius: float) -> NDArray[np.int64]:
     """Return the pixels of a sampling that are near some others."""
     tree = cKDTree(others.points, balanced_tree=False, compact_nodes=False)
-    distances, _ = tree.query(sampling.points, distance_upper_bound=_chord(radius), workers=-1)
+    distances, _ = tree.query(
+        sampling.points, distance_upper_bound=_chord(radius), workers=thread_count()
+    )
     return sampling.pixels[np.isfinite(distances)]
 
 
@@ -156,7 +159,7 @@ def gaussian_beam(
     areas = np.concatenate([each.areas for each in samplings])
     chord = _chord(support * sigma)
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    counts = tree.query_ball_point(points, chord, return_length=True, workers=-1)
+    counts = tree.query_ball_point(points, chord, return_length=True, workers=thread_count())
     ends = np.cumsum(counts, dtype=np.int64)
     # Each chunk takes the rows that end before the next multiple of CHUNK entries.
     cuts = np.searchsorted(ends, np.arange(0, ends[-1] + CHUNK, CHUNK), side="right")

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from deepsphere.graph.neighbors import check_neighbors
 from deepsphere.graph.weights import kernel_width
+from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
 RINGS = np.repeat([2, 3, 4], 4)
@@ -51,7 +52,7 @@ def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
     k = min(check_neighbors(neighbors), n - 1)
     points = _healpy_points(sampling)
     # Balanced and single-threaded or not, ties come in the order in which the tree holds them.
-    distances, columns = cKDTree(points).query(points, k + 1, workers=-1)
+    distances, columns = cKDTree(points).query(points, k + 1, workers=thread_count())
     distances, columns = distances.reshape(n, -1)[:, 1:], columns.reshape(n, -1)[:, 1:]
     width = kernel_width(sampling.nside, neighbors)
     values = np.exp(-np.log(2) * (distances / width) ** 2).ravel()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere.processors import thread_count
 from deepsphere.sampling.base import check_count
 
 TIE = 1e-10
@@ -64,7 +65,7 @@ def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:
     todo, found = np.arange(n), []
     spare = 1
     while len(todo):
-        distances, columns = tree.query(points[todo], min(k + 1 + spare, n), workers=-1)
+        distances, columns = tree.query(points[todo], min(k + 1 + spare, n), workers=thread_count())
         limit = distances[:, k] * (1 + TIE)
         cut = (distances[:, -1] <= limit) & (distances.shape[1] < n)  # there may be more ties
         keep = (distances <= limit[:, None]) & (columns != todo[:, None]) & ~cut[:, None]

@@ -14,7 +14,6 @@ system, ``(K + mu I) v = b`` with ``K_jk = G(t_ij) + G(t_ik) - G(t_jk)`` and ``b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import pi, sqrt
@@ -27,6 +26,7 @@ from scipy.sparse import csr_array
 
 from deepsphere.graph.isotropy import chunks, padded_rows
 from deepsphere.graph.legendre import half_squares, legendre_gaps
+from deepsphere.processors import thread_count
 
 SHAPES = ((7, 1.15, 5), (9, 1.5, 5), (20, 1.3, 5), (44, 1.3, 7))
 """Up to how many neighbours, radius and exponent of the target kernel: the radius in units of the
@@ -162,7 +162,7 @@ class Systems:
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """Return the function of each item; NumPy lets threads run at the same time."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=thread_count()) as pool:
         return list(pool.map(function, items))
 
 

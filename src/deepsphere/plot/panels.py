@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from deepsphere.plot.drawing import center_of, with_minus
 from deepsphere.plot.projection import angles_from, unit_vectors
 from deepsphere.plot.style import COLOURS, COLUMN_WIDTH, PAGE_WIDTH, house_style, new_figure
+from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _innermost(sampling: Healpix) -> int:
         around = neighbours(sampling.pixels, sampling.nside, order="nested")
     edge = ((around >= 0) & ~np.isin(around, sampling.pixels)).any(axis=0)
     points = sampling.points
-    depth = cKDTree(points[edge]).query(points, workers=-1)[0]
+    depth = cKDTree(points[edge]).query(points, workers=thread_count())[0]
     deepest = np.flatnonzero(depth > depth.max() - 1e-9)
     return int(deepest[np.argmax(points[deepest] @ points.mean(axis=0))])
 
