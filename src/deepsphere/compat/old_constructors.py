@@ -25,13 +25,16 @@ class OldConstructor(SphereLayer):
         layer.__class__ = cls  # the name under which Keras finds its weights
         return layer
 
+    def _given_arguments(self) -> dict[str, Any]:
+        return {}  # the old ones, which `native` does not take
+
 
 class OldSignature(OldConstructor):
     """What layers with old constructors share: models use the layers of this package instead."""
 
     def bind(self, sampling: Sampling, **graph: Any) -> Any:
         """Return a layer of `deepsphere.layers` on a sampling."""
-        return self.native.from_config(self.get_config()).bind(sampling, **graph)
+        return self.native.from_config(self._arguments()).bind(sampling, **graph)
 
 
 class AnyPixels(OldSignature):

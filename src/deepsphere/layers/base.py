@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from typing import Any, Self
+from warnings import catch_warnings, simplefilter
 
 import keras
 
@@ -45,6 +47,13 @@ class SphereLayer(keras.layers.Layer):
     TypeError
         If `sampling` is not a sampling.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember the arguments for copies."""
+        layer = super().__new__(cls, *args, **kwargs)
+        # Not by Keras' own `__setattr__`, which would track layers among the arguments.
+        object.__setattr__(layer, "_given", (args, kwargs))
+        return layer
 
     def __init__(self, sampling: Sampling | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -96,7 +105,8 @@ class SphereLayer(keras.layers.Layer):
         Returns
         -------
         SphereLayer
-            A copy with the same name and configuration.
+            A copy with the same name and configuration. Activations, initializers, regularizers
+            and constraints are the same objects: they need not be registered with Keras.
 
         Raises
         ------
@@ -110,11 +120,43 @@ class SphereLayer(keras.layers.Layer):
                 f"but its place in the model is on {sampling}"
             )
         self.resample(sampling)  # fails here if the layer asks for a resolution there is not
-        config = self.get_config()
+        config = self._arguments()
         for name, value in graph.items():
             if name in config and config[name] is None:
                 config[name] = value
-        return type(self).from_config({**config, "sampling": serialize(sampling)})
+        return type(self).from_config({**config, "sampling": sampling})
+
+    def _copy_with(self, **changes: Any) -> Self:
+        """Return an unbuilt layer of the same arguments, but for some."""
+        return type(self).from_config({**self._arguments(), **changes})
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return what `get_config` does, with objects in place of their descriptions.
+
+        A description finds only what is registered with Keras. Arguments that a subclass takes and
+        does not write into its configuration are those that it was made with.
+        """
+        with catch_warnings():
+            simplefilter("ignore")  # of a lambda that could not be saved: nothing is saved here
+            config = self.get_config()
+        for name in config:
+            value = getattr(self, name, None)
+            if callable(value) and not isinstance(value, keras.layers.Layer):
+                config[name] = value
+        config["dtype"] = self.dtype_policy
+        if self.sampling is not None:
+            config["sampling"] = self.sampling
+        return {**self._given_arguments(), **config}
+
+    def _given_arguments(self) -> dict[str, Any]:
+        """Return the arguments that the layer was made with, by name."""
+        args, kwargs = self._given
+        bound = signature(type(self)).bind(*args, **kwargs)
+        given: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = bound.signature.parameters[name].kind
+            given.update(value if kind is Parameter.VAR_KEYWORD else {name: value})
+        return given
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Check that the input lies on the sampling."""

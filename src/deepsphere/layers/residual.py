@@ -29,8 +29,8 @@ class ResidualBlock(SphereLayer):
     ----------
     conv : SphereLayer
         Pattern of both convolutions, for instance ``ChebyshevConv(order=4, activation="relu")``.
-        It must keep pixels and channels (`filters` None or that of the input). Only its
-        configuration is used: the block has two layers of its own, with weights of their own.
+        It must keep pixels and channels (`filters` None or that of the input). It is
+        copied: the block has two layers of its own, with weights of their own.
     sampling : Sampling, optional
         Where the inputs are sampled. Default: that of `conv`, or given by the model.
     activation : str or callable, optional
@@ -112,8 +112,10 @@ class ResidualBlock(SphereLayer):
         self.activation = keras.activations.get(activation)
         self.activation_first = bool(activation_first)
         self.norm = norm
-        # Serialised already: a copy, in which nothing is shared with the caller or between norms.
-        self.norm_config = keras.saving.serialize_keras_object(dict(norm_config or {}))
+        self.norm_config = {
+            name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+            for name, value in (norm_config or {}).items()  # dicts: as written by get_config
+        }
         self.alpha = float(alpha)
         if not isfinite(self.alpha):
             raise ValueError(f"alpha must be finite, got {alpha}")
@@ -128,14 +130,15 @@ class ResidualBlock(SphereLayer):
             self.resample(self.sampling)
 
     def _copy(self, conv: SphereLayer, name: str) -> SphereLayer:
-        config = {**conv.get_config(), "name": name, "dtype": self.dtype_policy}
-        return type(conv).from_config(config)
+        return conv._copy_with(name=name, dtype=self.dtype_policy)
 
     def _make_norm(self, name: str) -> keras.layers.Layer | None:
         if self.norm is None:
             return None
-        config = keras.saving.deserialize_keras_object(self.norm_config)
-        return NORMS[self.norm](**{"name": name, "dtype": self.dtype_policy, **config})
+        return NORMS[self.norm](**{"name": name, "dtype": self.dtype_policy, **self.norm_config})
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "conv": self.conv1, "norm_config": self.norm_config}
 
     def resample(self, sampling: Sampling) -> Sampling:
         """Return the same sampling, or raise if the convolutions lead to another."""
@@ -202,7 +205,7 @@ class ResidualBlock(SphereLayer):
             "activation": keras.activations.serialize(self.activation),
             "activation_first": self.activation_first,
             "norm": self.norm,
-            "norm_config": dict(self.norm_config),
+            "norm_config": keras.saving.serialize_keras_object(dict(self.norm_config)),
             "alpha": self.alpha,
             "neighbors": plain(self.neighbors),
             "laplacian": plain(self.laplacian),
