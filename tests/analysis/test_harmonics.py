@@ -139,6 +139,19 @@ def test_points_that_do_not_determine_fields_are_refused():
         analyze(np.ones((1, 192)), Clustered(4))
 
 
+def test_maps_with_gaps_are_refused():
+    complete = np.zeros(48)
+    for value in (np.nan, -1.6375e30, np.inf):
+        maps = complete.copy()
+        maps[[3, 5]] = value
+        with pytest.raises(ValueError, match="2 of 48 values are missing"):
+            analyze(maps, Healpix(2))
+    with pytest.raises(ValueError, match="48 of 48 values are missing"):
+        analyze(np.ma.masked_array(complete, mask=True), Healpix(2))
+    with pytest.raises(TypeError, match="maps must be real"):
+        analyze(complete + 0j, Healpix(2))
+
+
 def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ducc0", None)
     with pytest.raises(ImportError, match=r"deepsphere-keras\[harmonics\]"):

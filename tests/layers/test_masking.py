@@ -160,6 +160,12 @@ def test_survey_mask_passes_the_gates(tmp_path):
     check_layer(lambda: SurveyMask(OBSERVED, SAMPLING), data(outside=1.0), tmp_path)
 
 
+def test_survey_mask_of_a_masked_array():
+    mask = np.ma.masked_array(np.ones(len(SAMPLING), bool), mask=~OBSERVED)
+    layer = SurveyMask(mask, SAMPLING)
+    np.testing.assert_array_equal(layer.compute_mask(data())[0], OBSERVED)
+
+
 def test_survey_masks_combine():
     other = np.random.default_rng(3).random((3, len(SAMPLING))) < 0.5
     layer = SurveyMask(OBSERVED, SAMPLING)

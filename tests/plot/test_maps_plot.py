@@ -195,9 +195,17 @@ def test_blank_outside_the_footprint_and_where_values_are_missing():
     values = np.ones(len(sampling))
     values[nearest_vertex(sampling, unit_vectors(0.0, 60.0))] = np.nan
     values[nearest_vertex(sampling, unit_vectors(90.0, 45.0))] = -1.6375e30
+    values = np.ma.masked_array(values, mask=False)
+    values[nearest_vertex(sampling, unit_vectors(-37.0, 52.0))] = np.ma.masked
     figure = plot_map(values, sampling, limits=(0, 2), graticule=False)
     image = image_of(figure)
-    for longitude, latitude, shown in [(0, 30, 1), (0, -30, 0), (0, 60, 0), (90, 45, 0)]:
+    for longitude, latitude, shown in [
+        (0, 30, 1),
+        (0, -30, 0),
+        (0, 60, 0),
+        (90, 45, 0),
+        (-37, 52, 0),
+    ]:
         x, y = projector("MOL").wcs_world2pix(longitude, latitude, 0)
         value = pixel_at(image, (x + 1) / SCALE, (y + 1) / SCALE)
         assert (value is np.ma.masked) == (not shown), (longitude, latitude)
@@ -304,6 +312,14 @@ def test_wrong_arguments_are_named():
         plot_map(np.zeros((48, 2)), sampling)
     with pytest.raises(ValueError, match="all 48 values are missing"):
         plot_map(np.full(48, np.nan), sampling)
+    with pytest.raises(ValueError, match="all 48 values are missing"):
+        plot_map(np.ma.masked_all(48, dtype=int), sampling)
+    with pytest.raises(ValueError, match=r"maps of the full sphere on Healpix\(2\)"):
+        plot_map(values, Healpix(2, [3, 5]))
+    with pytest.raises(TypeError, match="values must be real, got complex128"):
+        plot_map(values * 1j, sampling)
+    with pytest.raises(ValueError, match=r"finite \(low, high\)"):
+        plot_map(values, sampling, limits=(0, np.inf))
     with pytest.raises(ValueError, match="mollweide, equirectangular; got 'mercator'"):
         plot_map(values, sampling, "mercator")
     with pytest.raises(ValueError, match="low < high"):

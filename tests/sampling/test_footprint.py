@@ -1,6 +1,8 @@
 import healpy
 import numpy as np
 import pytest
+from astropy.utils.masked import Masked
+from ml_dtypes import bfloat16
 
 from deepsphere.sampling import UNSEEN, Footprint, Healpix, extend_pixels, regions
 
@@ -79,6 +81,151 @@ def test_a_footprint_does_not_change():
     assert footprint.observed.all()
     with pytest.raises(ValueError, match="read-only"):
         footprint.observed[0] = False
+
+
+class TestMaskedArrays:
+    """A masked array tells what is missing by its mask, whatever lies under it."""
+
+    masked = np.ma.masked_array(np.where(MASK, 2.0, 50.0), mask=~MASK)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.int16, bool])
+    def test_maps(self, dtype):
+        maps = self.masked.astype(dtype)
+        footprint = Footprint.from_maps(maps, nest=True)
+        np.testing.assert_array_equal(footprint.sampling.pixels, np.flatnonzero(MASK))
+        np.testing.assert_array_equal(
+            footprint.pack(maps, nest=True), np.full(MASK.sum(), 2, dtype)
+        )
+
+    def test_list_of_maps(self):
+        other = self.masked.copy()
+        other[np.flatnonzero(MASK)[:3]] = np.ma.masked
+        footprint = Footprint.from_maps([self.masked, other], nest=True)
+        np.testing.assert_array_equal(footprint.sampling.pixels, np.flatnonzero(MASK)[3:])
+
+    def test_maps_of_astropy(self):
+        masked = Masked(np.where(MASK, 2.0, 50.0), mask=~MASK)
+        footprint = Footprint.from_maps(masked, nest=True)
+        np.testing.assert_array_equal(footprint.sampling.pixels, np.flatnonzero(MASK))
+
+    def test_missing_inside(self):
+        with pytest.raises(ValueError, match=rf"^{NPIX - MASK.sum()} values are missing .masked"):
+            Footprint.from_mask(MASK | True, nest=True).pack(self.masked, nest=True)
+
+    def test_mask(self):
+        flags = np.ma.masked_array(np.ones(NPIX, bool), mask=~MASK)
+        observed = Footprint.from_mask(flags, nest=True).sampling.pixels
+        np.testing.assert_array_equal(observed, np.flatnonzero(MASK))
+        np.testing.assert_array_equal(Footprint(Healpix(NSIDE), flags).observed, MASK)
+        assert Healpix(NSIDE).subset(flags) == Healpix(NSIDE, np.flatnonzero(MASK))
+
+    def test_pixel_numbers(self):
+        numbers = np.ma.masked_array([3, 5, 7], mask=[False, True, False])
+        with pytest.raises(ValueError, match="1 of the pixels are masked"):
+            Healpix(NSIDE, numbers)
+        with pytest.raises(ValueError, match="must not be masked"):
+            Healpix(NSIDE).subset(numbers)
+
+    def test_unpacked(self):
+        footprint = Footprint.from_mask(MASK, nest=True)
+        values = np.ma.masked_array(np.ones(MASK.sum()), mask=np.arange(MASK.sum()) < 3)
+        full = footprint.unpack(values, nest=True)
+        assert not isinstance(full, np.ma.MaskedArray)
+        np.testing.assert_array_equal(
+            np.flatnonzero(full != np.float64(UNSEEN)), np.flatnonzero(MASK)[3:]
+        )
+
+
+class TestTypes:
+    """What a type cannot hold is refused, and what it can is kept exactly."""
+
+    footprint = Footprint.from_mask(MASK, nest=True)
+    n = int(MASK.sum())
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+    def test_classes_and_flags_need_a_fill(self, dtype):
+        with pytest.raises(ValueError, match=r"cannot mark pixels .* by UNSEEN; give fill"):
+            self.footprint.unpack(np.zeros(self.n, dtype), nest=True)
+
+    @pytest.mark.parametrize(
+        ("dtype", "fill"), [(np.uint8, 255), (np.int64, -1), (bool, False), (np.float16, np.nan)]
+    )
+    def test_fill(self, dtype, fill):
+        full = self.footprint.unpack(np.ones(self.n, dtype), nest=True, fill=fill)
+        assert full.dtype == dtype
+        np.testing.assert_array_equal(full, np.where(MASK, 1, fill).astype(dtype))
+
+    @pytest.mark.parametrize("dtype", [np.float16, bfloat16])
+    def test_half_precision_does_not_hold_unseen(self, dtype):
+        values = np.zeros(self.n, dtype)
+        with pytest.raises(ValueError, match=rf"{np.dtype(dtype)} does not hold UNSEEN"):
+            self.footprint.unpack(values, nest=True)
+        full = self.footprint.unpack(values, nest=True, fill=np.nan)
+        assert Footprint.from_maps(full, nest=True).sampling == self.footprint.sampling
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_unseen_by_default(self, dtype):
+        full = self.footprint.unpack(np.zeros(self.n, dtype), nest=True)
+        np.testing.assert_array_equal(healpy.mask_good(full), MASK)
+
+    @pytest.mark.parametrize(
+        ("dtype", "fill", "error"),
+        [
+            (np.uint8, -1, ValueError),
+            (np.uint8, 256, ValueError),
+            (np.int32, 0.5, ValueError),
+            (np.int32, np.nan, ValueError),
+            (bool, 2, ValueError),
+            (np.float16, 1e5, ValueError),
+            (np.float32, 1e39, ValueError),
+            (np.float32, 1j, TypeError),
+            (np.float32, "0", TypeError),
+            (np.float32, [0, 1], TypeError),
+        ],
+    )
+    def test_fill_that_does_not_fit(self, dtype, fill, error):
+        with pytest.raises(error, match="fill must be a"):
+            self.footprint.unpack(np.zeros(self.n, dtype), nest=True, fill=fill)
+        with pytest.raises(error, match="fill must be a"):
+            self.footprint.pack(np.zeros(NPIX, dtype), nest=True, fill=fill)
+
+    def test_complex_and_other_objects(self):
+        for values, message in (
+            (np.zeros(NPIX, complex), "must be real, got complex128; take the real"),
+            (np.array([None] * NPIX), "must be numbers or booleans, got an array of object"),
+            (np.array(["0"] * NPIX), "must be numbers or booleans, got an array of <U1"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                Footprint.from_maps(values, nest=True)
+            with pytest.raises(TypeError, match=message):
+                self.footprint.pack(values, nest=True)
+            with pytest.raises(TypeError, match=message):
+                self.footprint.unpack(values[: self.n], nest=True)
+
+    def test_infinite_values(self):
+        full = np.where(MASK, 0.0, np.inf)
+        self.footprint.pack(full, nest=True)  # outside
+        full[np.flatnonzero(MASK)[:2]] = -np.inf
+        with pytest.raises(ValueError, match="maps hold 2 infinite values"):
+            self.footprint.pack(full, nest=True)
+        with pytest.raises(ValueError, match=f"maps hold {NPIX - self.n + 2} infinite values"):
+            Footprint.from_maps(full, nest=True)
+
+    def test_a_mask_is_no_map(self):
+        with pytest.raises(TypeError, match=r"boolean and none .*Footprint\.from_mask"):
+            Footprint.from_maps(MASK, nest=True)
+
+    @pytest.mark.parametrize("nest", ["RING", None, 1])
+    def test_ordering(self, nest):
+        for call in (
+            lambda: Footprint.from_mask(MASK, nest=nest),
+            lambda: Footprint.from_maps(MASK * 1.0, nest=nest),
+            lambda: self.footprint.pack(MASK, nest=nest),
+            lambda: self.footprint.unpack(np.zeros(self.n), nest=nest),
+            lambda: extend_pixels([0], NSIDE, 1, nest=nest),
+        ):
+            with pytest.raises(TypeError, match="nest must be True for NEST ordering or False"):
+                call()
 
 
 @pytest.mark.parametrize(

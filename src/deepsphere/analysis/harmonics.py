@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from deepsphere.extras import require
 from deepsphere.sampling import Equiangular, GaussLegendre, Sampling
+from deepsphere.sampling.missing import is_marked, split_mask
 
 Floats = NDArray[np.float64]
 Coefficients = NDArray[np.complex128]
@@ -140,10 +141,19 @@ def analyze(maps: Floats, sampling: Sampling) -> Coefficients:
         If ducc0 is not installed.
     ValueError
         If the sampling leaves out a part of the sphere, or its points do not determine fields up
-        to the band limit.
+        to the band limit, or if values are missing (masked, NaN or ``healpy.UNSEEN``) or infinite.
+    TypeError
+        If the maps are complex, or no numbers.
     """
     check_whole(sampling)
-    return _least_squares(np.asarray(maps, dtype=np.float64), sampling)
+    array, masked = split_mask(maps, "maps")
+    missing = np.count_nonzero(masked | is_marked(array) | np.isinf(array))
+    if missing:
+        raise ValueError(
+            f"{missing} of {array.size} values are missing (masked, NaN or UNSEEN) or infinite; "
+            "harmonic coefficients need maps of the whole sphere: fill them first"
+        )
+    return _least_squares(array.astype(np.float64), sampling)
 
 
 @lru_cache(maxsize=64)

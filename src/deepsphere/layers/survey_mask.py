@@ -60,7 +60,9 @@ class SurveyMask(SphereLayer):
             observed = np.zeros(int(length), dtype=bool)
             observed[decode_pixels(pixels)] = True
         else:
-            observed = np.array(mask)
+            observed = np.asarray(mask)
+            if observed.dtype == bool:
+                observed = observed & ~np.ma.getmaskarray(np.ma.asarray(mask))
         if observed.dtype != bool or observed.ndim != 1 or not observed.any():
             raise ValueError(
                 "mask must hold one bool per pixel, some of them True; "

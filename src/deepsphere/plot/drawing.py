@@ -106,8 +106,8 @@ def colour_limits(
         high = max(float(np.nanmax(array)) for array in arrays)
         return (low, high) if high > low else (low - 0.5, high + 0.5)
     low, high = (float(limit) for limit in limits)
-    if not low < high:
-        raise ValueError(f"limits must be (low, high) with low < high, got {limits!r}")
+    if not (low < high and np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"limits must be finite (low, high) with low < high, got {limits!r}")
     return low, high
 
 

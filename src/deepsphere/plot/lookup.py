@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from deepsphere.sampling import Healpix, Sampling
-from deepsphere.sampling.footprint import is_missing
+from deepsphere.sampling.missing import is_marked, split_mask
 
 REACH = 1.5
 """How far from its nearest point a place still counts as sampled, where a sampling has no cells.
@@ -64,8 +64,8 @@ def check_values(values: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
     Parameters
     ----------
     values : array_like, shape (n,) or (n, 1)
-        One value per point of `sampling`; NaN, infinite and ``healpy.UNSEEN`` count
-        as missing.
+        One value per point of `sampling`, in its order; NaN, infinite, ``healpy.UNSEEN`` and
+        masked values of a masked array count as missing.
     sampling : Sampling
         Where the values lie.
 
@@ -76,20 +76,31 @@ def check_values(values: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
 
     Raises
     ------
+    TypeError
+        If the values are complex, or no numbers.
     ValueError
         If the shape does not fit the sampling, or no value is there.
     """
-    array = np.array(values, dtype=np.float64)
+    given, masked = split_mask(values, "values")
+    array = given.astype(np.float64)
     if array.shape not in ((len(sampling),), (len(sampling), 1)):
         raise ValueError(
             f"values must hold one number for each of the {len(sampling)} points of the sampling, "
             f"got shape {array.shape}; plot one map and one channel at a time"
+            f"{_advice(array.shape, sampling)}"
         )
     array = array.reshape(-1)
-    array[~np.isfinite(array) | is_missing(array)] = np.nan
+    array[~np.isfinite(array) | (masked | is_marked(given)).reshape(-1)] = np.nan
     if np.isnan(array).all():
         raise ValueError(f"there is nothing to plot: all {len(array)} values are missing")
     return array
+
+
+def _advice(shape: tuple[int, ...], sampling: Sampling) -> str:
+    """Return what else a message says about maps of the full sphere on a part of it."""
+    if isinstance(sampling, Healpix) and shape[:1] == (12 * sampling.nside**2,):
+        return f", and maps of the full sphere on Healpix({sampling.nside})"
+    return ""
 
 
 def look_up(

@@ -43,7 +43,8 @@ def plot_map(
     Parameters
     ----------
     values : array_like, shape (n,) or (n, 1)
-        One value per point of `sampling`; NaN, infinite and HEALPix's -1.6375e30 are missing.
+        One value per point of `sampling`, in its order: HEALPix maps in NEST. NaN, infinite,
+        masked, and HEALPix's -1.6375e30 are missing.
     sampling : Sampling
         Where the values lie. Each place of the picture shows the HEALPix pixel that holds it, or
         the nearest point of another sampling. Places without value are light grey.

@@ -8,10 +8,11 @@ from deepsphere.sampling.coordinates import from_coordinates, to_coordinates
 from deepsphere.sampling.cubed_sphere import CubedSphere
 from deepsphere.sampling.equiangular import Equiangular
 from deepsphere.sampling.fibonacci import Fibonacci
-from deepsphere.sampling.footprint import UNSEEN, Footprint
+from deepsphere.sampling.footprint import Footprint
 from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
 from deepsphere.sampling.icosahedral import Icosahedral, IcosahedralFaces
+from deepsphere.sampling.missing import UNSEEN
 from deepsphere.sampling.quality import LevelQuality, hierarchy_quality
 from deepsphere.sampling.scattered import RandomUniform, Scattered
 from deepsphere.sampling.subset import Subset, extend_region

@@ -161,7 +161,8 @@ def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
     Parameters
     ----------
     region : array_like
-        Either bool, shape ``(len(sampling),)``, or strictly increasing indices of points.
+        Either bool, shape ``(len(sampling),)``, or strictly increasing indices of points. Where a
+        masked array of bool is masked, the region is not.
     sampling : Sampling
         Where the sphere is sampled.
 
@@ -176,16 +177,19 @@ def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
         If it is neither bool nor integers.
     ValueError
         If it is empty, or not of the shape or in the range of the sampling's points, or not
-        strictly increasing.
+        strictly increasing, or if indices are masked.
     """
     array, n = np.asarray(region), len(sampling)
     if array.dtype == bool:
+        array = array & ~np.ma.getmaskarray(np.ma.asarray(region))
         if array.shape != (n,):
             raise ValueError(
                 f"a region of {sampling} must hold {n} bools, one per point; "
                 f"got shape {array.shape}"
             )
         array = np.flatnonzero(array)
+    elif np.ma.is_masked(region):
+        raise ValueError("indices of points must not be masked; take indices.compressed()")
     if array.size == 0:
         raise ValueError("a region must not be empty")
     if not np.issubdtype(array.dtype, np.integer):

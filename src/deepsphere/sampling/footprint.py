@@ -7,17 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.sampling.healpix import Healpix, check_nside, extend_pixels
-
-UNSEEN = -1.6375e30
-"""The value by which HEALPix maps mark missing pixels (``healpy.UNSEEN``)."""
-
-
-def is_missing(values: ArrayLike) -> NDArray[np.bool_]:
-    """Return where values are missing: NaN or `UNSEEN`, the latter to a relative 1e-5."""
-    values = np.asarray(values)
-    # As healpy: float32 holds another number than float64.
-    return np.isnan(values) | (np.abs(values - UNSEEN) <= 1e-5 * abs(UNSEEN))
+from deepsphere.sampling.healpix import Healpix, check_nest, check_nside, extend_pixels
+from deepsphere.sampling.missing import UNSEEN, check_fill, is_marked, split_mask
 
 
 class Footprint:
@@ -32,7 +23,8 @@ class Footprint:
     sampling : Healpix
         The pixels a network works on.
     observed : array_like of bool, shape (len(sampling),)
-        True where there is data, False where the footprint was padded.
+        True where there is data, False where the footprint was padded. Where a masked array is
+        masked, there is none.
 
     Attributes
     ----------
@@ -64,7 +56,7 @@ class Footprint:
     def __init__(self, sampling: Healpix, observed: ArrayLike) -> None:
         if not isinstance(sampling, Healpix):
             raise TypeError(f"sampling must be a Healpix sampling, got {sampling!r}")
-        observed = np.array(observed)
+        observed = _seen(observed, "observed")
         if observed.dtype != bool or observed.shape != (len(sampling),):
             raise ValueError(
                 f"observed must hold {len(sampling)} bools, one per pixel of {sampling}; "
@@ -83,7 +75,10 @@ class Footprint:
         Parameters
         ----------
         mask : array_like of bool, shape (12 * nside**2,)
-            True where there is data; regions come from `deepsphere.sampling.regions`.
+            True where there is data; regions come from `deepsphere.sampling.regions`. Where a
+            masked array is masked, there is none. An apodized mask of weights from 0 to 1 needs a
+            threshold: ``weights > 0`` keeps all that was observed, ``weights == 1`` only what is
+            not attenuated.
         coarse_nside : int, optional
             Coarsest resolution of the network: the footprint is padded to whole pixels of it.
             Default: no padding.
@@ -101,11 +96,13 @@ class Footprint:
             If the map is not boolean, of no HEALPix size, or False everywhere; or
             `coarse_nside` is not a power of two up to the map's `nside`.
         """
-        mask = np.asarray(mask)
+        check_nest(nest)
+        mask = _seen(mask, "mask")
         if mask.dtype != bool or mask.ndim != 1:
             raise ValueError(
                 "mask must be a boolean map with one dimension, got "
-                f"{mask.dtype} of shape {mask.shape}; use for instance weights > 0"
+                f"{mask.dtype} of shape {mask.shape}; make one of weights by a threshold, "
+                "such as weights > 0"
             )
         nside = _nside(len(mask))
         mask = to_nest(mask, nside) if not nest else mask
@@ -118,12 +115,15 @@ class Footprint:
 
     @classmethod
     def from_maps(cls, maps: ArrayLike, coarse_nside: int | None = None, *, nest: bool) -> Self:
-        """Make the footprint of maps that mark missing pixels by NaN or `UNSEEN`.
+        """Make the footprint of maps that tell which of their pixels are missing.
+
+        Missing are pixels that are masked in a masked array, NaN, or `UNSEEN`.
 
         Parameters
         ----------
         maps : array_like, shape (12 * nside**2,), (maps, 12 * nside**2) or (maps, ..., channels)
             Maps of the full sphere. A pixel is observed if every map and channel has it.
+            Integers have no missing pixels unless they are masked.
         coarse_nside, nest
             As for `from_mask`.
 
@@ -131,8 +131,22 @@ class Footprint:
         -------
         Footprint
             What all maps have in common.
+
+        Raises
+        ------
+        TypeError
+            If the maps are complex or no numbers, or booleans that are not masked.
+        ValueError
+            If the maps hold infinite values, or for the reasons of `from_mask`.
         """
-        missing = is_missing(maps)
+        array, masked = split_mask(maps, "maps")
+        if array.dtype == bool and not masked.any():
+            raise TypeError(
+                "maps are boolean and none of their pixels is masked: "
+                "make the footprint of a mask with Footprint.from_mask"
+            )
+        missing = masked | is_marked(array)
+        _check_finite(array, ~missing, "maps")
         axes = tuple(axis for axis in range(missing.ndim) if axis != _pixel_axis(missing.ndim))
         return cls.from_mask(~missing.any(axis=axes), coarse_nside, nest=nest)
 
@@ -148,10 +162,13 @@ class Footprint:
         ----------
         maps : array_like, shape (npix,), (maps, npix) or (maps, npix, channels)
             Maps with ``npix = 12 * nside**2``; outside the footprint they may hold anything.
+            They may be masked there, too: the result is a plain array.
         nest : bool
             Ordering of `maps`: NEST, or RING if False.
         fill : float, default 0
             Value of the padded pixels; zero is the mean of most maps that are fed to a network.
+            In maps of integers it is a class or a flag like any other: only `observed` tells that
+            it stands for nothing.
 
         Returns
         -------
@@ -161,38 +178,49 @@ class Footprint:
         Raises
         ------
         ValueError
-            If the shape does not fit, or an observed pixel is missing (NaN or `UNSEEN`).
+            If the shape does not fit, an observed pixel is missing (masked, NaN or `UNSEEN`) or
+            infinite, or the maps' dtype cannot hold `fill`.
+        TypeError
+            If the maps are complex, or no numbers.
         """
-        maps = np.asarray(maps)
+        check_nest(nest)
+        maps, masked = split_mask(maps, "maps")
         axis = _pixel_axis(maps.ndim)
         if maps.shape[axis] != 12 * self.nside**2:
             raise ValueError(
                 f"maps of nside {self.nside} have {12 * self.nside**2} pixels along axis {axis}, "
                 f"got shape {maps.shape}"
             )
-        packed = np.take(maps, self._positions(nest), axis=axis)
+        value = check_fill(fill, maps.dtype)
+        positions = self._positions(nest)
+        packed = np.take(maps, positions, axis=axis)
         shape = (-1,) + (1,) * (packed.ndim - 1 - axis)
-        observed = self.observed.reshape(shape)
-        if np.issubdtype(packed.dtype, np.floating):
-            missing = np.count_nonzero(is_missing(packed) & observed)
-            if missing:
-                raise ValueError(
-                    f"{missing} values are missing (NaN or UNSEEN) inside the footprint; "
-                    "make the footprint with Footprint.from_maps, or fill them first"
-                )
-        return np.where(observed, packed, np.asarray(fill, dtype=packed.dtype))
+        observed = np.broadcast_to(self.observed.reshape(shape), packed.shape)
+        missing = np.take(masked, positions, axis=axis) | is_marked(packed)
+        count = np.count_nonzero(missing & observed)
+        if count:
+            raise ValueError(
+                f"{count} values are missing (masked, NaN or UNSEEN) inside the footprint; "
+                "make the footprint with Footprint.from_maps, or fill them first"
+            )
+        _check_finite(packed, observed, "maps")
+        return np.where(observed, packed, value)
 
-    def unpack(self, values: ArrayLike, *, nest: bool, fill: float = UNSEEN) -> NDArray[Any]:
+    def unpack(self, values: ArrayLike, *, nest: bool, fill: float | None = None) -> NDArray[Any]:
         """Bring values on the footprint to maps of the full sphere.
 
         Parameters
         ----------
         values : array_like, shape (n,), (maps, n) or (maps, n, channels)
-            Values on the pixels of `sampling`.
+            Values on the pixels of `sampling`: numbers, classes or flags.
         nest : bool
             Ordering of the result: NEST, or RING if False.
-        fill : float, default UNSEEN
-            Value of pixels that were not observed, the padded ones among them.
+        fill : float, int or bool, optional
+            Value of pixels that were not observed, the padded ones among them, and of those that
+            are masked in a masked array. Default: `UNSEEN`, which only floating-point numbers of
+            32 bits or more hold. Integers and booleans need a value that is none of theirs, such
+            as 255 or -1 for classes; to have missing values for flags, pass
+            ``values.astype("float32")``.
 
         Returns
         -------
@@ -202,9 +230,13 @@ class Footprint:
         Raises
         ------
         ValueError
-            If the shape does not fit.
+            If the shape does not fit, or the values' dtype cannot hold `fill`: by default if
+            it is an integer, bool, float16 or bfloat16.
+        TypeError
+            If the values are complex, or no numbers.
         """
-        values = np.asarray(values)
+        check_nest(nest)
+        values, masked = split_mask(values, "values")
         axis = _pixel_axis(values.ndim)
         if values.shape[axis] != len(self.sampling):
             raise ValueError(
@@ -213,9 +245,12 @@ class Footprint:
             )
         shape = list(values.shape)
         shape[axis] = 12 * self.nside**2
-        full = np.full(shape, fill, dtype=values.dtype)
+        missing = _default_fill(values.dtype) if fill is None else check_fill(fill, values.dtype)
+        full = np.full(shape, missing, dtype=values.dtype)
         seen = np.flatnonzero(self.observed)
         place: tuple[Any, ...] = (slice(None),) * axis
+        if masked.any():
+            values = np.where(masked, missing, values)
         full[(*place, self._positions(nest)[seen])] = values[(*place, seen)]
         return full
 
@@ -235,6 +270,41 @@ def to_nest(ring_map: NDArray[Any], nside: int) -> NDArray[Any]:
     from astropy_healpix.healpy import nest2ring
 
     return ring_map[nest2ring(nside, np.arange(12 * nside**2))]
+
+
+def _seen(mask: ArrayLike, name: str) -> NDArray[Any]:
+    """Return a copy of a mask, False where a masked array is masked."""
+    array, masked = split_mask(mask, name)
+    return array & ~masked if array.dtype == bool else array
+
+
+def _default_fill(dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `UNSEEN`, or raise if this type would turn it into something else."""
+    if dtype.kind in "biu":
+        raise ValueError(
+            f"{dtype} values cannot mark pixels that were not observed by UNSEEN; give fill, a "
+            "value that is none of theirs (such as 255 or -1), or pass values.astype('float32')"
+        )
+    with np.errstate(over="ignore"):
+        unseen = np.asarray(UNSEEN).astype(dtype)
+    if not is_marked(unseen.astype(np.float64)):
+        raise ValueError(
+            f"{dtype} does not hold UNSEEN (it becomes {float(unseen):g}); "
+            "give fill=numpy.nan, or pass values.astype('float32')"
+        )
+    return unseen
+
+
+def _check_finite(array: NDArray[Any], where: NDArray[np.bool_], name: str) -> None:
+    """Raise ValueError if values are infinite somewhere that matters."""
+    if array.dtype.kind in "biu":
+        return
+    infinite = np.count_nonzero(np.isinf(array) & where)
+    if infinite:
+        raise ValueError(
+            f"{name} hold {infinite} infinite values where they are observed; mark missing pixels "
+            "by NaN or UNSEEN (which float16 cannot hold: there it is -inf)"
+        )
 
 
 def _nside(npix: int) -> int:

@@ -46,6 +46,12 @@ def check_nside(nside: int) -> int:
     return nside
 
 
+def check_nest(nest: bool) -> None:
+    """Raise TypeError if the ordering is not given as True (NEST) or False (RING)."""
+    if not isinstance(nest, (bool, np.bool_)):
+        raise TypeError(f"nest must be True for NEST ordering or False for RING, got {nest!r}")
+
+
 def check_pixels(pixels: ArrayLike, nside: int) -> NDArray[np.int64]:
     """Return `pixels` as int64, or raise if they are not pixel numbers of this `nside`.
 
@@ -66,8 +72,13 @@ def check_pixels(pixels: ArrayLike, nside: int) -> NDArray[np.int64]:
     TypeError
         If they are not integers (a boolean map, for instance).
     ValueError
-        If they are not one-dimensional, are empty, or out of range.
+        If they are not one-dimensional, are empty, masked or out of range.
     """
+    if np.ma.is_masked(pixels):
+        raise ValueError(
+            f"{np.ma.count_masked(pixels)} of the pixels are masked; "
+            "take pixels.compressed(), and the same part of your maps"
+        )
     array = np.asarray(pixels)
     if array.dtype == bool:
         raise TypeError("pixels must be pixel numbers, got a boolean map; use np.flatnonzero(map)")
@@ -123,6 +134,7 @@ def extend_pixels(
     """
     from astropy_healpix.healpy import nest2ring, ring2nest
 
+    check_nest(nest)
     nside, coarse_nside = check_nside(nside), check_nside(coarse_nside)
     if coarse_nside > nside:
         raise ValueError(f"coarse_nside must be at most nside {nside}, got {coarse_nside}")
