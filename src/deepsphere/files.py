@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+HOUR = 3600.0
+"""Age in seconds at which a temporary file is taken for the leftover of a killed process."""
+
+_TEMPORARY = re.compile(r"\.(?P<stem>.*)-[0-9a-f]{32}(?P<suffix>\.[^.]*)?")
 
 
 @contextmanager
@@ -13,22 +23,78 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, which then replaces `path` in one step.
 
     Whoever reads `path` finds the old file or the new one, never a part of it; after an error
-    the old one is still there.
+    the old one is still there. The new file has reached the disk before it takes the old one's
+    place. What processes that were killed have left of earlier attempts is removed.
 
     Parameters
     ----------
     path : Path
-        Where the file goes; its directory is made if it does not exist.
+        Where the file goes; its directory is made if it does not exist. If `path` is a symbolic
+        link, the file that it points to is replaced.
 
     Yields
     ------
     Path
         A new name in the same directory with the same suffix.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written: no space, no permission, a directory in its place.
     """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    stem = path.stem[:50]  # with what is added the name must stay below 255 bytes
+    temporary = path.with_name(f".{stem}-{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
+        _flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        remove_leftovers(path.parent, stem)
+
+
+def remove_leftovers(directory: Path, stem: str | None = None, age: float = HOUR) -> list[Path]:
+    """Remove temporary files of `replacing` that killed processes have left in a directory.
+
+    Parameters
+    ----------
+    directory : Path
+        Where to look; nothing happens if it does not exist or cannot be written to.
+    stem : str, optional
+        Only leftovers of files of this name, without suffix and cut after 50 characters.
+    age : float, default one hour
+        Only files that nobody has written to for so many seconds.
+
+    Returns
+    -------
+    list of Path
+        What was removed.
+    """
+    removed = []
+    with contextlib.suppress(OSError):
+        for path in directory.iterdir():
+            found = _TEMPORARY.fullmatch(path.name)
+            if found is None or stem not in (None, found["stem"]):
+                continue
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime > age:
+                    path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def _flush(path: Path) -> None:
+    """Have the operating system write a file to the disk.
+
+    Without that a power failure after the renaming may leave an empty file in place of both.
+    """
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do it
+            raise
+    finally:
+        os.close(descriptor)

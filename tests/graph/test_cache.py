@@ -107,6 +107,8 @@ class TestMemory:
 def directory(tmp_path, monkeypatch):
     """Return a directory for graphs, with all graphs large enough to be kept there."""
     monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "made" / "when needed"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(cache, "_told", set())
     monkeypatch.setattr(laplacians, "LARGE", 100)
     clear_cache()
     yield tmp_path / "made" / "when needed"
@@ -175,6 +177,89 @@ class TestGraphsOnDisk:
         monkeypatch.setattr(laplacians, "build_spectral", lambda *_: refuse())
         assert same(spectral(Healpix(4), 8, "normalized"), built)
         assert list(directory.iterdir()) == [file]
+
+    def test_a_graph_of_another_sampling(self, directory, caplog):
+        """What a file was made for is written in it, and so must the number of its rows be."""
+        built = spectral(Healpix(4), 8, "normalized")
+        (file,) = directory.iterdir()
+        raw = file.read_bytes()
+        file.unlink()
+        spectral(Healpix(4), 9, "normalized")
+        (other,) = directory.iterdir()
+        other.replace(file)
+        clear_cache()
+        with caplog.at_level(logging.WARNING):
+            assert same(spectral(Healpix(4), 8, "normalized"), built)
+        assert f"rebuilding the damaged cache file {file} (it was made for {{" in caplog.text
+        assert file.read_bytes() == raw
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"indices": lambda a: np.where(np.arange(len(a)) == 5, 2**30, a)}, "indices"),
+            ({"indices": lambda a: np.where(np.arange(len(a)) == 5, -1, a)}, "indices"),
+            ({"indices": lambda a: a[::-1].copy()}, "its indices are not in order"),
+            ({"indices": lambda a: a.astype(float)}, "its arrays are of float64, float64, int32"),
+            ({"indptr": lambda a: a + (np.arange(len(a)) == 7) * 2**30}, ""),
+            ({"indptr": lambda a: a[:-1]}, ""),
+            ({"data": lambda a: np.where(np.arange(len(a)) == 5, np.nan, a)}, "not all finite"),
+            ({"data": lambda a: np.where(np.arange(len(a)) == 5, np.inf, a)}, "not all finite"),
+            ({"data": lambda a: a[:-1]}, ""),
+            ({"number": lambda a: a * np.nan}, "not all finite"),
+            ({"number": lambda a: a * np.inf}, "not all finite"),
+            ({"shape": lambda a: a + 1}, "shape (193, 193) where (192, 192) is right"),
+            ({"shape": lambda a: np.array([10**12, 192])}, "where (192, 192) is right"),
+            (
+                {
+                    "shape": lambda a: np.array([2, 2]),
+                    "data": lambda a: a[:2],
+                    "indices": lambda a: a[:2],
+                    "indptr": lambda a: np.arange(3),
+                },
+                "shape (2, 2) where (192, 192) is right",
+            ),
+            ({"key": lambda a: np.array("")}, "it was made for"),
+            ({"data": lambda a: np.array([None])}, "allow_pickle"),
+        ],
+        ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+    )
+    def test_contents_that_cannot_be(self, directory, caplog, change, message):
+        """Whole files, with checksums that are right, of matrices that are not."""
+        built = spectral(Healpix(4), 8, "normalized")
+        (file,) = directory.iterdir()
+        with np.load(file) as arrays:
+            changed = {name: change.get(name, np.array)(arrays[name]) for name in arrays.files}
+        np.savez(file, **changed, allow_pickle=True)
+        clear_cache()
+        with caplog.at_level(logging.WARNING):
+            assert same(spectral(Healpix(4), 8, "normalized"), built)
+        (record,) = caplog.records
+        assert f"rebuilding the damaged cache file {file} (" in record.getMessage()
+        assert message in record.getMessage()
+        caplog.clear()
+        clear_cache()
+        assert same(spectral(Healpix(4), 8, "normalized"), built)
+        assert not caplog.records
+
+    def test_places_that_others_may_write_to(self, directory, caplog, tmp_path):
+        built = spectral(Healpix(4), 8, "normalized")
+        (file,) = directory.iterdir()
+        file.chmod(0o666)
+        clear_cache()
+        with caplog.at_level(logging.WARNING):
+            assert same(spectral(Healpix(4), 8, "normalized"), built)
+        assert f"others may write to {file}" in caplog.text
+        assert not file.stat().st_mode & 0o022  # a new one
+        directory.chmod(0o777)
+        caplog.clear()
+        for neighbors in (8, 9):
+            clear_cache()
+            with caplog.at_level(logging.WARNING):
+                spectral(Healpix(4), neighbors, "normalized")
+        assert f"not using the cache directory {directory}: others may write to" in caplog.text
+        assert len(caplog.records) == 1  # told once
+        assert list(directory.iterdir()) == [file]
+        assert len(list((tmp_path / "home" / "deepsphere").iterdir())) == 2  # the default instead
 
     @pytest.mark.parametrize("word", ["off", "OFF"])
     def test_off(self, directory, monkeypatch, word):
@@ -251,7 +336,9 @@ class TestDirectory:
         assert cache_directory() == Path.home() / ".cache" / "deepsphere"
 
     def test_no_home(self, monkeypatch, caplog):
+        monkeypatch.setattr(cache, "_told", set())
         monkeypatch.setenv("DEEPSPHERE_CACHE", "~no_such_user_here/graphs")
+        monkeypatch.setenv("XDG_CACHE_HOME", "~no_such_user_here")
         with caplog.at_level(logging.WARNING):
             assert cache_directory() is None
             assert DiskCache(1).get(KEY, lambda: (MATRIX, 2.5)) == (MATRIX, 2.5)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -16,13 +15,17 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from scipy.sparse import csr_array
 
-from deepsphere.files import replacing
+from deepsphere.files import remove_leftovers, replacing
+from deepsphere.trust import OTHERS_MAY_WRITE, distrust, make_private_directory
 
 logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
-# What reading a damaged file raises; RuntimeError where it seems encrypted or oddly compressed.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
+FILE = 2
+"""Number of the files' layout: others are never read."""
+
+_told: set[str] = set()
+"""What has been said: a directory is asked for often, and its fault is told once."""
 
 
 def matrix_bytes(matrix: csr_array) -> int:
@@ -66,20 +69,41 @@ class MemoryCache(Generic[Value]):
 
 
 def cache_directory() -> Path | None:
-    """Return where large graphs are kept, or None if they are not.
+    """Return where large graphs and compiled kernels are kept, or None if they are not.
 
     The environment variable ``DEEPSPHERE_CACHE`` names the directory; ``off`` turns the cache
     off. Default: ``deepsphere`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None if there is no home.
+
+    A directory that other users may write to is not used, because what they put there would be
+    executed: a warning says which directory that is and how to mend it, and the default takes the
+    place of a directory that was named. Directories above count as well, see
+    `deepsphere.trust.distrust`.
     """
-    name = os.environ.get("DEEPSPHERE_CACHE", "")
-    if name.lower() == "off":
+    named = os.environ.get("DEEPSPHERE_CACHE", "")
+    if named.lower() == "off":
         return None
-    path = Path(name or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "deepsphere")
-    try:
-        return path.expanduser()
-    except RuntimeError as error:  # a user without a home, as in some containers
-        logger.warning("keeping no graphs on disk: no directory %s (%s)", path, error)
-        return None
+    for name in dict.fromkeys((named or default_cache(), default_cache())):
+        try:
+            path = Path(name).expanduser()
+        except RuntimeError as error:  # a user without a home, as in some containers
+            _tell(f"keeping no graphs on disk: no directory {name} ({error})")
+            continue
+        fault = distrust(path)
+        if fault is None:
+            return path
+        _tell(f"not using the cache directory {path}: {fault}")
+    return None
+
+
+def default_cache() -> str:
+    """Return the name of the directory that is used where the user names none."""
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "deepsphere")
+
+
+def _tell(message: str) -> None:
+    if message not in _told:
+        _told.add(message)
+        logger.warning(message)
 
 
 class DiskCache:
@@ -95,48 +119,107 @@ class DiskCache:
         self._version = version
 
     def get(
-        self, key: dict[str, Any], build: Callable[[], tuple[csr_array, float]]
+        self,
+        key: dict[str, Any],
+        build: Callable[[], tuple[csr_array, float]],
+        size: int | None = None,
     ) -> tuple[csr_array, float]:
         """Return the matrix and number of a key, built and written if they are not there.
 
-        A file that cannot be read is built anew; a directory that cannot be written to is
-        reported and does no harm.
+        A file is used only if it says that it was made for this key and holds a whole matrix of
+        finite numbers; otherwise the graph is built anew, and a warning says why. A directory that
+        cannot be written to is reported and does no harm.
+
+        Parameters
+        ----------
+        key : dict
+            All that the matrix depends on, as plain JSON data.
+        build : callable
+            Makes the matrix and the number.
+        size : int, optional
+            Number of rows and of columns that the matrix must have; its number must be finite
+            then.
         """
         directory = cache_directory()
         if directory is None:
             return build()
-        text = json.dumps({"version": self._version, **key}, sort_keys=True)
+        text = json.dumps({"file": FILE, "version": self._version, **key}, sort_keys=True)
         path = directory / f"graph-{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
         try:
-            return _read(path)
+            return read_matrix(path, text, size)
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except _UNREADABLE as error:
-            logger.warning("rebuilding the damaged cache file %s (%s)", path, error)
+        except Exception as error:  # whatever damage makes zipfile and NumPy raise
+            logger.warning("rebuilding the damaged cache file %s (%s)", path, error or repr(error))
         matrix, number = build()
         try:
-            _write(path, matrix, number)
+            make_private_directory(directory)
+            _write(path, text, matrix, number)
+            remove_leftovers(directory)
         except OSError as error:
             logger.warning("could not keep a graph in %s (%s)", path, error)
         return matrix, number
 
 
-def _read(path: Path) -> tuple[csr_array, float]:
+def read_matrix(
+    path: Path, key: str | None = None, size: int | None = None
+) -> tuple[csr_array, float]:
+    """Read a file of the cache and check all that can be checked.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    key : str, optional
+        The key that it must be made for; by default any.
+    size : int, optional
+        Number of rows and of columns that the matrix must have; by default any.
+
+    Returns
+    -------
+    csr_array, float
+        The matrix, and the number that belongs to it.
+
+    Raises
+    ------
+    ValueError
+        If others may write to the file, or it was made for another key, or its matrix has another
+        size, indices out of range or out of order, or numbers that are not finite.
+    Exception
+        Whatever NumPy raises if it cannot be read.
+    """
+    fault = distrust(path)
+    if fault:
+        raise ValueError(fault)
     with np.load(path, allow_pickle=False) as file:
-        matrix = csr_array(
-            (file["data"], file["indices"], file["indptr"]), shape=tuple(file["shape"])
-        )
-        matrix.has_canonical_format = True
-        return matrix, float(file["number"])
+        made_for = str(file["key"])
+        if key is not None and made_for != key:
+            raise ValueError(f"it was made for {made_for:.200}")
+        shape = tuple(int(length) for length in file["shape"])
+        if size is not None and shape != (size, size):
+            raise ValueError(f"its matrix has shape {shape} where {(size, size)} is right")
+        number = float(file["number"])
+        arrays = file["data"], file["indices"], file["indptr"]
+    if [array.dtype.kind for array in arrays] != ["f", "i", "i"]:
+        raise ValueError(f"its arrays are of {', '.join(str(array.dtype) for array in arrays)}")
+    matrix = csr_array(arrays, shape=shape)
+    matrix.check_format(full_check=True)  # indices in range, as many as there are numbers
+    if not matrix.has_canonical_format:
+        raise ValueError("its indices are not in order")
+    if not np.isfinite(matrix.data).all() or np.isnan(number) or (size and np.isinf(number)):
+        raise ValueError("its numbers are not all finite")
+    return matrix, number
 
 
-def _write(path: Path, matrix: csr_array, number: float) -> None:
+def _write(path: Path, key: str, matrix: csr_array, number: float) -> None:
     with replacing(path) as temporary:
         np.savez(
             temporary,
+            key=np.array(key),
             data=matrix.data,
             indices=matrix.indices,
             indptr=matrix.indptr,
             shape=np.array(matrix.shape),
             number=number,
         )
+        temporary.chmod(temporary.stat().st_mode & ~OTHERS_MAY_WRITE)  # whatever the umask says

@@ -61,7 +61,9 @@ def spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
                 "neighbors": plain(neighbors),
                 "kind": plain(kind),
             }
-            graph = Spectral(*_disk.get(key, lambda: build_spectral(sampling, neighbors, kind)))
+            graph = Spectral(
+                *_disk.get(key, lambda: build_spectral(sampling, neighbors, kind), len(sampling))
+            )
         for array in (graph.laplacian.data, graph.laplacian.indices, graph.laplacian.indptr):
             array.flags.writeable = False
         return graph

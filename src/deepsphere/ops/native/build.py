@@ -1,33 +1,35 @@
-"""Compile the C sources for this machine, once."""
+"""Compile the C sources for this machine, once, and load what was compiled."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-import platform
-import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
-from deepsphere.files import replacing
+from deepsphere.files import remove_leftovers, replacing
 from deepsphere.graph.cache import cache_directory
+from deepsphere.ops.native import compiler
+from deepsphere.processors import thread_count
+from deepsphere.trust import OTHERS_MAY_WRITE, distrust, make_private_directory
 
 logger = logging.getLogger(__name__)
+Loaded = TypeVar("Loaded")
 
 SOURCES = ("threads.c", "tile.c", "rows.c", "walk.c", "api.c", "pool.c", "call.c")
 HEADERS = ("threads.h", "vectors.h", "tile.h", "rows.h", "walk.h", "api.h", "pool.h", "call.h")
-FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
-TUNING: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",), ())
-"""How compilers are told to use all that the processor has; the first that one takes."""
 
 CHOICES = ("auto", "on", "off")
+
+FAILURE_LASTS = 7 * 24 * 3600.0
+"""Seconds after which a compiler that failed is tried again, though nothing that we see changed."""
 
 
 def choice() -> str:
@@ -43,21 +45,51 @@ def choice() -> str:
 
 
 def threads() -> int:
-    """Return how many threads to use: ``OMP_NUM_THREADS``, or all processors there are."""
+    """Return how many threads to use: `deepsphere.processors.thread_count`, kept while it holds."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return _threads(os.environ.get("OMP_NUM_THREADS"), affinity)
+
+
+@cache
+def _threads(wanted: str | None, affinity: int | None) -> int:
+    return thread_count()  # reads files, which every operation would wait for
+
+
+def load(
+    open_library: Callable[[str], Loaded],
+    binding: str | None = None,
+    options: tuple[str, ...] = (),
+    version: str = "",
+) -> Loaded | None:
+    """Return the compiled library, loaded, or None where that cannot be done.
+
+    Parameters
+    ----------
+    open_library : callable
+        Loads the file of this name. Whatever it raises is reported, and the portable form used.
+    binding, options, version
+        As for `library`.
+
+    Raises
+    ------
+    RuntimeError
+        If it cannot be compiled or loaded and ``DEEPSPHERE_COMPILED`` is ``on``.
+    """
+    path = library(binding, options, version)
+    if path is None:
+        return None
     try:
-        return max(1, int(os.environ["OMP_NUM_THREADS"]))
-    except (KeyError, ValueError):
-        pass
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return open_library(str(path))
+    except Exception as error:  # each backend has its own
+        _do_without(f"{path} cannot be loaded ({_one_line(error)})", error)
+        return None
 
 
 @cache
 def library(
     binding: str | None = None, options: tuple[str, ...] = (), version: str = ""
 ) -> Path | None:
-    """Return the compiled library, or None where there is none.
+    """Return the file of the compiled library, or None where there is none.
 
     Parameters
     ----------
@@ -71,8 +103,8 @@ def library(
     Returns
     -------
     Path or None
-        The file. It is kept in the directory of `deepsphere.graph.cache.cache_directory`, under a
-        name that tells sources, compiler, processor and version apart.
+        The file, whose contents have been verified. It is kept in the directory of
+        `deepsphere.graph.cache.cache_directory`, or else in one of this process.
 
     Raises
     ------
@@ -82,96 +114,173 @@ def library(
     if choice() == "off":
         return None
     try:
-        return _find_or_compile(binding, options, version)
+        return _find_or_compile(Build.of(binding, options, version))
     except (OSError, RuntimeError) as error:
-        if choice() == "on":
-            raise RuntimeError(f"DEEPSPHERE_COMPILED is on, but {error}") from error
-        logger.warning("running without compiled kernels, several times slower: %s", error)
+        _do_without(_one_line(error), error)
         return None
 
 
-def _find_or_compile(binding: str | None, options: Sequence[str], version: str) -> Path:
-    if os.name == "nt":
-        raise RuntimeError("they are not made for Windows yet")
-    compiler = _compiler()
-    folder = Path(__file__).parent
-    names = [*SOURCES, *([binding] if binding else [])]
-    digest = hashlib.sha256()
-    for name in (*names, *HEADERS):
-        digest.update((folder / name).read_bytes())
-    for text in (*compiler, _version(compiler), *FLAGS, *options, version, _processor()):
-        digest.update(text.encode() + b"\0")
-    stem = Path(binding or "core").stem
-    path = _directory() / f"kernels-{stem}-{digest.hexdigest()[:32]}.so"
-    if not path.exists():
-        with replacing(path) as temporary:
-            _compile([*compiler, *FLAGS], [folder / name for name in names], options, temporary)
-    return path
+def _do_without(reason: str, error: Exception) -> None:
+    if choice() == "on":
+        raise RuntimeError(f"DEEPSPHERE_COMPILED is on, but {reason}") from error
+    logger.warning("running without compiled kernels, several times slower: %s", reason)
 
 
-def _directory() -> Path:
-    """Return where libraries are kept, or a directory of this process if they cannot be."""
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:1000] or type(error).__name__
+
+
+@dataclass(frozen=True)
+class Build:
+    """One library: what it is compiled from, with what, and what its files are called.
+
+    Its file is ``{name}-{contents}.so``: `name` tells sources, compiler, processor and versions
+    apart, and the rest is a hash of what is in the file, so that damage shows.
+    """
+
+    command: tuple[str, ...]
+    sources: tuple[Path, ...]
+    options: tuple[str, ...]
+    name: str
+
+    @classmethod
+    def of(cls, binding: str | None, options: Sequence[str], version: str) -> Build:
+        """Describe a library, with the compiler and the processor that there are.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no compiler.
+        """
+        if os.name == "nt":
+            raise RuntimeError("they are not made for Windows yet")
+        command = compiler.find_compiler()
+        folder = Path(__file__).parent
+        sources = tuple(folder / name for name in (*SOURCES, *([binding] if binding else [])))
+        digest = hashlib.sha256()
+        for path in (*sources, *(folder / name for name in HEADERS)):
+            digest.update(path.read_bytes())
+        for text in (
+            *command,
+            compiler.compiler_version(command),
+            *compiler.FLAGS,
+            *options,
+            version,
+            compiler.processor(),
+        ):
+            digest.update(text.encode() + b"\0")
+        name = f"kernels-{Path(binding or 'core').stem}-{digest.hexdigest()[:32]}"
+        return cls(tuple(command), sources, tuple(options), name)
+
+    def files(self, directory: Path) -> list[Path]:
+        """Return the files of this library in a directory: one, unless something went wrong."""
+        return sorted(directory.glob(f"{self.name}-*.so"))
+
+    def log(self, directory: Path) -> Path:
+        """Return where it is noted that compiling failed."""
+        return directory / f"{self.name}.log"
+
+
+def _find_or_compile(build: Build) -> Path:
     directory = cache_directory()
     if directory is not None:
+        for path in build.files(directory):
+            damage = find_damage(path)
+            if damage is None:
+                return path
+            logger.warning("compiling kernels again, since %s: %s", path, damage)
+        before = build.log(directory)
+        if choice() != "on" and _is_fresh(before):
+            raise RuntimeError(f"{_failed(build, before)}, delete that file to try again")
+    own = _of_this_process() / f"{build.name}.so"
+    try:
+        compiler.compile_library(build.command, build.sources, build.options, own)
+    except compiler.CompilationError as error:
+        log = _write_log(build, error, directory)
+        raise RuntimeError(_failed(build, log) if log else str(error)) from error
+    return _keep(build, own, directory)
+
+
+def _keep(build: Build, own: Path, directory: Path | None) -> Path:
+    """Move a new library to where it is kept, if that is possible."""
+    name = f"{build.name}-{_contents(own)}.so"
+    if directory is not None:
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_private_directory(directory)
+            with replacing(directory / name) as temporary:
+                shutil.copyfile(own, temporary)
+                temporary.chmod(0o755)
+            for other in (*build.files(directory), build.log(directory)):
+                if other.name != name:
+                    other.unlink(missing_ok=True)
+            remove_leftovers(directory)
         except OSError as error:
             logger.warning("keeping no compiled kernels in %s (%s)", directory, error)
         else:
-            if os.access(directory, os.W_OK):
-                return directory
-    return Path(_of_this_process().name)
+            own.unlink()
+            return directory / name
+    return own.rename(own.with_name(name))
 
 
-def _compile(
-    command: Sequence[str], sources: Sequence[Path], options: Sequence[str], output: Path
-) -> None:
-    messages = ""
-    for tuning in TUNING:
-        run = subprocess.run(
-            [*command, *tuning, "-o", str(output), *map(str, sources), *options, "-lm"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if run.returncode == 0:
-            return
-        messages = messages or run.stderr.strip()
-    raise RuntimeError(f"the C compiler {command[0]} failed: {messages[-2000:]}")
-
-
-def _compiler() -> list[str]:
-    """Return the command of a C compiler: ``CC``, one on the path, or the one in ``ziglang``."""
-    if os.environ.get("CC"):
-        return shlex.split(os.environ["CC"])
-    for name in ("cc", "gcc", "clang"):
-        found = shutil.which(name)
-        if found:
-            return [found]
-    if find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise RuntimeError(
-        "there is no C compiler (cc, gcc, clang, or what the environment variable CC names); "
-        "install one, or: pip install 'deepsphere-keras[compiled]'"
-    )
-
-
-def _version(compiler: Sequence[str]) -> str:
-    run = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
-    return run.stdout
-
-
-def _processor() -> str:
-    """Return what tells processors apart that the same code does not run on."""
+def find_damage(path: Path) -> str | None:
+    """Return why a library must not be loaded, or None if it is what was compiled."""
+    fault = distrust(path)
+    if fault is not None:
+        return fault
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        whole = path.stem.endswith(f"-{_contents(path)}")
+    except OSError as error:
+        return str(error)
+    return None if whole else "the file is damaged"
+
+
+def _contents(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def _is_fresh(log: Path) -> bool:
+    try:
+        return time.time() - log.stat().st_mtime < FAILURE_LASTS and distrust(log) is None
     except OSError:
-        lines = []
-    flags = sorted({line for line in lines if line.startswith(("flags", "Features"))})
-    return "\n".join([platform.system(), platform.machine(), platform.processor(), *flags])
+        return False
+
+
+def _failed(build: Build, log: Path) -> str:
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(log.stat().st_mtime))
+    return f"the C compiler {build.command[0]} failed on {day}; its messages are in {log}"
+
+
+def _write_log(
+    build: Build, error: compiler.CompilationError, directory: Path | None
+) -> Path | None:
+    """Keep what the compiler said; where it would fail again, in place of the library."""
+    text = f"{error}\n\n{error.log}"
+    if directory is not None and error.lasting:
+        try:
+            make_private_directory(directory)
+            with replacing(build.log(directory)) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+                temporary.chmod(temporary.stat().st_mode & ~OTHERS_MAY_WRITE)
+            return build.log(directory)
+        except OSError:
+            pass
+    try:
+        number, name = tempfile.mkstemp(prefix="deepsphere-kernels-", suffix=".log")
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        return None
+    return Path(name)
+
+
+def _of_this_process() -> Path:
+    """Return a directory that goes with this process."""
+    fault = distrust(Path(tempfile.gettempdir()) / "any")
+    if fault is not None:
+        raise RuntimeError(f"there is no safe place for temporary files: {fault}")
+    return Path(_temporary_directory().name)
 
 
 @cache
-def _of_this_process() -> tempfile.TemporaryDirectory[str]:
-    """Return a directory that goes with this process."""
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="deepsphere-", ignore_cleanup_errors=True)

@@ -33,10 +33,12 @@ _EXPORTERS = ("keras.src.export", "jax._src.export", "jax.experimental.jax2tf", 
 
 @cache
 def _registered() -> bool:
-    path = build.library("jax.c", (f"-I{jax.ffi.include_dir()}",), jaxlib.__version__)
-    if path is None:
-        return False
-    functions = ctypes.CDLL(str(path))
+    options = (f"-I{jax.ffi.include_dir()}",)
+    return bool(build.load(_register, "jax.c", options, jaxlib.__version__))
+
+
+def _register(path: str) -> bool:
+    functions = ctypes.CDLL(path)
     for name in TARGETS:
         handler = getattr(functions, f"deepsphere_jax_{name}")
         jax.ffi.register_ffi_target(

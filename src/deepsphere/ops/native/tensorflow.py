@@ -29,8 +29,7 @@ _WRITERS = (
 @cache
 def _operations() -> Any:
     options = *tf.sysconfig.get_link_flags(), f"-Wl,-rpath,{tf.sysconfig.get_lib()}"
-    path = build.library("tensorflow.c", options, tf.__version__)
-    return None if path is None else tf.load_op_library(str(path))
+    return build.load(tf.load_op_library, "tensorflow.c", options, tf.__version__)
 
 
 def available(x: tf.Tensor, kernel: tf.Tensor) -> bool:

@@ -30,10 +30,11 @@ class _Array(ctypes.Structure):
 
 @cache
 def _call() -> Any:
-    path = build.library()
-    if path is None:
-        return None
-    call = ctypes.CDLL(str(path)).deepsphere_call
+    return build.load(_open)
+
+
+def _open(path: str) -> Any:
+    call = ctypes.CDLL(path).deepsphere_call
     call.restype = ctypes.c_char_p
     return call
 
