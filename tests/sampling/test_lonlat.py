@@ -1,10 +1,15 @@
 """Longitudes and latitudes against healpy."""
 
+import logging
+from types import SimpleNamespace
+
+import astropy.units
 import healpy as hp
 import numpy as np
 import pytest
 
-from deepsphere.sampling.lonlat import list_some, to_lonlat, to_vectors
+from deepsphere.sampling import Healpix, Scattered, regions
+from deepsphere.sampling.lonlat import list_some, to_degrees, to_lonlat, to_vectors
 
 
 def random_lonlat(n):
@@ -47,3 +52,39 @@ def test_errors(wrong):
 def test_list_some():
     assert list_some(np.arange(3, 5)) == "index 3, 4"
     assert list_some(np.arange(3, 15)) == "index 3, 4, 5, 6, 7 and 7 more"
+
+
+def test_quantities_bring_their_units():
+    """Those of astropy, and as pint has them (it is not installed here)."""
+    radians = np.radians(random_lonlat(5))
+    pint = SimpleNamespace(
+        unitless=False, to=lambda unit: SimpleNamespace(magnitude=np.degrees(radians))
+    )
+    pint.magnitude = radians
+    for quantity in (radians * astropy.units.rad, pint):
+        np.testing.assert_allclose(to_degrees(quantity, "points"), random_lonlat(5), rtol=1e-15)
+        np.testing.assert_allclose(
+            Scattered(quantity).points, to_vectors(random_lonlat(5)), rtol=0, atol=1e-15
+        )
+    with pytest.raises(ValueError, match=r"points must be in degrees or radians: .*m"):
+        Scattered(random_lonlat(5) * astropy.units.m)
+    angles = np.radians([30, 40, 20]) * astropy.units.rad
+    np.testing.assert_array_equal(
+        regions.disc(Healpix(8), *angles), regions.disc(Healpix(8), 30, 40, 20)
+    )
+
+
+def test_points_that_are_masked_or_no_numbers():
+    lonlat = np.ma.masked_array(random_lonlat(5), mask=np.eye(5, 2, dtype=bool))
+    with pytest.raises(ValueError, match="2 of 10 values of points are masked; drop these points"):
+        Scattered(lonlat)
+    with pytest.raises(TypeError, match="points must be real numbers, got an array of complex128"):
+        Scattered(random_lonlat(5) + 0j)
+
+
+def test_points_that_look_like_radians(caplog):
+    with caplog.at_level(logging.WARNING, logger="deepsphere"):
+        Scattered(random_lonlat(50))
+        assert not caplog.records
+        Scattered(np.radians(random_lonlat(50)))
+    assert "longitudes and latitudes look like radians" in caplog.text

@@ -4,7 +4,7 @@ from typing import Any
 
 from deepsphere.sampling import regions
 from deepsphere.sampling.base import Sampling
-from deepsphere.sampling.coordinates import from_coordinates, to_coordinates
+from deepsphere.sampling.coordinates import from_coordinates, from_dataarray, to_coordinates
 from deepsphere.sampling.cubed_sphere import CubedSphere
 from deepsphere.sampling.equiangular import Equiangular
 from deepsphere.sampling.fibonacci import Fibonacci
@@ -98,6 +98,7 @@ __all__ = [
     "extend_pixels",
     "extend_region",
     "from_coordinates",
+    "from_dataarray",
     "hierarchy_quality",
     "regions",
     "serialize",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.extras import require
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.cells import find_cells
+from deepsphere.sampling.cf_coordinates import Angles, latitudes_longitudes, maps_of
 from deepsphere.sampling.classical_rings import NUMBERS
 from deepsphere.sampling.cubed_sphere import CubedSphere
 from deepsphere.sampling.equiangular import GRIDS, Equiangular
@@ -95,26 +97,29 @@ def from_coordinates(data: xarray.Dataset | xarray.DataArray) -> Sampling:
     Parameters
     ----------
     data : xarray.Dataset or xarray.DataArray
-        With a coordinate ``cell_ids`` of HEALPix, or with latitudes and longitudes, known by
-        their CF attribute ``standard_name`` or by the names lat, latitude, lon and longitude.
+        With HEALPix cells, known by the attributes or the index of xdggs or by a grid mapping of
+        the CF conventions or easy.gems; or with latitudes and longitudes, known by their CF
+        attribute ``standard_name``, by the names lat, latitude, lon and longitude, or by units
+        such as degrees_north. Their attribute ``units`` may be degrees or radians.
 
     Returns
     -------
     Sampling
-        - `Healpix`, if there are ``cell_ids`` whose attribute ``grid_name`` is healpix.
+        - `Healpix`, if there are such cells.
         - `Equiangular` or `GaussLegendre`, if latitudes and longitudes are those of such a grid.
-        - `ReducedGaussian`, `Icosahedral`, `IcosahedralFaces`, `CubedSphere` or `Fibonacci`, if
-          all points are those of such a sampling, in its order.
-        - `Scattered` otherwise: points in the order of the coordinates; on grids row by row, that
-          is of maps ``data.transpose(..., "lat", "lon")``. Parts of grids are scattered, too.
+        - `Healpix`, `ReducedGaussian`, `Icosahedral`, `IcosahedralFaces`, `CubedSphere` or
+          `Fibonacci`, if all points are those of such a sampling of the sphere, in its order.
+        - `Scattered` otherwise: points in the order of the coordinates, on grids row by row.
+          Parts of grids are scattered, too.
 
     Raises
     ------
     ValueError
-        If there are no such coordinates. Also if the values are in another order than the
-        sampling's: cells in RING ordering or not sorted, latitudes from south to north, or
-        longitudes that do not start at 0. Nothing is put in order here, as the data must be,
-        too: messages say how.
+        If there are no such coordinates, or their metadata are incomplete or contradictory. Also
+        if the values are in another order than the sampling's: longitudes before latitudes,
+        latitudes from south to north, longitudes that do not start at 0 or come round to it
+        again, cells in RING ordering or not sorted. The message shows how to turn the data;
+        `from_dataarray` does so.
 
     Notes
     -----
@@ -127,86 +132,199 @@ def from_coordinates(data: xarray.Dataset | xarray.DataArray) -> Sampling:
     >>> from_coordinates(to_coordinates(Healpix(8)))
     Healpix(nside=8)
     """
-    # Files often have latitudes and longitudes among a data set's variables.
-    variables: Mapping[Any, Any] = getattr(data, "variables", None) or data.coords
-    cells = variables.get("cell_ids")
-    if cells is not None and cells.attrs.get("grid_name") == "healpix":
-        return _healpix(cells)
-    lat_name, lon_name = _find(variables, "latitude"), _find(variables, "longitude")
-    lat, lon = variables[lat_name], variables[lon_name]
-    if lat.ndim == lon.ndim == 1 and lat.dims != lon.dims:
-        return _grid(np.asarray(lat, np.float64), np.asarray(lon, np.float64), lat_name, lon_name)
-    if lat.dims != lon.dims:
-        raise ValueError(
-            f"latitudes and longitudes must have the same dimensions or one each, got {lat.dims} "
-            f"and {lon.dims}"
+    place = _locate(data)
+    for name, dims in maps_of(data).items():
+        if set(place.dims) <= set(dims) and not _side_by_side(place.dims, dims):
+            listed = ", ".join(repr(dim) for dim in place.dims)
+            raise ValueError(
+                f"the dimensions of {name} are {dims}, but {place.sampling} has values row by "
+                f"row: take data.transpose(..., {listed})"
+            )
+    if place.advice:
+        raise ValueError(place.advice)
+    return place.sampling
+
+
+def from_dataarray(
+    array: xarray.DataArray, channels: str | None = None
+) -> tuple[NDArray[Any], Sampling]:
+    """Return the values of an array as layers take them, and how they are sampled.
+
+    Unlike `from_coordinates` this accepts dimensions in any order, latitudes from south to north,
+    longitudes from any start or with one more column that repeats the first, and HEALPix cells
+    in RING or no ordering: it brings the values into the sampling's order.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        With coordinates as for `from_coordinates`.
+    channels : str, optional
+        Name of a dimension that goes last, such as that of levels. Default: none.
+
+    Returns
+    -------
+    values : ndarray, shape (..., n) or (..., n, channels)
+        The other dimensions come first, in the order of the array.
+    sampling : Sampling
+        Where the n values lie.
+
+    Raises
+    ------
+    TypeError
+        If this is no DataArray.
+    ValueError
+        If the array lacks a dimension of the coordinates or the one named by `channels`, or if
+        its coordinates are not understood (`from_coordinates`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray
+    >>> coordinates = {"lon": [-180, -90, 0, 90], "lat": [-45, 45], "level": [850, 500, 250]}
+    >>> dimensions = ("time", "level", "lon", "lat")
+    >>> winds = xarray.DataArray(np.zeros((5, 3, 4, 2)), coordinates, dimensions)
+    >>> values, sampling = from_dataarray(winds, channels="level")
+    >>> values.shape, sampling
+    ((5, 8, 3), Equiangular(nlat=2, nlon=4, grid='soft'))
+    """
+    if hasattr(array, "data_vars") or not hasattr(array, "dims"):
+        raise TypeError(
+            f"array must be an xarray.DataArray, got {type(array).__name__}; "
+            "take one variable of a data set"
         )
-    points = to_vectors(np.column_stack((np.ravel(lon), np.ravel(lat))))
+    place = _locate(array)
+    last = () if channels is None else (channels,)
+    missing = [dim for dim in (*place.dims, *last) if dim not in array.dims]
+    if missing or set(last) & set(place.dims):
+        raise ValueError(
+            f"the array must have the dimensions {place.dims} of {place.sampling} and that of "
+            f"the channels besides; got {array.dims} and channels={channels!r}"
+        )
+    variable = array.variable.isel(place.order)  # without the indexes, which would want to follow
+    first = [dim for dim in variable.dims if dim not in (*place.dims, *last)]
+    values = variable.transpose(*first, *place.dims, *last).to_numpy()
+    before, after = values.shape[: len(first)], values.shape[len(first) + len(place.dims) :]
+    return values.reshape(*before, len(place.sampling), *after), place.sampling
+
+
+class _Place(NamedTuple):
+    """How data are sampled, and what it takes to bring maps into the sampling's order.
+
+    `dims` are those that the points go along, the slowest first; `order` are the positions along
+    these that come one after the other; `advice` is empty if that is how they are.
+    """
+
+    sampling: Sampling
+    dims: tuple[str, ...]
+    order: dict[str, NDArray[np.int64]]
+    advice: str
+
+
+def _locate(data: Any) -> _Place:
+    cells = find_cells(data)
+    if cells is not None:
+        if cells.order is None:
+            return _Place(cells.sampling, (cells.dim,), {}, "")
+        return _Place(cells.sampling, (cells.dim,), {cells.dim: cells.order}, cells.advice)
+    latitudes, longitudes = latitudes_longitudes(data)
+    if len(latitudes.dims) == len(longitudes.dims) == 1 and latitudes.dims != longitudes.dims:
+        return _grid(latitudes, longitudes)
+    if latitudes.dims != longitudes.dims:
+        raise ValueError(
+            "latitudes and longitudes must have the same dimensions or one each, "
+            f"got {latitudes.dims} and {longitudes.dims}"
+        )
+    points = to_vectors(np.column_stack((longitudes.degrees.ravel(), latitudes.degrees.ravel())))
+    dims = latitudes.dims
     width = np.sqrt(4 * np.pi / len(points))
     for sampling in _samplings_of(len(points)):
         if np.abs(sampling.points - points).max() < SAME * width:
-            return sampling
-    return Scattered(points)
+            return _Place(sampling, dims, {}, "")
+        if isinstance(sampling, Healpix) and len(dims) == 1:
+            order = _ring_order(sampling)
+            if np.abs(sampling.points - points[order]).max() < SAME * width:
+                advice = (
+                    f"the points are those of {sampling} in RING ordering, samplings have NEST: "
+                    f"take data.isel({dims[0]}=astropy_healpix.healpy.nest2ring({sampling.nside}, "
+                    f"numpy.arange({len(points)})))"
+                )
+                return _Place(sampling, dims, {dims[0]: order}, advice)
+    return _Place(Scattered(points), dims, {}, "")
 
 
-def _healpix(cells: Any) -> Healpix:
-    scheme = cells.attrs.get("indexing_scheme", "nested")
-    if "level" not in cells.attrs:
-        raise ValueError(f"cell_ids lack the attribute level; they have {sorted(cells.attrs)}")
-    level = int(cells.attrs["level"])
-    if scheme == "ring":
-        raise ValueError(
-            "cell_ids are in RING ordering, samplings in NEST: with "
-            f"ids = astropy_healpix.healpy.ring2nest({2**level}, data.cell_ids.values) and "
-            f"attrs = {{**data.cell_ids.attrs, 'indexing_scheme': 'nested'}}, take "
-            f"data.assign_coords(cell_ids=({cells.dims[0]!r}, ids, attrs)).sortby('cell_ids')"
+def _ring_order(sampling: Healpix) -> NDArray[np.int64]:
+    from astropy_healpix.healpy import nest2ring
+
+    return np.asarray(nest2ring(sampling.nside, sampling.pixels), dtype=np.int64)
+
+
+def _side_by_side(dims: tuple[str, ...], among: tuple[str, ...]) -> bool:
+    """Return whether dimensions follow each other in this order."""
+    first = among.index(dims[0]) if dims else 0
+    return among[first : first + len(dims)] == dims
+
+
+def _grid(latitudes: Angles, longitudes: Angles) -> _Place:
+    lat, lon = latitudes.degrees, longitudes.degrees
+    dims = (*latitudes.dims, *longitudes.dims)
+    eastwards = np.argsort(lon % 360, kind="stable")
+    spacing = 360 / len(lon)
+    repeats = np.diff(lon[eastwards] % 360, append=lon[eastwards[0]] % 360 + 360) < SAME * spacing
+    if repeats.any() and len(lon) > 1:
+        # the later of the two goes, which is the last column where the first comes round again
+        pairs = np.stack((eastwards, np.roll(eastwards, -1)))[:, repeats]
+        keep = np.setdiff1d(np.arange(len(lon)), pairs.max(axis=0))
+        name = longitudes.name
+        rest = _grid(latitudes, Angles(name, longitudes.dims, lon[keep]))
+        order = {**rest.order, dims[1]: keep[rest.order.get(dims[1], np.arange(len(keep)))]}
+        drop = np.setdiff1d(np.arange(len(lon)), keep)
+        return rest._replace(
+            order=order,
+            advice=f"longitude {lon[drop[0]]} repeats another one: take "
+            f"data.isel({dims[1]}={_as_slice(keep)})",
         )
-    if scheme != "nested":
-        raise ValueError(f"cell_ids must have the indexing_scheme nested, got {scheme!r}")
-    pixels = np.asarray(cells)
-    if np.any(np.diff(pixels) <= 0):
-        raise ValueError("cell_ids must be strictly increasing; take data.sortby('cell_ids')")
-    return Healpix(level=level, pixels=pixels)
+    southwards = np.arange(len(lat))
+    turn = spacing * np.arange(len(lon))
+    in_order = _same(lon, turn, spacing)
+    if in_order or _same(lon[eastwards] % 360, turn, spacing):
+        for sampling in _grids_of(len(lat), len(lon)):
+            height = 180 / len(lat)
+            order, advice = {}, ""
+            if not in_order:
+                order[dims[1]] = eastwards
+                advice = (
+                    f"longitudes start at {lon[0]}, those of {sampling} at 0: take "
+                    f"data.assign_coords({longitudes.name}=data.{longitudes.name} % 360)"
+                    f".sortby({longitudes.name!r})"
+                )
+            if _same(lat, sampling.latitudes, height):
+                return _Place(sampling, dims, order, advice)
+            if _same(lat[::-1], sampling.latitudes, height):
+                order[dims[0]] = southwards[::-1]
+                advice = (
+                    f"latitudes go from south to north, those of {sampling} from north to south: "
+                    f"take data.sortby({latitudes.name!r}, ascending=False)"
+                )
+                return _Place(sampling, dims, order, advice)
+    poles = np.abs(lat) > 90 - SAME * 180 / len(lat)
+    if poles.any() and len(lon) > 1:
+        raise ValueError(
+            f"the rows at latitude {lat[poles].tolist()} hold {len(lon)} times the same point, "
+            "and this is no grid of the whole sphere that is known: leave them out, by "
+            f"data.isel({dims[0]}={_as_slice(np.flatnonzero(~poles))})"
+        )
+    pairs = np.stack(np.broadcast_arrays(lon, lat[:, None]), axis=-1)
+    return _Place(Scattered(pairs.reshape(-1, 2)), dims, {}, "")
 
 
-def _find(variables: Mapping[Any, Any], standard_name: str) -> str:
-    names = (standard_name, standard_name[:3])
-    for name, variable in variables.items():
-        if variable.attrs.get("standard_name") == standard_name or name in names:
-            return str(name)
-    raise ValueError(
-        f"there is no {standard_name}: name it {' or '.join(names)}, or give it the attribute "
-        f"standard_name={standard_name!r}; there are {sorted(map(str, variables))}"
-    )
+def _as_slice(kept: NDArray[np.int64]) -> str:
+    """Write positions as text: a slice if they follow each other."""
+    if np.all(np.diff(kept) == 1):
+        return f"slice({kept[0]}, {kept[-1] + 1})"
+    return str(kept.tolist())
 
 
-def _grid(
-    latitudes: NDArray[np.float64], longitudes: NDArray[np.float64], lat: str, lon: str
-) -> Sampling:
-    nlat, nlon = len(latitudes), len(longitudes)
-    turn = 360 * np.arange(nlon) / nlon
-    eastwards = _same(longitudes, turn, 360 / nlon)
-    turned = not eastwards and _same(np.sort(longitudes % 360), turn, 360 / nlon)
-    for sampling in _grids_of(nlat, nlon) if eastwards or turned else ():
-        southwards = _same(latitudes, sampling.latitudes, 180 / nlat)
-        if not southwards and not _same(latitudes[::-1], sampling.latitudes, 180 / nlat):
-            continue
-        if not southwards:
-            raise ValueError(
-                f"latitudes go from south to north, those of {sampling} from north to south: "
-                f"take data.sortby({lat!r}, ascending=False)"
-            )
-        if turned:
-            raise ValueError(
-                f"longitudes start at {longitudes[0]}, those of {sampling} at 0: take "
-                f"data.assign_coords({lon}=data.{lon} % 360).sortby({lon!r})"
-            )
-        return sampling
-    pairs = np.stack(np.broadcast_arrays(longitudes, latitudes[:, None]), axis=-1)
-    return Scattered(pairs.reshape(-1, 2))
-
-
-def _same(values: NDArray[np.float64], others: NDArray[np.float64], spacing: float) -> bool:
+def _same(values: NDArray[np.float64], others: NDArray[Any], spacing: float) -> bool:
     return bool(np.abs(values - others).max() < SAME * spacing)
 
 
@@ -222,6 +340,9 @@ def _samplings_of(n: int) -> Iterator[Sampling]:
     octahedral = int(np.sqrt(n / 4 + 81 / 4) - 9 / 2 + 0.5)  # there are 4 N (N + 9) points
     candidates: list[Sampling] = [ReducedGaussian(max(octahedral, 1))]
     candidates += [ReducedGaussian(number, "classical") for number in NUMBERS]
+    nside = round((n / 12) ** 0.5)
+    if 12 * nside**2 == n and nside & (nside - 1) == 0:
+        candidates.append(Healpix(nside))
     level = max(int(np.log2(n / 10) / 2 + 0.5), 0)
     candidates += [Icosahedral(level), IcosahedralFaces(level), IcosahedralFaces(max(level - 1, 0))]
     candidates += [CubedSphere(max(int(np.sqrt(n / 6) + 0.5), 1)), Fibonacci(n)]

@@ -1,4 +1,7 @@
-"""Regions of the sphere as boolean maps, to be combined by ``&``, ``|`` and ``~``."""
+"""Regions of the sphere as boolean maps, to be combined by ``&``, ``|`` and ``~``.
+
+Angles are numbers in degrees, or quantities of astropy or pint in any unit of angles.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.sampling.base import Sampling
-from deepsphere.sampling.lonlat import to_vectors
+from deepsphere.sampling.lonlat import to_degrees, to_vectors
 
 FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic"}
 """Coordinate systems by the letters that HEALPix files use, and their names in astropy."""
@@ -40,16 +43,19 @@ def disc(sampling: Sampling, lon: float, lat: float, radius: float) -> NDArray[n
     >>> int(disc(Healpix(8), lon=0, lat=90, radius=20).sum())
     24
     """
+    center = to_vectors(np.array([[_angle(lon, "lon"), _angle(lat, "lat")]]))[0]
+    radius = _angle(radius, "radius")
     if not 0 < radius <= 180:
         raise ValueError(f"radius must be above 0 and at most 180 degrees, got {radius}")
-    center = to_vectors(np.array([[lon, lat]]))[0]
     # The chord, not the cosine: it tells points apart however small the disc.
     distance = np.linalg.norm(sampling.points - center, axis=1)
     return np.asarray(distance <= 2 * np.sin(np.radians(radius) / 2))
 
 
 def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
-    """Return which points lie within a convex polygon, the edges of which are great circles.
+    """Return which points lie within a convex polygon with great circles as edges.
+
+    Each edge goes the shorter way around the sphere, so that the polygon fits into a hemisphere.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
     >>> int(polygon(Healpix(8), [(0, 0), (90, 0), (0, 90)]).sum())  # an eighth of the sphere
     104
     """
-    corners = np.asarray(vertices, dtype=np.float64)
+    corners = to_degrees(vertices, "vertices")
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise ValueError(
             f"vertices must have shape (m, 2) with m at least 3, got shape {corners.shape}"
@@ -125,6 +131,7 @@ def galactic_cut(sampling: Sampling, latitude: float, coordinates: str = "G") ->
     >>> round(float(galactic_cut(Healpix(64), 30).mean()), 1)  # sin 30 degrees is cut
     0.5
     """
+    latitude = _angle(latitude, "latitude")
     if not 0 <= latitude < 90:
         raise ValueError(f"latitude must be from 0 to below 90 degrees, got {latitude}")
     if coordinates not in FRAMES:
@@ -136,3 +143,11 @@ def galactic_cut(sampling: Sampling, latitude: float, coordinates: str = "G") ->
         galactic_pole = SkyCoord(0, 90, unit="deg", frame="galactic")
         pole = galactic_pole.transform_to(FRAMES[coordinates]).cartesian.xyz.value
     return np.asarray(np.abs(sampling.points @ pole) > np.sin(np.radians(latitude)))
+
+
+def _angle(value: float, name: str) -> float:
+    """Return one angle in degrees."""
+    angle = to_degrees(value, name)
+    if angle.ndim:
+        raise TypeError(f"{name} must be one number, got shape {angle.shape}")
+    return float(angle)

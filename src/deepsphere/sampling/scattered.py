@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -13,8 +14,10 @@ from scipy.spatial import cKDTree
 
 from deepsphere.sampling.base import Sampling, check_count, check_levels, read_only
 from deepsphere.sampling.float_codec import decode_floats, encode_floats
-from deepsphere.sampling.lonlat import list_some, to_vectors
+from deepsphere.sampling.lonlat import covers_as_radians, list_some, to_degrees, to_vectors
 from deepsphere.sampling.voronoi import COINCIDENT, nearest_shares, voronoi_areas
+
+logger = logging.getLogger(__name__)
 
 ROUNDING = 2e-15
 """Error of the cosine of an angle between unit vectors, a sum of three products: 1e-15 at most."""
@@ -26,14 +29,17 @@ class Scattered(Sampling):
     Parameters
     ----------
     points : array_like of float, shape (n, 2) or (n, 3)
-        Longitudes and latitudes in degrees, or vectors, which are brought to length 1. In any
-        order; maps have their values in the same order.
+        Longitudes and latitudes in degrees (or a quantity of astropy or pint in any unit of
+        angles), or vectors, which are brought to length 1. In any order; maps have their values
+        in the same order.
 
     Raises
     ------
+    TypeError
+        If the points are no real numbers.
     ValueError
-        If the shape is another, numbers are not finite, latitudes are beyond the poles, vectors
-        are 0, or points are repeated.
+        If the shape is another, numbers are masked or not finite, latitudes are beyond the poles,
+        vectors are 0, or points are repeated.
 
     Notes
     -----
@@ -61,11 +67,17 @@ class Scattered(Sampling):
     kind: ClassVar[str] = "scattered"
 
     def __init__(self, points: ArrayLike) -> None:
-        array = np.asarray(points, dtype=np.float64)
+        array = to_degrees(points, "points")
         if array.ndim != 2 or array.shape[1] not in (2, 3) or len(array) == 0:
             raise ValueError(
                 "points must have shape (n, 2), longitudes and latitudes in degrees, or (n, 3), "
                 f"vectors; got shape {array.shape}"
+            )
+        if array.shape[1] == 2 and covers_as_radians(*array.T):
+            logger.warning(
+                "longitudes and latitudes look like radians, as none is larger than %.4g, and are "
+                "taken for degrees; give numpy.degrees(points) if they are",
+                np.abs(array).max(),
             )
         vectors = to_vectors(array) if array.shape[1] == 2 else _normalize(array)
         self._points = read_only(_check_distinct(vectors))
