@@ -185,7 +185,7 @@ def test_bad_files(write, tmp_path):
         read_healpix_maps(tmp_path / "absent.fits")
     text = tmp_path / "text.fits"
     text.write_text("not a map")
-    with pytest.raises(ValueError, match=r"cannot read field 0 of a HEALPix map from .*text\.fits"):
+    with pytest.raises(ValueError, match=r"cannot read a HEALPix map from .*text\.fits"):
         read_healpix_maps(text)
     with pytest.raises(ValueError, match="cannot read field 3 of a HEALPix map"):
         read_healpix_maps(write(sky(nest=False)), field=3)
@@ -212,7 +212,7 @@ def test_bad_files(write, tmp_path):
             ValueError,
             "coarse_nside must be at most the maps' nside 8, got 16",
         ),
-        ({"fill": np.nan}, ValueError, "fill must be a finite float32, got nan"),
+        ({"fill": np.nan}, ValueError, "fill must be finite, got nan"),
     ],
 )
 def test_bad_arguments(write, arguments, error, message):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from deepsphere.extras import require
-from deepsphere.sampling import Footprint, Healpix
+from deepsphere.data.healpix_fits import FitsMap, Pixels, read_fits_map
+from deepsphere.sampling import Footprint, Healpix, extend_pixels
 from deepsphere.sampling.healpix import check_nside
+from deepsphere.sampling.missing import check_fill
 
 logger = logging.getLogger(__name__)
 
@@ -25,15 +26,23 @@ class HealpixMaps:
 
     Parameters
     ----------
-    values : ndarray of float32, shape (maps, pixels, channels)
+    values : ndarray, shape (maps, pixels, channels)
         The maps in NEST ordering, in the unit of the files.
     footprint : Footprint
         The pixels of `values`, and which of them every map and channel observed; the others hold
         the fill value because the footprint was padded.
+    fields, units : tuple of str
+        Names and units of the channels; an empty text where no file gives one.
+    coordinates : str
+        Letter of the coordinate system of all maps: "G" galactic, "C" equatorial, "E" ecliptic, or
+        another word of the files; an empty text if no file gives it.
     """
 
-    values: NDArray[np.float32]
+    values: NDArray[Any]
     footprint: Footprint
+    fields: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    coordinates: str = ""
 
     @property
     def sampling(self) -> Healpix:
@@ -50,20 +59,25 @@ def read_healpix_maps(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     nside: int | None = None,
     coarse_nside: int | None = None,
-    field: int | Sequence[int] = 0,
+    field: int | Sequence[int] | None = None,
     fill: float = 0.0,
+    *,
+    hdu: int | str | None = None,
+    dtype: DTypeLike = "float32",
 ) -> HealpixMaps:
     """Read HEALPix maps from FITS files, one map a file.
 
-    The ordering is taken from each file's header and converted to NEST; without an ``ORDERING``
-    keyword it is taken for RING, as healpy does, and a warning is logged. Pixels that hold
-    ``healpy.UNSEEN`` or NaN, and those that a partial-sky file leaves out, are missing. The
-    footprint is what all maps and fields observed.
+    Files are read one after the other, and of each only what the maps before it have in common
+    with it is kept. The ordering is taken from each file's header and converted to NEST; without
+    an ``ORDERING`` keyword it is taken for RING, as healpy does, and a warning is logged. Pixels
+    are missing that hold ``healpy.UNSEEN``, NaN, the value of the keyword ``BAD_DATA`` or of a
+    column's ``TNULL``, and those that a partial-sky file leaves out. The footprint is what all
+    maps and fields observed.
 
     Parameters
     ----------
     paths : path or sequence of paths
-        The files. The order of the maps is that of the files.
+        The files, possibly compressed by gzip. The order of the maps is that of the files.
     nside : int, optional
         Resolution to bring all maps to, a power of two. Degrading averages the pixels; a coarse
         pixel is missing if any of its fine pixels is. Upgrading repeats them. Default: that of
@@ -71,155 +85,226 @@ def read_healpix_maps(
     coarse_nside : int, optional
         Coarsest resolution that the network reaches. The footprint is extended to whole pixels of
         it, as pooling needs (`deepsphere.sampling.Footprint`). Default: no extension.
-    field : int or sequence of ints, default 0
+    field : int or sequence of ints, optional
         Columns of the files that become channels, from 0; in partial-sky files the column of
-        pixel numbers does not count.
+        pixel numbers does not count. ``[0, 1, 2]`` reads the Stokes parameters I, Q and U.
+        Default: the first, as in healpy; if there are others, a warning that names them is logged.
     fill : float, default 0.0
         Value of the pixels by which the footprint is extended; zero is the mean of most maps that
         are fed to a network.
+    hdu : int or str, optional
+        Number or name of the extension that holds the map. Default: the first table that is a
+        HEALPix map; if there are others, a warning is logged.
+    dtype : dtype, default "float32"
+        Type of the values; float32 is what networks compute with. Integers and bool keep classes
+        and flags as they are.
 
     Returns
     -------
     HealpixMaps
-        The values and their footprint.
+        The values and their footprint, and what the files tell about the fields.
 
     Raises
     ------
     FileNotFoundError
         If a file does not exist.
     TypeError
-        If `field` or a resolution is not made of integers.
+        If `field` or a resolution is not made of integers, or `dtype` is no type of real numbers.
     ValueError
-        If a file is not a HEALPix map, lacks a field, has a resolution that is not a power of two
-        or another one than the first file while `nside` is not given, or holds infinite values;
-        if no pixel is seen in all maps; or if `coarse_nside` is above the resolution.
-    ImportError
-        If healpy is not installed.
+        If a file is not a HEALPix map, lacks a field, or has keywords that contradict each other
+        or the data (a size that NSIDE does not give, pixel numbers out of range or repeated); if
+        it has a resolution that is not a power of two or another one than the first file while
+        `nside` is not given; if files differ in the units of a field or in their coordinates; if
+        values are infinite or not held by `dtype`; if no pixel is seen in all maps; if
+        `coarse_nside` is above the resolution; or if integers were to be averaged.
+
+    Notes
+    -----
+    A Stokes parameter U in the convention of the IAU (keyword ``POLCCONV``) changes its sign to
+    that of HEALPix (COSMO), and a warning is logged.
     """
     files = _check_paths(paths)
-    columns = _check_field(field)
+    columns = None if field is None else _check_field(field)
     wanted = None if nside is None else check_nside(nside)
     if coarse_nside is not None:
         check_nside(coarse_nside)
-    if not abs(fill) <= np.finfo(np.float32).max:
-        raise ValueError(f"fill must be a finite float32, got {fill!r}")
+    kind = _check_dtype(dtype)
+    if not np.isfinite(check_fill(fill, kind).astype(np.float64)):
+        raise ValueError(f"fill must be finite, got {fill!r}")
 
-    skies: list[NDArray[np.float32]] = []
+    common: _Common | None = None
     for file in files:
-        sky = _read_nest(file, columns)
-        found = _nside_of(sky)
-        if wanted is None:
-            if skies and found != _nside_of(skies[0]):
+        one = read_fits_map(file, columns, hdu, kind)
+        if wanted is not None and one.nside != wanted:
+            if one.nside > wanted and kind.kind != "f":
                 raise ValueError(
-                    f"{file} has nside {found} but {files[0]} has {_nside_of(skies[0])}; "
-                    "give nside to bring all maps to one resolution"
+                    f"{file} has nside {one.nside}; maps of {kind} cannot be averaged to {wanted}"
                 )
-        elif found != wanted:
-            sky = _change_nside(sky, wanted)
-        skies.append(sky)
-    values = np.stack(skies)
-    return _common_footprint(values, coarse_nside, np.float32(fill))
-
-
-def _common_footprint(
-    values: NDArray[np.float32], coarse_nside: int | None, fill: np.float32
-) -> HealpixMaps:
-    """Cut full-sky maps (maps, pixels, channels), NaN where missing, to their footprint."""
-    nside = _nside_of(values[0])
-    if coarse_nside is not None and coarse_nside > nside:
-        raise ValueError(
-            f"coarse_nside must be at most the maps' nside {nside}, got {coarse_nside}"
-        )
-    seen = ~np.isnan(values)
-    observed: NDArray[np.bool_] = np.all(seen, axis=(0, 2))
-    if not np.any(observed):
-        raise ValueError(
-            f"no pixel is seen in every field of all {len(values)} maps; "
-            "read maps of the same part of the sky"
-        )
-    disagreeing = np.count_nonzero(np.any(seen, axis=(0, 2)) & ~observed)
-    if disagreeing:
-        logger.warning(
-            "%d of %d pixels are missing in some maps or fields and seen in others; "
-            "they are left out of all",
-            disagreeing,
-            len(observed),
-        )
-    footprint = Footprint.from_mask(observed, coarse_nside, nest=True)
-    return HealpixMaps(footprint.pack(values, nest=True, fill=float(fill)), footprint)
-
-
-def _read_nest(file: Path, columns: tuple[int, ...]) -> NDArray[np.float32]:
-    """Read full-sky NEST values, NaN where missing, shape (pixels, channels)."""
-    healpy = require("healpy", "healpy")
-    fits = require("astropy.io.fits", "healpy")
-    if not file.exists():
-        raise FileNotFoundError(f"no such file: {file}")
-    try:
-        # opened here because healpy leaves a file that it cannot read open
-        with fits.open(file, memmap=False) as units:
-            fields, cards = healpy.read_map(
-                units, field=columns, dtype=np.float64, nest=None, h=True
+            one = _change_nside(one, wanted)
+        if common is None:
+            common = _Common(file, one)
+            columns = columns or (0,)  # that there are more has been said
+            if coarse_nside is not None and coarse_nside > one.nside:
+                raise ValueError(
+                    f"coarse_nside must be at most the maps' nside {one.nside}, got {coarse_nside}"
+                )
+        else:
+            common.add(file, one)
+        if not len(common.pixels):
+            raise ValueError(
+                f"no pixel is seen in every field of all {len(files)} maps"
+                f"{f' (none is left with {file})' if len(files) > 1 else ''}; "
+                "read maps of the same part of the sky"
             )
-    except Exception as error:  # healpy and astropy raise many kinds for what is no map
-        raise ValueError(
-            f"cannot read field {', '.join(map(str, columns))} of a HEALPix map "
-            f"from {file}: {error}"
-        ) from error
-    values = np.atleast_2d(fields).T
-    found = _nside_of(values)
-    if found & (found - 1):
-        raise ValueError(f"{file} has nside {found}; NEST ordering needs a power of two")
-    values = values[_stored_order(file, dict(cards), found)]
+    assert common is not None
+    return common.finish(coarse_nside, fill)
 
-    missing = np.isnan(values) | healpy.mask_bad(values)
-    infinite = np.count_nonzero(np.isinf(values))
-    if infinite:
-        raise ValueError(
-            f"{file} holds {infinite} infinite values; mark missing pixels by NaN or healpy.UNSEEN"
+
+class _Common:
+    """What the maps read so far have in common."""
+
+    def __init__(self, file: Path, one: FitsMap) -> None:
+        self.first = file
+        self.nside = one.nside
+        self.pixels = one.pixels
+        self.ever = _union(one.pixels, one.partly)
+        self.values = [one.values]
+        self.fields, self.units, self.coordinates = one.fields, one.units, one.coordinates
+        self._told: set[str] = set()
+
+    def add(self, file: Path, one: FitsMap) -> None:
+        """Take in another map."""
+        if one.nside != self.nside:
+            raise ValueError(
+                f"{file} has nside {one.nside} but {self.first} has {self.nside}; "
+                "give nside to bring all maps to one resolution"
+            )
+        self._compare(file, one)
+        values = one.values
+        self.ever = _union(self.ever, _union(one.pixels, one.partly))
+        if not np.array_equal(self.pixels, one.pixels):
+            places, found = _find(self.pixels, one.pixels)
+            self.pixels, values = one.pixels[found], values[found]
+            for i in range(len(self.values)):  # one by one: together they would take twice as much
+                self.values[i] = self.values[i][places]
+        self.values.append(values)
+
+    def _compare(self, file: Path, one: FitsMap) -> None:
+        """Raise or warn where files describe their maps differently."""
+        pairs = {
+            f"the unit of {name}": (mine, other)
+            for name, mine, other in zip(self.fields, self.units, one.units, strict=True)
+        }
+        pairs["COORDSYS"] = (self.coordinates, one.coordinates)
+        for what, (mine, other) in pairs.items():
+            if mine and other and mine != other:
+                raise ValueError(
+                    f"{what} is {other!r} in {file} but {mine!r} in {self.first}; "
+                    "convert the maps before they are read together"
+                )
+            if mine != other:
+                self._tell_once(
+                    what,
+                    f"{what} is {repr(other) if other else 'not given'} in {file} and "
+                    f"{repr(mine) if mine else 'not given'} in {self.first}",
+                )
+        names = [
+            f"{other} and {mine}"
+            for mine, other in zip(self.fields, one.fields, strict=True)
+            if mine.upper() != other.upper()
+        ]
+        if names:
+            self._tell_once(
+                "names",
+                f"the fields of {file} and {self.first} have different names ({', '.join(names)})",
+            )
+        self.units = tuple(a or b for a, b in zip(self.units, one.units, strict=True))
+        self.coordinates = self.coordinates or one.coordinates
+
+    def _tell_once(self, what: str, message: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            logger.warning("%s; taken to be the same", message)
+
+    def finish(self, coarse_nside: int | None, fill: float) -> HealpixMaps:
+        """Extend the footprint and put the maps together."""
+        disagreeing = len(self.ever) - len(self.pixels)
+        if disagreeing:
+            logger.warning(
+                "%d of %d pixels are missing in some maps or fields and seen in others; "
+                "they are left out of all",
+                disagreeing,
+                12 * self.nside**2,
+            )
+        pixels = self.pixels
+        if coarse_nside is not None:
+            pixels = extend_pixels(pixels, self.nside, coarse_nside)
+        observed = np.zeros(len(pixels), dtype=bool)
+        observed[np.searchsorted(pixels, self.pixels)] = True
+        first = self.values[0]
+        shape = (len(self.values), len(pixels), first.shape[1])
+        values = np.full(shape, fill, dtype=first.dtype)
+        for i in range(len(self.values)):
+            values[i, observed] = self.values[i]
+            self.values[i] = first[:0]  # no longer needed
+        footprint = Footprint(Healpix(self.nside, pixels), observed)
+        return HealpixMaps(values, footprint, self.fields, self.units, self.coordinates)
+
+
+def _change_nside(one: FitsMap, nside: int) -> FitsMap:
+    """Degrade or upgrade a map."""
+    if nside > one.nside:
+        ratio = (nside // one.nside) ** 2
+        return one._replace(
+            nside=nside,
+            pixels=_children(one.pixels, ratio),
+            partly=_children(one.partly, ratio),
+            values=np.repeat(one.values, ratio, axis=0),
         )
-    too_large = np.count_nonzero(~missing & (np.abs(values) > np.finfo(np.float32).max))
-    if too_large:
-        raise ValueError(f"{file} holds {too_large} values too large for float32; rescale the map")
-    values[missing] = np.nan
-    return values.astype(np.float32)
-
-
-def _stored_order(file: Path, header: dict[str, Any], nside: int) -> NDArray[np.int64]:
-    """Return where each NEST pixel is in a file with this header."""
-    healpy = require("healpy", "healpy")
-    pixels = np.arange(12 * nside**2)
-    ordering = str(header.get("ORDERING", "")).strip().upper()
-    if ordering in ("NESTED", "NEST"):
-        return pixels
-    if ordering == "":
-        logger.warning("%s does not give its ordering; taken for RING", file)
-    elif ordering != "RING":
-        raise ValueError(f"{file} has the ordering {ordering!r}; RING and NESTED are known")
-    else:
-        logger.info("%s converted from RING to NEST", file)
-    order: NDArray[np.int64] = healpy.nest2ring(nside, pixels)
-    return order
-
-
-def _change_nside(values: NDArray[np.float32], nside: int) -> NDArray[np.float32]:
-    """Degrade or upgrade NEST maps (pixels, channels), NaN where missing."""
-    healpy = require("healpy", "healpy")
-    marked = np.where(np.isnan(values), healpy.UNSEEN, values.astype(np.float64))
-    changed = np.stack(
-        [
-            healpy.ud_grade(channel, nside, pess=True, order_in="NEST", order_out="NEST")
-            for channel in marked.T
-        ],
-        axis=1,
+    ratio = (one.nside // nside) ** 2
+    pixels, complete = _complete_parents(one.pixels, ratio)
+    groups = one.values[complete].reshape(len(pixels), ratio, -1)
+    ever, _ = _complete_parents(_union(one.pixels, one.partly), ratio)
+    return one._replace(
+        nside=nside,
+        pixels=pixels,
+        partly=np.setdiff1d(ever, pixels, assume_unique=True),
+        values=groups.mean(axis=1, dtype=np.float64).astype(one.values.dtype),
     )
-    changed[healpy.mask_bad(changed)] = np.nan
-    return changed.astype(np.float32)
 
 
-def _nside_of(values: NDArray[Any]) -> int:
-    """Return the resolution of full-sky maps with the shape (pixels, channels)."""
-    return round((len(values) / 12) ** 0.5)
+def _children(pixels: Pixels, ratio: int) -> Pixels:
+    return (pixels.astype(np.int64)[:, None] * ratio + np.arange(ratio)).ravel()
+
+
+def _complete_parents(pixels: Pixels, ratio: int) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Return the parents of which all children are there, and where these children are."""
+    parents, counts = np.unique(pixels // ratio, return_counts=True)
+    return parents[counts == ratio], np.repeat(counts == ratio, counts)
+
+
+def _union(first: Pixels, second: Pixels) -> Pixels:
+    if not len(second) or np.array_equal(first, second):
+        return first
+    return np.union1d(first, second)
+
+
+def _find(pixels: Pixels, others: Pixels) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where those of the others that are among the pixels are there, and which they are."""
+    places = np.searchsorted(pixels, others)
+    found = places < len(pixels)
+    found[found] = pixels[places[found]] == others[found]
+    return places[found], found
+
+
+def _check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    kind = np.dtype(dtype)
+    if kind.kind not in "biuf" or kind == np.float16:
+        raise TypeError(
+            "dtype must be float32, float64, a type of integers or bool (float16 holds neither "
+            f"most maps' values nor UNSEEN), got {dtype!r}"
+        )
+    return kind
 
 
 def _check_paths(

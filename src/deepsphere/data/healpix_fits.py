@@ -1,0 +1,479 @@
+"""HEALPix maps in FITS files, as their keywords describe them: pixels that were seen, and values.
+
+Keywords: K. M. Gorski et al., "HEALPix" and the documentation of its Fortran facilities (ORDERING,
+INDXSCHM, GRAIN, FIRSTPIX, LASTPIX, OBJECT, COORDSYS, POLCCONV, BAD_DATA), and the FITS standard
+4.0, section 7.3, for columns (TFORM, TSCAL, TZERO, TNULL, TUNIT).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.sampling.missing import is_marked
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 2**18
+"""Pixels that are converted at a time: what that takes is little beside the maps."""
+
+FRAMES = {
+    "G": ("G", "GALACTIC"),
+    "C": ("C", "Q", "EQUATORIAL", "CELESTIAL", "ICRS", "FK5"),
+    "E": ("E", "ECLIPTIC"),
+}
+
+Pixels = NDArray[np.integer[Any]]
+
+
+class FitsMap(NamedTuple):
+    """The map of one file.
+
+    Attributes
+    ----------
+    nside : int
+        Resolution, a power of two.
+    pixels : ndarray of int, shape (n,)
+        NEST numbers, increasing, of the pixels that all fields have seen.
+    partly : ndarray of int
+        Those that some fields have seen and others have not.
+    values : ndarray, shape (n, fields)
+        Values at `pixels`.
+    fields, units : tuple of str
+        Names and units of the fields; an empty text where the file gives none.
+    coordinates : str
+        Letter of the coordinate system, "G", "C" or "E"; what the file says if that is another,
+        and an empty text if it does not say.
+    """
+
+    nside: int
+    pixels: Pixels
+    partly: Pixels
+    values: NDArray[Any]
+    fields: tuple[str, ...]
+    units: tuple[str, ...]
+    coordinates: str
+
+
+def read_fits_map(
+    file: Path, fields: Sequence[int] | None, hdu: int | str | None, dtype: np.dtype[Any]
+) -> FitsMap:
+    """Read one map.
+
+    Parameters
+    ----------
+    file : Path
+        The file, possibly compressed by gzip.
+    fields : sequence of int or None
+        Columns from 0, without that of pixel numbers. None: the first; of others a warning tells.
+    hdu : int, str or None
+        Number or name of the extension. None: the first that is a table; of others a warning tells.
+    dtype : dtype
+        Type of the values.
+
+    Returns
+    -------
+    FitsMap
+        What was seen, in NEST ordering.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it holds no HEALPix map, or one whose keywords contradict each other or the data; or if
+        values are infinite or not held by `dtype`.
+    """
+    from astropy.io import fits
+
+    if not file.exists():
+        raise FileNotFoundError(f"no such file: {file}")
+    what = "a HEALPix map" if fields is None else f"field {_listed(fields)} of a HEALPix map"
+    try:
+        with fits.open(file, memmap=True) as units:
+            return _read(_Table(file, _choose(units, hdu, file)), fields, dtype)
+    except (_MapFileError, MemoryError):
+        raise
+    except Exception as error:  # astropy raises many kinds for what is no FITS file
+        raise ValueError(f"cannot read {what} from {file}: {error}") from error
+
+
+class _MapFileError(ValueError):
+    """What a file says about its map cannot be or is not read."""
+
+
+class _Table:
+    """A table and what its header says."""
+
+    def __init__(self, file: Path, unit: Any) -> None:
+        self.file = file
+        self.header = unit.header
+        self.columns = [_Column(file, unit, number) for number in range(len(unit.columns))]
+        self.size = self.columns[0].size if self.columns else 0
+        self._check_type()
+        self.is_explicit = self._find_scheme()
+        self.nside = self._find_nside()
+        self.npix = 12 * self.nside**2
+        self.is_ring = self._find_ordering()
+
+    def word(self, key: str) -> str:
+        """Return a keyword's text in upper case, empty if it is not there."""
+        return str(self.header.get(key, "")).strip().upper()
+
+    def number(self, key: str) -> int | None:
+        """Return a keyword's integer, or None if it is not there."""
+        value = self.header.get(key)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if isinstance(value, bool) or number != np.round(number):
+            raise _MapFileError(f"{self.file} has {key} = {value!r}, which is no integer")
+        return int(number)
+
+    def _check_type(self) -> None:
+        kind = self.word("PIXTYPE")
+        if kind not in ("", "HEALPIX"):
+            raise _MapFileError(f"{self.file} has PIXTYPE = {kind!r}; HEALPIX is read")
+        ordering = self.word("ORDERING")
+        if ordering in ("NUNIQ", "RANGE") or self.word("INDXSCHM") == "SPARSE":
+            raise _MapFileError(
+                f"{self.file} holds a map of several resolutions (ORDERING = {ordering!r}); bring "
+                "it to one, for instance by mhealpy or ligo-skymap-flatten"
+            )
+
+    def _find_scheme(self) -> bool:
+        """Return whether a column holds the numbers of the pixels."""
+        scheme, grain, kind = self.word("INDXSCHM"), self.number("GRAIN"), self.word("OBJECT")
+        named = bool(self.columns) and self.columns[0].name.upper() in ("PIXEL", "PIX", "IPIX")
+        if grain not in (None, 0, 1):
+            raise _MapFileError(f"{self.file} has GRAIN = {grain}: 0 and 1 pixels a row are read")
+        explicit = {
+            f"INDXSCHM = {scheme}": {"EXPLICIT": True, "IMPLICIT": False}.get(scheme),
+            f"OBJECT = {kind}": {"PARTIAL": True, "FULLSKY": False}.get(kind),
+            f"GRAIN = {grain}": None if grain is None else grain == 1,
+        }
+        said = {text: value for text, value in explicit.items() if value is not None}
+        # Many files have a GRAIN that does not fit; the first column tells which is right.
+        if not named and len(set(said.values())) > 1:
+            raise _MapFileError(f"{self.file} contradicts itself: {', '.join(said)}")
+        if named and not any(said.values()) and said:
+            raise _MapFileError(
+                f"{self.file} contradicts itself: it has a column {self.columns[0].name}, and "
+                f"{', '.join(said)}"
+            )
+        return named or any(said.values())
+
+    def _find_nside(self) -> int:
+        nside = self.number("NSIDE")
+        if nside is None:
+            if self.is_explicit:
+                raise _MapFileError(f"{self.file} lacks NSIDE, which maps with pixel numbers need")
+            nside = round((self.size / 12) ** 0.5)
+            if 12 * nside**2 != self.size or not nside:
+                raise _MapFileError(
+                    f"{self.file} lacks NSIDE, and its {self.size} values are no HEALPix map "
+                    "of 12 nside**2 pixels"
+                )
+        if nside < 1 or nside & (nside - 1):
+            raise _MapFileError(
+                f"{self.file} has nside {nside}; NEST ordering needs a power of two"
+            )
+        return nside
+
+    def _find_ordering(self) -> bool:
+        ordering = self.word("ORDERING")
+        if ordering in ("NESTED", "NEST"):
+            return False
+        if ordering == "":
+            logger.warning("%s does not give its ordering; taken for RING", self.file)
+        elif ordering != "RING":
+            raise _MapFileError(
+                f"{self.file} has the ordering {ordering!r}; RING and NESTED are known"
+            )
+        else:
+            logger.info("%s converted from RING to NEST", self.file)
+        return True
+
+    def stored(self) -> Iterator[tuple[Pixels, Pixels]]:
+        """Yield NEST numbers, increasing from chunk to chunk, and where these pixels are stored."""
+        from astropy_healpix.healpy import nest2ring
+
+        numbers = self._numbers()
+        if numbers is None:
+            for start in range(0, self.npix, CHUNK):
+                nest = np.arange(start, min(start + CHUNK, self.npix))
+                yield nest, nest2ring(self.nside, nest) if self.is_ring else nest
+            return
+        order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+        repeated = np.count_nonzero(np.diff(numbers) == 0)
+        if repeated:
+            raise _MapFileError(f"{self.file} repeats {repeated} of its {len(numbers)} pixels")
+        for start in range(0, len(order), CHUNK):
+            yield numbers[start : start + CHUNK], order[start : start + CHUNK]
+
+    def _numbers(self) -> Pixels | None:
+        """Return the NEST numbers of the stored pixels; None for a whole map in its order."""
+        from astropy_healpix.healpy import ring2nest
+
+        if self.is_explicit:
+            numbers, seen = self.columns[0].read(np.arange(self.size))
+            if numbers.dtype.kind not in "iuf" or np.any(numbers[seen] != np.round(numbers[seen])):
+                raise _MapFileError(f"{self.file} has pixel numbers that are no integers")
+            if not seen.all():
+                raise _MapFileError(
+                    f"{self.file} lacks {np.count_nonzero(~seen)} of its pixel numbers"
+                )
+            numbers = numbers.astype(np.int64)
+        else:
+            first, last = self.number("FIRSTPIX"), self.number("LASTPIX")
+            first = 0 if first is None or first < 0 else first
+            last = self.npix - 1 if last is None or last < 0 else last
+            if self.size != last - first + 1:
+                raise _MapFileError(
+                    f"{self.file} has {self.size} values, but its keywords say "
+                    f"{last - first + 1}: NSIDE = {self.nside}, from pixel {first} to {last}"
+                )
+            if first == 0 and self.size == self.npix:
+                return None
+            numbers = np.arange(first, last + 1)
+        if len(numbers) and (numbers.min() < 0 or numbers.max() >= self.npix):
+            raise _MapFileError(
+                f"{self.file} has pixel numbers from {numbers.min()} to {numbers.max()}; "
+                f"those of nside {self.nside} go from 0 to {self.npix - 1}"
+            )
+        return np.asarray(ring2nest(self.nside, numbers)) if self.is_ring else numbers
+
+
+class _Column:
+    """A column of a table, as numbers."""
+
+    def __init__(self, file: Path, unit: Any, number: int) -> None:
+        column = unit.columns[number]
+        self.file = file
+        self.name = str(column.name or f"column {number}").strip()
+        self.unit = str(column.unit or "").strip()
+        match = re.search("[A-Z]", column.format)
+        self.code = match[0] if match else ""
+        raw = unit.data.view(np.ndarray)  # as stored: astropy neither scales nor heeds TNULL
+        self._raw = raw[raw.dtype.names[number]]
+        self.size = self._raw.size
+        self._repeat = max(self._raw.size // max(len(self._raw), 1), 1)
+        self._null, self._scale, self._zero = column.null, column.bscale, column.bzero
+        self._bad = _bad_data(file, unit.header)
+
+    def read(self, places: Pixels) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the values stored at some places, and which of these were seen."""
+        if self.code not in tuple("LBIJKED"):
+            raise _MapFileError(
+                f"{self.file} has a field {self.name} of the FITS type {self.code}, which is no "
+                "real number"
+            )
+        raw = self._raw.reshape(len(self._raw), self._repeat)
+        stored = raw[places // self._repeat, places % self._repeat]
+        if self.code == "L":
+            return stored == ord("T"), stored != 0
+        values = stored.astype(stored.dtype.newbyteorder("="))
+        seen = np.ones(len(values), dtype=bool)
+        if self._null not in (None, ""):
+            seen &= values != int(self._null)
+        values = _scaled(values, float(self._scale or 1), float(self._zero or 0))
+        seen &= ~is_marked(values)
+        if self._bad is not None:
+            # A header holds more digits than single precision has.
+            single = values.dtype == np.float32
+            seen &= values != (np.float32(self._bad) if single else self._bad)
+        return values, seen
+
+
+def _scaled(values: NDArray[Any], scale: float, zero: float) -> NDArray[Any]:
+    """Apply TSCAL and TZERO."""
+    if (scale, zero) == (1, 0):
+        return values
+    bits = 8 * values.dtype.itemsize
+    if values.dtype.kind in "iu" and scale == 1 and abs(zero) == 2 ** (bits - 1):
+        # The way to store integers of the other signedness.
+        other = np.dtype(("u" if values.dtype.kind == "i" else "i") + str(bits // 8))
+        flipped = values.view(f"u{bits // 8}") ^ np.array(2 ** (bits - 1), f"u{bits // 8}")
+        return flipped.view(other)
+    return zero + scale * values.astype(np.float64)
+
+
+def _bad_data(file: Path, header: Any) -> float | None:
+    bad = header.get("BAD_DATA")
+    if bad is None or (isinstance(bad, str) and not bad.strip()):
+        return None
+    try:
+        return float(bad)
+    except (TypeError, ValueError):
+        raise _MapFileError(f"{file} has BAD_DATA = {bad!r}, which is no number") from None
+
+
+def _choose(units: Any, hdu: int | str | None, file: Path) -> Any:
+    """Return the extension with the map."""
+    from astropy.io import fits
+
+    if any(str(unit.header.get("PIXTYPE", "")).strip().upper() == "HEALSPARSE" for unit in units):
+        raise _MapFileError(
+            f"{file} is a healsparse map; write it as a HEALPix map, by healsparse's "
+            "generate_healpix_map and healpy.write_map"
+        )
+    tables = {
+        number: unit for number, unit in enumerate(units) if isinstance(unit, fits.BinTableHDU)
+    }
+    described = ", ".join(f"{n} ({unit.name or 'no name'})" for n, unit in tables.items())
+    if hdu is not None:
+        try:
+            number = units.index_of(hdu)
+        except (KeyError, ValueError, IndexError):
+            number = -1
+        if number not in tables:
+            raise _MapFileError(
+                f"{file} has no table in extension {hdu!r}; it has them in {described}"
+            )
+        return tables[number]
+    if not tables:
+        raise _MapFileError(f"cannot read a HEALPix map from {file}: it holds no binary table")
+    maps = {
+        number: unit
+        for number, unit in tables.items()
+        if str(unit.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX"
+    } or tables
+    if len(maps) > 1:
+        logger.warning(
+            "%s has maps in the extensions %s; only the first is read: choose by hdu",
+            file,
+            ", ".join(f"{n} ({unit.name or 'no name'})" for n, unit in maps.items()),
+        )
+    return next(iter(maps.values()))
+
+
+def _read(table: _Table, fields: Sequence[int] | None, dtype: np.dtype[Any]) -> FitsMap:
+    columns = table.columns[table.is_explicit :]
+    names = ", ".join(column.name for column in columns)
+    if fields is None:
+        if len(columns) > 1:
+            logger.warning(
+                "%s has the fields %s; only the first is read: give field=0 to have it alone, or "
+                "field=%s to have all of them as channels",
+                table.file,
+                names,
+                list(range(len(columns))),
+            )
+        fields = [0]
+    if not columns or max(fields) >= len(columns):
+        raise _MapFileError(
+            f"cannot read field {_listed(fields)} of a HEALPix map from {table.file}: "
+            f"it has {len(columns)} ({names})"
+        )
+    chosen = [columns[field] for field in fields]
+    sizes = {table.size, *(column.size for column in chosen)}
+    if len(sizes) > 1:
+        raise _MapFileError(
+            f"the columns of {table.file} have different numbers of values: {sorted(sizes)}"
+        )
+    signs = [-1 if _is_flipped(table, column.name) else 1 for column in chosen]
+    kind = np.int32 if table.npix <= 2**31 else np.int64
+    pixels: list[Pixels] = [np.zeros(0, kind)]
+    partly: list[Pixels] = [np.zeros(0, kind)]
+    values: list[NDArray[Any]] = [np.zeros((0, len(chosen)), dtype)]
+    faults = _Faults(table.file, dtype)
+    for numbers, places in table.stored():
+        read = [column.read(places) for column in chosen]
+        seen = np.stack([one for _, one in read], axis=1)
+        every, some = seen.all(axis=1), seen.any(axis=1)
+        for given, known in read:
+            faults.count(given[known])
+        kept = [
+            given[every] if s > 0 else -1.0 * given[every]
+            for (given, _), s in zip(read, signs, strict=True)
+        ]
+        with np.errstate(over="ignore", invalid="ignore"):  # counted as faults
+            values.append(np.stack([one.astype(dtype) for one in kept], axis=1))
+        pixels.append(numbers[every].astype(kind))
+        partly.append(numbers[some & ~every].astype(kind))
+    faults.raise_if_any()
+    coordinates = table.word("COORDSYS") or table.word("COORDTYPE")
+    letter = next((key for key, words in FRAMES.items() if coordinates in words), coordinates)
+    return FitsMap(
+        table.nside,
+        np.concatenate(pixels),
+        np.concatenate(partly),
+        np.concatenate(values),
+        tuple(column.name for column in chosen),
+        tuple(column.unit for column in chosen),
+        letter,
+    )
+
+
+def _is_flipped(table: _Table, name: str) -> bool:
+    """Return whether a field is a Stokes U of the sign that HEALPix does not use."""
+    convention = table.word("POLCCONV")
+    if not re.match(r"U([_\- ]|$)", name.upper()) or convention in ("", "COSMO"):
+        return False
+    if convention != "IAU":
+        raise _MapFileError(f"{table.file} has POLCCONV = {convention!r}; COSMO and IAU are known")
+    logger.warning(
+        "%s has %s in the IAU convention; its sign is changed to that of HEALPix (COSMO)",
+        table.file,
+        name,
+    )
+    return True
+
+
+class _Faults:
+    """Counts values that a type does not hold."""
+
+    def __init__(self, file: Path, dtype: np.dtype[Any]) -> None:
+        self._file, self._dtype = file, dtype
+        self._infinite = self._large = self._inexact = 0
+
+    def count(self, values: NDArray[Any]) -> None:
+        """Count faults among values that were seen."""
+        dtype = self._dtype
+        if values.dtype.kind == "f":
+            infinite = np.isinf(values)
+            self._infinite += int(np.count_nonzero(infinite))
+            values = values[~infinite]
+        if dtype.kind == "f" and values.dtype.kind == "f":
+            self._large += int(np.count_nonzero(np.abs(values) > np.finfo(dtype).max))
+            return
+        with np.errstate(all="ignore"):
+            back = values.astype(dtype).astype(values.dtype)
+        wrong = back != values
+        if values.dtype.kind == "i" and dtype.kind == "u":
+            wrong |= values < 0
+        if values.dtype.kind == "u" and dtype.kind == "i":
+            wrong |= values > np.iinfo(dtype).max
+        self._inexact += int(np.count_nonzero(wrong))
+
+    def raise_if_any(self) -> None:
+        """Raise ValueError that tells how many faults there were."""
+        if self._infinite:
+            raise _MapFileError(
+                f"{self._file} holds {self._infinite} infinite values; mark missing pixels by NaN "
+                "or healpy.UNSEEN"
+            )
+        if self._large:
+            raise _MapFileError(
+                f"{self._file} holds {self._large} values too large for {self._dtype}; "
+                "rescale the map, or read it with another dtype"
+            )
+        if self._inexact:
+            raise _MapFileError(
+                f"{self._file} holds {self._inexact} values that {self._dtype} does not hold "
+                "exactly; read it with another dtype"
+            )
+
+
+def _listed(fields: Sequence[int]) -> str:
+    return ", ".join(map(str, fields))
