@@ -7,11 +7,22 @@ is the same in scipy.
 from __future__ import annotations
 
 from importlib import import_module
+from operator import index
 from typing import Any
 
 import keras
 
+from deepsphere.ops.arguments import (
+    FEATURES,
+    as_features,
+    as_floats,
+    check_features,
+    complete_shape,
+    is_empty,
+    known_shape,
+)
 from deepsphere.ops.mapping import SparseMap, gathered_maximum
+from deepsphere.ops.native.pooling import POOL_MODES
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.ops.polynomials import BASES, evaluate_basis, to_chebyshev
 from deepsphere.ops.product import sparse_product
@@ -64,14 +75,15 @@ def chebyshev_filter(
 
     Raises
     ------
+    TypeError
+        If an array is complex.
     ValueError
-        If the shapes do not fit, or the activation is unknown.
+        If a shape does not fit, or the activation is unknown.
     """
-    _check(x, kernel, operator, activation)
-    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
-    if _native.available(x, kernel):
+    x, kernel, bias = _check(x, kernel, operator, bias, activation)
+    if _native.available(x, kernel) and not is_empty(x, kernel):
         return _native.chebyshev_filter(x, kernel, operator, bias, activation)
-    y = _backend.chebyshev_filter(x, kernel, operator)
+    y = _filter(x, kernel, operator)
     if bias is not None:
         y = y + keras.ops.cast(bias, y.dtype)
     return keras.ops.relu(y) if activation == "relu" else y
@@ -96,7 +108,7 @@ def normalized_filter(
     x, kernel, operator, bias, activation
         As for `chebyshev_filter`.
     epsilon : float, default 1e-5
-        Added to the variance.
+        Added to the variance. Not negative.
 
     Returns
     -------
@@ -107,14 +119,17 @@ def normalized_filter(
 
     Raises
     ------
+    TypeError
+        If an array is complex.
     ValueError
-        If the shapes do not fit, or the activation is unknown.
+        If a shape does not fit, `epsilon` is negative, or the activation is unknown.
     """
-    _check(x, kernel, operator, activation)
-    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
-    if _native.available(x, kernel):
+    x, kernel, bias = _check(x, kernel, operator, bias, activation)
+    if not 0 <= epsilon < float("inf"):
+        raise ValueError(f"epsilon must be a number from 0 on, got {epsilon}")
+    if _native.available(x, kernel) and not is_empty(x, kernel):
         return _native.normalized_filter(x, kernel, operator, bias, epsilon, activation)
-    raw = _backend.chebyshev_filter(x, kernel, operator)
+    raw = _filter(x, kernel, operator)
     dtype = raw.dtype
     if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
         raw = keras.ops.cast(raw, "float32")
@@ -137,7 +152,8 @@ def pool(x: Any, children: int, mode: str) -> Any:
     Parameters
     ----------
     x : tensor, shape (batch, n, channels)
-        Features on the vertices.
+        Features on the vertices. Maxima of integers are integers; to take means of them they
+        become ``keras.config.floatx()``.
     children : int
         How many vertices share a coarser one; it divides `n`.
     mode : str
@@ -147,23 +163,65 @@ def pool(x: Any, children: int, mode: str) -> Any:
     -------
     tensor, shape (batch, n / children, channels)
         The pooled features.
+
+    Raises
+    ------
+    TypeError
+        If the features are complex, or `children` is not an integer.
+    ValueError
+        If the shape does not fit, `children` does not divide the number of vertices, or the mode
+        is unknown.
     """
-    if _native.available(x, x):
+    if mode not in POOL_MODES:
+        raise ValueError(f"mode must be one of {', '.join(POOL_MODES)}; got {mode!r}")
+    children = index(children)
+    x = check_features(x) if mode == "max" else as_features(x)
+    _, n, channels = x.shape
+    if children < 1 or (n is not None and n % children):
+        raise ValueError(
+            f"children must be a positive number that divides the {n} vertices of x, got {children}"
+        )
+    if "float" in keras.backend.standardize_dtype(x.dtype) and _native.available(x, x):
         return _native.pool(x, children, mode)
-    y = keras.ops.reshape(x, (-1, x.shape[1] // children, children, x.shape[2]))
+    batch, n, _ = keras.ops.shape(x)
+    y = keras.ops.reshape(x, (batch, n // children, children, channels))
+    if is_empty(x):  # PyTorch has no maximum of nothing
+        return y[:, :, 0]
     return keras.ops.max(y, axis=2) if mode == "max" else keras.ops.mean(y, axis=2)
 
 
-def _check(x: Any, kernel: Any, operator: SparseOperator, activation: str) -> None:
-    if len(x.shape) != 3 or len(kernel.shape) != 3 or x.shape[2] != kernel.shape[1]:
-        raise ValueError(
-            "x must have shape (batch, n, channels) and kernel (order + 1, channels, filters), "
-            f"got {tuple(x.shape)} and {tuple(kernel.shape)}"
-        )
-    if x.shape[1] != len(operator):
-        raise ValueError(f"x has {x.shape[1]} vertices, but the operator has {len(operator)}")
+def _check(
+    x: Any, kernel: Any, operator: SparseOperator, bias: Any, activation: str
+) -> tuple[Any, Any, Any]:
+    """Return features, kernel and bias as tensors of floats that fit each other."""
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
+    x, kernel = as_floats(x, "x"), as_floats(kernel, "kernel")
+    shape, weights = known_shape(x), known_shape(kernel)
+    if weights is None or len(weights) != 3 or None in weights or weights[0] < 1:
+        raise ValueError(
+            "kernel must have shape (order + 1, channels, filters), all known, with an order of 0 "
+            f"or more; got {weights}"
+        )
+    if shape is not None and (len(shape) != 3 or shape[2] not in (None, weights[1])):
+        raise ValueError(
+            f"x must have shape {FEATURES} and kernel (order + 1, channels, filters), "
+            f"got {shape} and {weights}"
+        )
+    x = check_features(x, len(operator), channels=weights[1])
+    if bias is not None:
+        bias = as_floats(bias, "bias")
+        known = known_shape(bias)
+        if known is not None and (len(known) != 1 or known[0] not in (None, weights[2])):
+            raise ValueError(f"bias must have shape (filters,) = ({weights[2]},), got {known}")
+        bias = complete_shape(bias, (weights[2],))
+    return x, kernel, bias
+
+
+def _filter(x: Any, kernel: Any, operator: SparseOperator) -> Any:
+    if is_empty(x, kernel):  # a sum over no channels is 0
+        return keras.ops.cast(keras.ops.matmul(x, kernel[0]), x.dtype)
+    return _backend.chebyshev_filter(x, kernel, operator)
 
 
 __all__ = [

@@ -26,6 +26,7 @@ from scipy.sparse import csr_array, eye_array
 
 from deepsphere.graph import nearest_neighbors
 from deepsphere.ops import blockwise
+from deepsphere.ops.arguments import as_floats, complete_shape, is_empty, known_shape
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.sampling import Sampling
 
@@ -104,8 +105,10 @@ def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: A
 
     Raises
     ------
+    TypeError
+        If an array is complex.
     ValueError
-        If the shapes do not fit.
+        If a shape does not fit, or there are no heads or no channels.
 
     Examples
     --------
@@ -115,19 +118,14 @@ def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: A
     >>> tuple(neighbor_attention(q, k, v, neighbor_pattern(Healpix(4), 8)).shape)
     (2, 192, 4, 8)
     """
-    q, k, v = (ops.convert_to_tensor(x) for x in (q, k, v))
-    shapes = [tuple(x.shape) for x in (q, k, v)]
-    if len(shapes[0]) != 4 or len({shape[1:] for shape in shapes}) > 1:
-        raise ValueError(
-            "q, k and v must have one shape (batch, n, heads, depth), got "
-            + ", ".join(map(str, shapes))
-        )
-    if shapes[0][1] != len(operator):
-        raise ValueError(f"q has {shapes[0][1]} vertices, but the operator has {len(operator)}")
+    q, k, v = _check(q, k, v, operator)
     if mask is not None:
-        mask = ops.cast(mask, "bool")
+        mask = _check_mask(mask, q)
         # A weight of 0 does not suffice: 0 * NaN = NaN.
         q, k, v = (ops.where(mask[..., None, None], x, ops.zeros_like(x)) for x in (q, k, v))
+
+    if is_empty(v):
+        return v
 
     @keras.ops.custom_gradient
     def attend(q: Any, k: Any, v: Any) -> Any:
@@ -138,6 +136,37 @@ def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: A
         return _forward(q, k, v, mask, operator=operator), gradient
 
     return attend(q, k, v)
+
+
+def _check(q: Any, k: Any, v: Any, operator: SparseOperator) -> tuple[Any, Any, Any]:
+    """Return queries, keys and values as tensors of floats of one shape that is known."""
+    q, k, v = (as_floats(x, name) for x, name in ((q, "q"), (k, "k"), (v, "v")))
+    shapes = [known_shape(x) for x in (q, k, v)]
+    ranks = {len(shape) for shape in shapes if shape is not None}
+    sizes = [{s[d] for s in shapes if s} - {None} for d in range(4)] if ranks == {4} else []
+    if ranks != {4} or any(len(size) > 1 for size in sizes):
+        raise ValueError(
+            "q, k and v must have one shape (batch, n, heads, depth), got "
+            + ", ".join(map(str, shapes))
+        )
+    batch, n, heads, depth = (next(iter(size), None) for size in sizes)
+    if n not in (None, len(operator)):
+        raise ValueError(f"q has {n} vertices, but the operator has {len(operator)}")
+    if not heads or not depth:
+        raise ValueError(f"q must have a known number of heads and of channels, got {shapes[0]}")
+    shape = (batch, len(operator), heads, depth)
+    return tuple(complete_shape(x, shape) for x in (q, k, v))
+
+
+def _check_mask(mask: Any, q: Any) -> Any:
+    """Return a mask as a tensor of bool of the shape that goes with `q`."""
+    mask, (batch, n, *_) = ops.cast(mask, "bool"), q.shape
+    known = known_shape(mask)
+    if known is not None and (
+        len(known) != 2 or known[1] not in (None, n) or len({*known[:1], batch} - {None}) > 1
+    ):
+        raise ValueError(f"mask must have shape (batch, n) = ({batch}, {n}), got {known}")
+    return complete_shape(mask, (batch, n))
 
 
 @blockwise.compiled

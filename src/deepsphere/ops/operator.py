@@ -9,9 +9,9 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from deepsphere.graph import Edges, Kind, check_kind, definite_edges, rescaled_laplacian
+from deepsphere.ops.matrices import to_csr
 from deepsphere.sampling import Sampling
 
 
@@ -30,20 +30,25 @@ class SparseOperator:
 
     Parameters
     ----------
-    matrix : csr_array of float64, shape (n, n)
-        The operator. It is kept, not copied: do not change it afterwards.
+    matrix : sparse array, sparse matrix or array_like, shape (n, n)
+        The operator, in any format of `scipy.sparse` or dense. It is kept as a `csr_array` of
+        float64, which shares memory with a matrix that is one already: do not change it
+        afterwards.
 
     Raises
     ------
+    TypeError
+        If the entries are not real numbers.
     ValueError
-        If the matrix is not square, or not finite.
+        If the matrix is not square or has no rows, an index lies outside it, or an entry is NaN
+        or infinite.
     """
 
-    def __init__(self, matrix: csr_array) -> None:
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+    def __init__(self, matrix: Any) -> None:
+        # All that is read without a check later on is checked here, once.
+        matrix = to_csr(matrix, "operator")
+        if matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"an operator must be a square matrix, got shape {matrix.shape}")
-        if not np.isfinite(matrix.data).all():
-            raise ValueError("an operator must be finite, got NaN or infinite entries")
         self.matrix = matrix
         self._constants: dict[Hashable, Any] = {}
 
@@ -86,11 +91,14 @@ class SparseOperator:
         matrix = self.matrix
         if matrix.nnz >= 2**31:
             raise ValueError(f"an operator may have 2**31 - 1 entries, got {matrix.nnz}")
-        return (
-            matrix.indptr.astype(np.int32),
-            matrix.indices.astype(np.int32),
-            matrix.data.astype(np.float32),
-        )
+        with np.errstate(over="ignore"):
+            values = matrix.data.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "an operator's entries must be within the range of float32, "
+                f"got one of magnitude {np.abs(matrix.data).max():g}"
+            )
+        return matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), values
 
     def constant(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what a backend made of this operator under `key`, made on first use."""

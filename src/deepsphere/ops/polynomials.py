@@ -7,6 +7,8 @@ that, and loses nothing: the Chebyshev coefficients of all basis polynomials her
 
 from __future__ import annotations
 
+from operator import index
+
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
@@ -39,9 +41,16 @@ def evaluate_basis(basis: str, order: int, points: ArrayLike) -> NDArray[np.floa
 
     Raises
     ------
+    TypeError
+        If `order` is not an integer, or the points are complex.
     ValueError
-        If the basis is unknown.
+        If the basis is unknown, `order` is negative, or the points are not in one dimension.
     """
+    order = _check_order(order)
+    if np.iscomplexobj(points):
+        raise TypeError(f"points must be real, got dtype {np.asarray(points).dtype}")
+    if np.ndim(points) != 1:
+        raise ValueError(f"points must have shape (n,), got {np.shape(points)}")
     s = np.asarray(points, dtype=np.float64)[:, None]
     k = np.arange(order + 1)
     if basis == "chebyshev":
@@ -67,10 +76,25 @@ def to_chebyshev(basis: str, order: int) -> NDArray[np.float64]:
     -------
     ndarray of float64, shape (order + 1, order + 1)
         Column k holds the Chebyshev coefficients of polynomial k.
+
+    Raises
+    ------
+    TypeError
+        If `order` is not an integer.
+    ValueError
+        If the basis is unknown, or `order` is negative.
     """
+    order = _check_order(order)
     if basis == "chebyshev":
         return np.eye(order + 1)
     nodes = chebyshev.chebpts1(order + 1)  # interpolation of polynomials is exact
     return np.linalg.solve(
         chebyshev.chebvander(nodes, order), evaluate_basis(basis, order, nodes)
     ).astype(np.float64)
+
+
+def _check_order(order: int) -> int:
+    order = index(order)
+    if order < 0:
+        raise ValueError(f"order must be at least 0, got {order}")
+    return order

@@ -75,6 +75,20 @@ static void sums_pass(void *argument, Team *team, int thread, char *workspace) {
                         p->sums + (int64_t)thread * 2 * channels, scratch);
 }
 
+/* ---- where there is nothing to add up ---- */
+
+/* Whether there are no channels: the filtered features are 0. */
+static int no_channels(const Sizes *s) { return s->channels == 0; }
+
+/* Whether there are no features at all to come out. */
+static int no_outputs(const Sizes *s) { return s->batch == 0 || s->n == 0 || s->filters == 0; }
+
+/* The gradients where one of the two holds, but for that of the bias. */
+static void clear_gradients(const Sizes *s, float *dx, float *dkernel) {
+  if (dx) memset(dx, 0, (size_t)(s->batch * s->n * s->channels) * sizeof(float));
+  if (dkernel) memset(dkernel, 0, (size_t)(s->terms * s->channels * s->filters) * sizeof(float));
+}
+
 /* ---- forward ---- */
 
 static Walk forward_walk(const Sizes *s, const Matrix *a, const float *x, const float *kernel,
@@ -92,15 +106,21 @@ static Walk forward_walk(const Sizes *s, const Matrix *a, const float *x, const 
 
 int deepsphere_forward(const Sizes *s, const Matrix *a, const float *x, const float *kernel,
                        const float *bias, float *y) {
+  if (no_outputs(s)) return 1;
   Walk w = forward_walk(s, a, x, kernel, y);
-  if (!bias && s->activation == LINEAR) return walk(&w);
+  if (no_channels(s)) memset(y, 0, (size_t)(s->batch * s->n * s->filters) * sizeof(float));
+  if (!bias && s->activation == LINEAR) return no_channels(s) || walk(&w);
   Channels finish;
   float *memory = allocate_channels((int)s->filters, &finish);
   if (!memory) return 0;
   channels_repeat(bias, (int)s->filters, finish.bias);
   w.finish = &finish;
   w.activation = (int)s->activation;
-  const int done = walk(&w);
+  int done = 1;
+  if (no_channels(s))
+    rows_activate(y, s->batch * s->n, &finish, w.activation);
+  else
+    done = walk(&w);
   free(memory);
   return done;
 }
@@ -109,17 +129,28 @@ int deepsphere_forward_normalized(const Sizes *s, const Matrix *a, const float *
                                   const float *kernel, const float *bias, float epsilon, float *y,
                                   float *raw, float *mean, float *variance) {
   const int filters = (int)s->filters;
+  if (no_outputs(s)) {
+    for (int f = 0; f < filters; f++) mean[f] = variance[f] = NAN; /* of no numbers */
+    return 1;
+  }
   Channels norm;
   float *memory = allocate_channels(filters, &norm);
   Moments *moments = calloc((size_t)filters, sizeof(Moments));
   Walk w = forward_walk(s, a, x, kernel, raw);
   w.moments = moments;
-  int done = memory && moments && walk(&w);
-  if (done) {
-    for (int f = 0; f < filters; f++) {
+  int done = memory && moments;
+  if (done && no_channels(s)) {
+    memset(raw, 0, (size_t)(s->batch * s->n * s->filters) * sizeof(float));
+    memset(mean, 0, (size_t)filters * sizeof(float));
+    memset(variance, 0, (size_t)filters * sizeof(float));
+  } else if (done) {
+    done = walk(&w);
+    for (int f = 0; done && f < filters; f++) {
       mean[f] = (float)moments[f].mean;
       variance[f] = (float)(moments[f].squares / moments[f].count);
     }
+  }
+  if (done) {
     set_norm(&norm, mean, variance, epsilon, bias);
     Pass pass = {.raw = raw,
                  .y = y,
@@ -149,6 +180,14 @@ static int filter_gradients(const Sizes *s, const Matrix *a, const Matrix *trans
                             const Source *x, const float *kernel, const Source *gradient,
                             float *dx, float *dkernel, double *gradient_sums) {
   const int C = (int)s->channels, F = (int)s->filters;
+  if (no_channels(s)) {
+    const Walk sum = {.matrix = *transposed,
+                      .batch = s->batch,
+                      .source = *gradient,
+                      .threads = (int)s->threads,
+                      .source_sums = gradient_sums};
+    return !gradient_sums || walk(&sum);
+  }
   const size_t weights = (size_t)(s->terms * C * F);
   float *turned = malloc(weights * sizeof(float));
   if (!turned) return 0;
@@ -198,6 +237,11 @@ static int filter_gradients(const Sizes *s, const Matrix *a, const Matrix *trans
 int deepsphere_backward(const Sizes *s, const Matrix *a, const Matrix *transposed, const float *x,
                         const float *kernel, const float *y, const float *gradient, float *dx,
                         float *dkernel, float *dbias) {
+  if (no_outputs(s)) {
+    clear_gradients(s, dx, dkernel);
+    if (dbias) memset(dbias, 0, (size_t)s->filters * sizeof(float));
+    return 1;
+  }
   const Source input = {.values = x, .channels = (int)s->channels};
   const Source output = {.values = gradient,
                          .channels = (int)s->filters,
@@ -218,8 +262,13 @@ int deepsphere_backward_normalized(const Sizes *s, const Matrix *a, const Matrix
                                    float epsilon, const float *raw, const float *mean,
                                    const float *variance, const float *gradient, float *dx,
                                    float *dkernel, float *dbias) {
-  const int F = (int)s->filters, threads = s->threads < 1 ? 1 : (int)s->threads;
+  const int F = (int)s->filters, threads = team_limit(s->threads);
   const double rows = (double)s->batch * (double)s->n;
+  if (no_outputs(s)) {
+    clear_gradients(s, dx, dkernel);
+    if (dbias) memset(dbias, 0, (size_t)F * sizeof(float));
+    return 1;
+  }
   Channels norm;
   float *memory = allocate_channels(F, &norm);
   double *sums = calloc((size_t)threads * 2 * (size_t)F, sizeof(double));
@@ -264,6 +313,7 @@ int deepsphere_backward_normalized(const Sizes *s, const Matrix *a, const Matrix
 /* ---- plain products ---- */
 
 int deepsphere_product(const Sizes *s, const Matrix *a, const float *x, int power, float *y) {
+  if (s->batch == 0 || s->n == 0 || s->channels == 0) return 1;
   const Walk w = {.matrix = *a,
                   .batch = s->batch,
                   .source = {.values = x, .channels = (int)s->channels},

@@ -1,4 +1,5 @@
-/* What the backends call. Every function returns 0 where memory does not suffice. */
+/* What the backends call. Every function returns 0 where memory does not suffice. Any size may be
+   0 but the number of terms; arrays without elements may be NULL. */
 
 #ifndef DEEPSPHERE_API_H
 #define DEEPSPHERE_API_H

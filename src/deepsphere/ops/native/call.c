@@ -4,8 +4,14 @@
 
 #include "api.h"
 #include "pool.h"
+#include "rows.h"
 
-#define NO_MEMORY "there is not enough memory for the workspace"
+const char deepsphere_no_memory[] = "there is not enough memory for the workspace";
+
+#define MOST_CHANNELS (1 << 24) /* of x or y, or terms: counted with int here and there */
+#define MOST_WEIGHTS 0x7fffffff /* of a term, or numbers that are pooled into a row */
+#define MOST_POWER (1 << 16)
+#define MOST_THREADS (1 << 20)
 
 static const int arguments[FUNCTIONS] = {7, 7, 11, 14, 5, 2, 4};
 static const int results[FUNCTIONS] = {1, 4, 3, 3, 1, 1, 1};
@@ -14,88 +20,191 @@ int arguments_of(int function) { return arguments[function]; }
 
 int results_of(int function) { return results[function]; }
 
-static float *floats(const Array *a) {
+/* ---- what arrays are ---- */
+
+static int is_empty(const Array *a) {
   for (int64_t d = 0; d < a->rank; d++)
-    if (a->dims[d] == 0) return NULL;
-  return a->data;
+    if (a->dims[d] == 0) return 1;
+  return 0;
 }
 
-static Matrix matrix(const Array *a) {
-  return (Matrix){.n = a[0].dims[0] - 1,
-                  .starts = a[0].data,
-                  .indices = a[1].data,
-                  .values = a[2].data};
+static int is_array(const Array *a, int type, int rank) {
+  if (a->type != type || a->rank != rank) return 0;
+  for (int d = 0; d < rank; d++)
+    if (a->dims[d] < 0) return 0;
+  return a->data || is_empty(a);
 }
 
-static const char *call_filter(int function, const Array *in, const Array *out) {
-  const float *options = in[0].data;
+static int is_list(const Array *a, int type, int64_t length) {
+  return is_array(a, type, 1) && a->dims[0] == length;
+}
+
+static int is_block(const Array *a, int64_t first, int64_t second, int64_t third) {
+  return is_array(a, FLOAT32, 3) && a->dims[0] == first && a->dims[1] == second &&
+         a->dims[2] == third;
+}
+
+static int is_none(const Array *a) { return a->type == FLOAT32 && is_empty(a); }
+
+static float *floats(const Array *a) { return is_empty(a) ? NULL : a->data; }
+
+/* Read a whole number among the options; 0 if it is none, or not from `least` to `most`. */
+static int read_option(const Array *options, int i, int least, int most, int *out) {
+  const float value = ((const float *)options->data)[i];
+  if (!(value >= (float)least && value <= (float)most)) return 0; /* nor NaN */
+  *out = (int)value;
+  return (float)*out == value;
+}
+
+static const char *read_matrix(const Array *a, int64_t n, Matrix *out) {
+  const Array *starts = a, *indices = a + 1, *values = a + 2;
+  if (!is_list(starts, INT32, n + 1)) return "the operator has another size than x";
+  if (!is_array(indices, INT32, 1) || !is_list(values, FLOAT32, indices->dims[0]))
+    return "the operator's indices and values must be lists of one length";
+  const int32_t *rows = starts->data;
+  if (rows[0] != 0 || rows[n] != indices->dims[0])
+    return "the operator's rows must be all of its entries";
+  *out = (Matrix){.n = n, .starts = rows, .indices = indices->data, .values = values->data};
+  return NULL;
+}
+
+/* ---- the functions ---- */
+
+static const char *read_sizes(const Array *in, Sizes *sizes, float *epsilon) {
   const Array *x = in + 1, *kernel = in + 2;
-  if (x->rank != 3 || kernel->rank != 3 || x->dims[2] != kernel->dims[1])
+  int activation, threads;
+  if (!is_array(in, FLOAT32, 1) || in->dims[0] < 3 || !read_option(in, 0, LINEAR, RELU, &activation) ||
+      !read_option(in, 1, 1, MOST_THREADS, &threads))
+    return "the options must be an activation, a number of threads, and epsilon";
+  *epsilon = ((const float *)in->data)[2];
+  if (!(*epsilon >= 0)) return "epsilon must not be negative";
+  if (!is_array(x, FLOAT32, 3) || !is_array(kernel, FLOAT32, 3) || x->dims[2] != kernel->dims[1])
     return "x must be (batch, n, channels) and the kernel (terms, channels, filters)";
-  const Sizes sizes = {.batch = x->dims[0],
-                       .n = x->dims[1],
-                       .channels = x->dims[2],
-                       .filters = kernel->dims[2],
-                       .terms = kernel->dims[0],
-                       .activation = (int64_t)options[0],
-                       .threads = (int64_t)options[1]};
-  const Matrix a = matrix(in + arguments[function] - (function < BACKWARD ? 3 : 6));
-  const Matrix transposed = matrix(in + arguments[function] - 3);
-  if (a.n != sizes.n || transposed.n != sizes.n) return "the operator has another size than x";
-  int done = 0;
-  switch (function) {
-    case FORWARD:
-      done = deepsphere_forward(&sizes, &a, floats(x), floats(kernel), floats(in + 3),
-                                floats(out));
-      break;
-    case FORWARD_NORMALIZED:
-      done = deepsphere_forward_normalized(&sizes, &a, floats(x), floats(kernel), floats(in + 3),
-                                           options[2], floats(out), floats(out + 1),
-                                           floats(out + 2), floats(out + 3));
-      break;
-    case BACKWARD:
-      done = deepsphere_backward(&sizes, &a, &transposed, floats(x), floats(kernel),
-                                 floats(in + 3), floats(in + 4), floats(out), floats(out + 1),
-                                 floats(out + 2));
-      break;
-    case BACKWARD_NORMALIZED:
-      done = deepsphere_backward_normalized(&sizes, &a, &transposed, floats(x), floats(kernel),
-                                            floats(in + 3), options[2], floats(in + 4),
-                                            floats(in + 5), floats(in + 6), floats(in + 7),
-                                            floats(out), floats(out + 1), floats(out + 2));
+  const int64_t terms = kernel->dims[0], channels = kernel->dims[1], filters = kernel->dims[2];
+  if (terms < 1) return "the kernel must have a term";
+  if (terms > MOST_CHANNELS || channels > MOST_CHANNELS || filters > MOST_CHANNELS ||
+      channels * filters > MOST_WEIGHTS)
+    return "the kernel is too large";
+  *sizes = (Sizes){.batch = x->dims[0],
+                   .n = x->dims[1],
+                   .channels = channels,
+                   .filters = filters,
+                   .terms = terms,
+                   .activation = activation,
+                   .threads = threads};
+  return NULL;
+}
+
+static const char *call_forward(int function, const Array *in, const Array *out) {
+  const Array *x = in + 1, *kernel = in + 2, *bias = in + 3;
+  Sizes s;
+  Matrix a;
+  float epsilon;
+  const char *message = read_sizes(in, &s, &epsilon);
+  if (!message) message = read_matrix(in + 4, s.n, &a);
+  if (message) return message;
+  if (!is_none(bias) && !is_list(bias, FLOAT32, s.filters)) return "the bias must be (filters,)";
+  if (!is_block(out, s.batch, s.n, s.filters)) return "y must be (batch, n, filters)";
+  if (function == FORWARD)
+    return deepsphere_forward(&s, &a, floats(x), floats(kernel), floats(bias), floats(out))
+               ? NULL
+               : deepsphere_no_memory;
+  if (!is_block(out + 1, s.batch, s.n, s.filters) || !is_list(out + 2, FLOAT32, s.filters) ||
+      !is_list(out + 3, FLOAT32, s.filters))
+    return "raw must be (batch, n, filters), mean and variance (filters,)";
+  return deepsphere_forward_normalized(&s, &a, floats(x), floats(kernel), floats(bias), epsilon,
+                                       floats(out), floats(out + 1), floats(out + 2),
+                                       floats(out + 3))
+             ? NULL
+             : deepsphere_no_memory;
+}
+
+static const char *call_backward(int function, const Array *in, const Array *out) {
+  const Array *x = in + 1, *kernel = in + 2, *bias = in + 3, *raw = in + 4, *mean = in + 5,
+              *variance = in + 6;
+  const Array *y = in + 3, *gradient = in + (function == BACKWARD ? 4 : 7), *matrices = gradient + 1;
+  Sizes s;
+  Matrix a, transposed;
+  float epsilon;
+  const char *message = read_sizes(in, &s, &epsilon);
+  if (!message) message = read_matrix(matrices, s.n, &a);
+  if (!message) message = read_matrix(matrices + 3, s.n, &transposed);
+  if (message) return message;
+  if (!is_block(gradient, s.batch, s.n, s.filters)) return "the gradient must be that of y";
+  if (!is_none(out) && !is_block(out, s.batch, s.n, s.channels)) return "dx must be as x";
+  if (!is_none(out + 1) && !is_block(out + 1, s.terms, s.channels, s.filters))
+    return "dkernel must be as the kernel";
+  if (!is_none(out + 2) && !is_list(out + 2, FLOAT32, s.filters)) return "dbias must be (filters,)";
+  if (function == BACKWARD) {
+    if (s.activation != LINEAR && !is_block(y, s.batch, s.n, s.filters))
+      return "y must be (batch, n, filters)";
+    return deepsphere_backward(&s, &a, &transposed, floats(x), floats(kernel),
+                               s.activation == LINEAR ? NULL : floats(y), floats(gradient),
+                               floats(out), floats(out + 1), floats(out + 2))
+               ? NULL
+               : deepsphere_no_memory;
   }
-  return done ? NULL : NO_MEMORY;
+  if (!is_none(bias) && !is_list(bias, FLOAT32, s.filters)) return "the bias must be (filters,)";
+  if (!is_block(raw, s.batch, s.n, s.filters) || !is_list(mean, FLOAT32, s.filters) ||
+      !is_list(variance, FLOAT32, s.filters))
+    return "raw must be (batch, n, filters), mean and variance (filters,)";
+  return deepsphere_backward_normalized(&s, &a, &transposed, floats(x), floats(kernel),
+                                        floats(bias), epsilon, floats(raw), floats(mean),
+                                        floats(variance), floats(gradient), floats(out),
+                                        floats(out + 1), floats(out + 2))
+             ? NULL
+             : deepsphere_no_memory;
 }
 
 static const char *call_product(const Array *in, const Array *out) {
-  const float *options = in[0].data;
   const Array *x = in + 1;
-  const Matrix a = matrix(in + 2);
-  if (x->rank != 3 || a.n != x->dims[1]) return "the operator has another size than x";
-  const Sizes sizes = {.batch = x->dims[0],
-                       .n = x->dims[1],
-                       .channels = x->dims[2],
-                       .threads = (int64_t)options[1]};
-  return deepsphere_product(&sizes, &a, x->data, (int)options[0], out->data) ? NULL : NO_MEMORY;
+  Matrix a;
+  int power, threads;
+  if (!is_array(in, FLOAT32, 1) || in->dims[0] < 2 || !read_option(in, 0, 1, MOST_POWER, &power) ||
+      !read_option(in, 1, 1, MOST_THREADS, &threads))
+    return "the options must be a power and a number of threads";
+  if (!is_array(x, FLOAT32, 3) || x->dims[2] > MOST_CHANNELS) return "x must be (batch, n, channels)";
+  const char *message = read_matrix(in + 2, x->dims[1], &a);
+  if (message) return message;
+  if (!is_block(out, x->dims[0], x->dims[1], x->dims[2])) return "y must be as x";
+  const Sizes s = {.batch = x->dims[0], .n = x->dims[1], .channels = x->dims[2], .threads = threads};
+  return deepsphere_product(&s, &a, floats(x), power, floats(out)) ? NULL : deepsphere_no_memory;
 }
 
 static const char *call_pool(int function, const Array *in, const Array *out) {
-  const float *options = in[0].data;
-  const int mode = (int)options[0], threads = (int)options[1];
   const Array *x = in + 1, *y = function == POOL ? out : in + 2;
-  if (x->rank != 3 || y->rank != 3 || y->dims[1] == 0 || x->dims[1] % y->dims[1])
-    return "x must be (batch, n, channels), with whole coarser vertices";
-  const int children = (int)(x->dims[1] / y->dims[1]), channels = (int)x->dims[2];
-  const int64_t rows = y->dims[0] * y->dims[1];
-  const int done = function == POOL ? deepsphere_pool(x->data, y->data, rows, children, channels,
-                                                      mode, threads)
-                                    : deepsphere_pool_backward(x->data, y->data, in[3].data,
-                                                               out->data, rows, children,
-                                                               channels, mode, threads);
-  return done ? NULL : NO_MEMORY;
+  int mode, threads, children;
+  if (!is_array(in, FLOAT32, 1) || in->dims[0] < 3 ||
+      !read_option(in, 0, POOL_MAX, POOL_MEAN, &mode) ||
+      !read_option(in, 1, 1, MOST_THREADS, &threads) ||
+      !read_option(in, 2, 1, MOST_CHANNELS, &children))
+    return "the options must be a mode of pooling, a number of threads, and one of children";
+  if (!is_array(x, FLOAT32, 3) || x->dims[2] > MOST_CHANNELS || x->dims[2] * children > MOST_WEIGHTS)
+    return "x must be (batch, n, channels)";
+  if (x->dims[1] % children) return "the number of children must divide that of the vertices";
+  const int64_t batch = x->dims[0], n = x->dims[1] / children, channels = x->dims[2];
+  if (!is_block(y, batch, n, channels)) return "y must be (batch, n / children, channels)";
+  if (function == POOL)
+    return deepsphere_pool(floats(x), floats(y), batch * n, children, (int)channels, mode, threads)
+               ? NULL
+               : deepsphere_no_memory;
+  if (!is_block(in + 3, batch, n, channels)) return "the gradient must be that of y";
+  if (!is_block(out, batch, x->dims[1], channels)) return "dx must be as x";
+  return deepsphere_pool_backward(floats(x), floats(y), floats(in + 3), floats(out), batch * n,
+                                  children, (int)channels, mode, threads)
+             ? NULL
+             : deepsphere_no_memory;
 }
 
 const char *deepsphere_call(int function, const Array *in, const Array *out) {
-  if (function == PRODUCT) return call_product(in, out);
-  return function < PRODUCT ? call_filter(function, in, out) : call_pool(function, in, out);
+  switch (function) {
+    case FORWARD:
+    case FORWARD_NORMALIZED: return call_forward(function, in, out);
+    case BACKWARD:
+    case BACKWARD_NORMALIZED: return call_backward(function, in, out);
+    case PRODUCT: return call_product(in, out);
+    case POOL:
+    case POOL_BACKWARD: return call_pool(function, in, out);
+    default: return "there is no such function";
+  }
 }

@@ -5,15 +5,19 @@
 
 #include <stdint.h>
 
+enum { OTHER_TYPE, FLOAT32, INT32 };
+
+/* In C order, without gaps. */
 typedef struct {
   void *data;
+  int64_t type; /* one of the above */
   int64_t rank;
   const int64_t *dims;
 } Array;
 
 /* Arguments and results, in order. `A` stands for three arrays (starts and indices of int32,
    values), all others are of float32. An array without elements stands for one that is not given,
-   or not asked for; `options` holds the activation, the number of threads, and epsilon.
+   or not asked for.
 
    FORWARD              options x kernel bias A                                  -> y
    FORWARD_NORMALIZED   options x kernel bias A                -> y raw mean variance
@@ -24,8 +28,11 @@ typedef struct {
    POOL                 options x                                               -> y
    POOL_BACKWARD        options x y gradient                                    -> dx
 
-   The first option of PRODUCT is the power, that of the last two the mode of pooling, see pool.h;
-   the second is the number of threads. */
+   The options are, and more may follow:
+
+   the first four       the activation, see rows.h; the number of threads; epsilon
+   PRODUCT              the power; the number of threads
+   POOL, POOL_BACKWARD  the mode, see pool.h; the number of threads; the number of children */
 enum {
   FORWARD,
   FORWARD_NORMALIZED,
@@ -43,7 +50,12 @@ enum {
 int arguments_of(int function);
 int results_of(int function);
 
-/* Returns NULL, or what went wrong. */
+/* Returns NULL, or what went wrong. Type, rank and shape of every array are checked, and the
+   value of every option. What a matrix holds is not, since that would cost as much as a product:
+   whoever makes one sees to it that no index lies outside and that the starts do not fall. */
 const char *deepsphere_call(int function, const Array *arguments, const Array *results);
+
+/* What it returns where memory does not suffice. */
+extern const char deepsphere_no_memory[];
 
 #endif

@@ -322,11 +322,12 @@ def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Ar
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _pool(x: jax.Array, children: int, mode: int) -> jax.Array:
     batch, n, channels = x.shape
-    return _call("pool", [(batch, n // children, channels)], [_pool_options(mode), x])[0]
+    options = _pool_options(mode, children)
+    return _call("pool", [(batch, n // children, channels)], [options, x])[0]
 
 
-def _pool_options(mode: int) -> np.ndarray:
-    return np.array([mode, build.threads()], np.float32)
+def _pool_options(mode: int, children: int) -> np.ndarray:
+    return np.array([mode, build.threads(), children], np.float32)
 
 
 def _pool_and_keep(x, children, mode):  # type: ignore[no-untyped-def]
@@ -336,7 +337,8 @@ def _pool_and_keep(x, children, mode):  # type: ignore[no-untyped-def]
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _pool_backward(x: jax.Array, y: jax.Array, gradient: jax.Array, mode: int) -> jax.Array:
-    return _call("pool_backward", [x.shape], [_pool_options(mode), x, y, gradient])[0]
+    options = _pool_options(mode, x.shape[1] // max(1, y.shape[1]))
+    return _call("pool_backward", [x.shape], [options, x, y, gradient])[0]
 
 
 _pool.defvjp(

@@ -18,17 +18,14 @@ typedef struct {
    the rows that follow, as rows are done in order. */
 #define POOL_VECTOR(VEC, INTS)                                                                    \
   typedef int32_t INTS __attribute__((vector_size(sizeof(VEC)), aligned(4), may_alias));          \
-  static inline VEC larger_##VEC(VEC a, VEC b) {                                                  \
-    const INTS first = (INTS)((a > b) | (a != a)); /* a NaN wins, as in all backends */           \
-    return (VEC)((first & (INTS)a) | (~first & (INTS)b));                                         \
-  }                                                                                               \
   static inline void pool_##VEC(const float *x, float *y, int children, int channels, int mode) { \
     VEC result = *(const VEC *)x;                                                                 \
     for (int k = 1; k < children; k++) {                                                          \
       const VEC next = *(const VEC *)(x + k * channels);                                          \
-      if (mode == POOL_MAX)                                                                       \
-        result = larger_##VEC(result, next);                                                      \
-      else                                                                                        \
+      if (mode == POOL_MAX) { /* a NaN wins, as in all backends */                                \
+        const INTS first = (INTS)((result > next) | (result != result));                          \
+        result = (VEC)((first & (INTS)result) | (~first & (INTS)next));                           \
+      } else                                                                                      \
         result += next;                                                                           \
     }                                                                                             \
     if (mode == POOL_MEAN) result *= 1.0f / (float)children;                                      \
@@ -108,12 +105,14 @@ static void work(void *argument, Team *team, int thread, char *workspace) {
 
 int deepsphere_pool(const float *x, float *y, int64_t rows, int children, int channels, int mode,
                     int threads) {
+  if (rows == 0 || channels == 0) return 1;
   Pool pool = {x, NULL, NULL, y, rows, children, channels, mode};
   return run_team(threads, 64, work, &pool);
 }
 
 int deepsphere_pool_backward(const float *x, const float *y, const float *gradient, float *dx,
                              int64_t rows, int children, int channels, int mode, int threads) {
+  if (rows == 0 || channels == 0) return 1;
   Pool pool = {x, y, gradient, dx, rows, children, channels, mode};
   return run_team(threads, 64, work, &pool);
 }

@@ -22,7 +22,11 @@ void channels_repeat(const float *numbers, int channels, float *out) {
     left -= length;                                                       \
   }
 
+#ifdef __clang__
+#define VECTORISED _Pragma("clang loop vectorize(assume_safety)")
+#else
 #define VECTORISED _Pragma("GCC ivdep")
+#endif
 
 static void fold(const float *sums, int channels, double *out) {
   for (int r = 0; r < ROWS; r++)

@@ -6,7 +6,7 @@
 
 #include "call.h"
 
-enum { TF_FLOAT = 1, TF_INT32 = 3, TF_OK = 0, TF_INTERNAL = 13 };
+enum { TF_FLOAT = 1, TF_INT32 = 3, TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
 
 typedef struct TF_Status TF_Status;
 typedef struct TF_Tensor TF_Tensor;
@@ -21,6 +21,7 @@ extern void TF_DeleteStatus(TF_Status *);
 extern int TF_GetCode(const TF_Status *);
 extern void TF_SetStatus(TF_Status *, int code, const char *message);
 extern void TF_DeleteTensor(TF_Tensor *);
+extern int TF_TensorType(const TF_Tensor *);
 extern int TF_NumDims(const TF_Tensor *);
 extern int64_t TF_Dim(const TF_Tensor *, int);
 extern void *TF_TensorData(const TF_Tensor *);
@@ -48,13 +49,20 @@ typedef struct {
   int rank;
 } Shape;
 
-/* The shapes of the results, given the arguments. TensorFlow's options go on with what it takes to
-   tell: which gradients are asked for, or the number of children that are pooled. */
+/* Whether the arguments tell the shapes of the results. TensorFlow's options go on with which
+   gradients are asked for. */
+static int can_tell_shapes(int function, const Array *in) {
+  const int options = function < PRODUCT ? 6 : function == PRODUCT ? 2 : 3;
+  if (in[0].rank != 1 || in[0].dims[0] < options || in[1].rank != 3) return 0;
+  if (function == POOL) return ((const float *)in[0].data)[2] >= 1;
+  return function >= PRODUCT || in[2].rank == 3;
+}
+
 static void result_shapes(int function, const Array *in, const float *options, Shape *out) {
   const int64_t *x = in[1].dims, *kernel = function < PRODUCT ? in[2].dims : NULL;
   if (function >= PRODUCT) {
     out[0] = (Shape){{x[0], x[1], x[2]}, 3};
-    if (function == POOL) out[0].dims[1] /= (int64_t)options[2];
+    if (function == POOL) out[0].dims[1] = (int64_t)((double)x[1] / options[2]);
     return;
   }
   const float *wanted = options + 3;
@@ -84,14 +92,20 @@ static void compute(int function, TF_OpKernelContext *context) {
     TF_Tensor *tensor = tensors[count++];
     const int rank = TF_NumDims(tensor);
     if (rank > MOST_DIMS) {
-      TF_SetStatus(status, TF_INTERNAL, "an argument has too many dimensions");
+      TF_SetStatus(status, TF_INVALID_ARGUMENT, "an argument has too many dimensions");
       goto end;
     }
     for (int d = 0; d < rank; d++) dims[i][d] = TF_Dim(tensor, d);
-    in[i] = (Array){TF_TensorData(tensor), rank, dims[i]};
+    const int type = TF_TensorType(tensor);
+    in[i] = (Array){TF_TensorData(tensor),
+                    type == TF_FLOAT   ? FLOAT32
+                    : type == TF_INT32 ? INT32
+                                       : OTHER_TYPE,
+                    rank, dims[i]};
   }
-  if (in[1].rank != 3 || (function < PRODUCT && in[2].rank != 3)) {
-    TF_SetStatus(status, TF_INTERNAL, "x and the kernel must have three dimensions");
+  if (!can_tell_shapes(function, in)) {
+    TF_SetStatus(status, TF_INVALID_ARGUMENT,
+                 "x and the kernel must have three dimensions, and every option be given");
     goto end;
   }
   result_shapes(function, in, in[0].data, shapes);
@@ -101,10 +115,13 @@ static void compute(int function, TF_OpKernelContext *context) {
     tensors[count] = TF_AllocateOutput(context, i, TF_FLOAT, shapes[i].dims, shapes[i].rank, size,
                                        status);
     if (TF_GetCode(status) != TF_OK) goto end;
-    out[i] = (Array){TF_TensorData(tensors[count++]), shapes[i].rank, shapes[i].dims};
+    out[i] = (Array){TF_TensorData(tensors[count++]), FLOAT32, shapes[i].rank, shapes[i].dims};
   }
   const char *message = deepsphere_call(function, in, out);
-  if (message) TF_SetStatus(status, TF_INTERNAL, message);
+  if (message)
+    TF_SetStatus(status,
+                 message == deepsphere_no_memory ? TF_RESOURCE_EXHAUSTED : TF_INVALID_ARGUMENT,
+                 message);
 end:
   if (TF_GetCode(status) != TF_OK) TF_OpKernelContext_Failure(context, status);
   while (count) TF_DeleteTensor(tensors[--count]);

@@ -333,7 +333,8 @@ def pool(x: tf.Tensor, children: int, mode: str) -> tf.Tensor:
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         y = _operations().deepsphere_pool(_pool_options(POOL_MODES[mode], children), x)
-        y = tf.ensure_shape(y, [x.shape[0], x.shape[1] // children, x.shape[2]])
+        n = None if x.shape[1] is None else x.shape[1] // children
+        y = tf.ensure_shape(y, [x.shape[0], n, x.shape[2]])
         kept = tf.stop_gradient(y)
         return y, lambda g: _pool_backward(x, kept, g, children, POOL_MODES[mode])
 

@@ -44,6 +44,8 @@ static inline void pause_briefly(void) {
 #endif
 }
 
+int team_limit(int64_t threads) { return threads < 1 ? 1 : threads > MOST ? MOST : (int)threads; }
+
 int team_size(const Team *team) { return team->size; }
 
 void team_barrier(Team *team) {
@@ -122,11 +124,10 @@ int run_team(int threads, size_t memory, void (*work)(void *, Team *, int, char 
       return 0;
     }
   }
-  if (threads > MOST) threads = MOST;
+  threads = team_limit(threads);
   pthread_mutex_lock(&pool.lock);
   start_threads(threads - 1);
   pool.wanted = threads - 1 < pool.started ? threads - 1 : pool.started;
-  if (pool.wanted < 0) pool.wanted = 0;
   pool.finished = 0;
   pool.work = work;
   pool.argument = argument;

@@ -4,6 +4,7 @@
 #define DEEPSPHERE_THREADS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct Team Team;
 
@@ -15,6 +16,9 @@ typedef struct Team Team;
 int run_team(int threads, size_t memory,
              void (*work)(void *argument, Team *team, int thread, char *workspace),
              void *argument);
+
+/* How many of so many threads there can be: one at least. */
+int team_limit(int64_t threads);
 
 /* How many threads work together. */
 int team_size(const Team *team);

@@ -159,11 +159,12 @@ void tile_correlate(const float *left, const float *right, float *out, int64_t r
                     int rights, int lanes) {
   if (lanes == 1) { /* lefts are a multiple of 8 here */
     const int width = widest(rights);
+    Correlate *const *functions = width == 16 ? channels_16 : channels_8;
     for (int b = 0; b < rights;) {
       const int count = next_block((rights - b) / width);
       for (int a = 0; a < lefts; a += 4)
-        (width == 16 ? channels_16 : channels_8)[count - 1](
-            left + a, right + b, out + (int64_t)a * rights + b, rows, lefts, rights);
+        functions[count - 1](left + a, right + b, out + (int64_t)a * rights + b, rows, lefts,
+                             rights);
       b += count * width;
     }
     return;

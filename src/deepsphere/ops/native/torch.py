@@ -15,6 +15,7 @@ from deepsphere.ops.torch import exporting
 
 # The functions of call.h.
 FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, PRODUCT, POOL, POOL_BACKWARD = range(7)
+TYPES = {torch.float32: 1, torch.int32: 2}  # all others are 0
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 NO_GRAPH = [None] * 3, [None] * 3  # the gradients of two sparse matrices
 Tensor = torch.Tensor
@@ -23,6 +24,7 @@ Tensor = torch.Tensor
 class _Array(ctypes.Structure):
     _fields_ = [
         ("data", ctypes.c_void_p),
+        ("type", ctypes.c_int64),
         ("rank", ctypes.c_int64),
         ("dims", ctypes.POINTER(ctypes.c_int64)),
     ]
@@ -57,6 +59,7 @@ def _run(function: int, arguments: list[Tensor], results: list[Tensor]) -> list[
         arrays.append((_Array * len(group))())
         for array, tensor in zip(arrays[-1], group, strict=True):
             array.data = tensor.data_ptr()
+            array.type = TYPES.get(tensor.dtype, 0)
             array.rank = tensor.dim()
             array.dims = (ctypes.c_int64 * tensor.dim())(*tensor.shape)
     message = _call()(function, *arrays)
@@ -345,7 +348,7 @@ def sparse_product(x: Tensor, operator: SparseOperator, power: int) -> Tensor:
 
 @torch.library.custom_op("deepsphere::pool", mutates_args=())
 def _pool(x: Tensor, children: int, mode: int) -> Tensor:
-    return _run(POOL, [_pool_options(mode), x], [_pooled(x, children)])[0]
+    return _run(POOL, [_pool_options(mode, children), x], [_pooled(x, children)])[0]
 
 
 @_pool.register_fake
@@ -355,7 +358,8 @@ def _(x, children, mode):  # type: ignore[no-untyped-def]
 
 @torch.library.custom_op("deepsphere::pool_backward", mutates_args=())
 def _pool_backward(x: Tensor, y: Tensor, gradient: Tensor, mode: int) -> Tensor:
-    return _run(POOL_BACKWARD, [_pool_options(mode), x, y, gradient], [x.new_empty(x.shape)])[0]
+    options = _pool_options(mode, x.shape[1] // max(1, y.shape[1]))
+    return _run(POOL_BACKWARD, [options, x, y, gradient], [x.new_empty(x.shape)])[0]
 
 
 @_pool_backward.register_fake
@@ -363,8 +367,8 @@ def _(x, y, gradient, mode):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape)
 
 
-def _pool_options(mode: int) -> Tensor:
-    return torch.tensor([float(mode), build.threads()])
+def _pool_options(mode: int, children: int) -> Tensor:
+    return torch.tensor([float(mode), build.threads(), children])
 
 
 def _pooled(x: Tensor, children: int) -> Tensor:

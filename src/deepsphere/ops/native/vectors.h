@@ -62,7 +62,7 @@ typedef struct {
         const float *row = in + a->indices[e] * stride;                                           \
         const float value = a->values[e];                                                         \
         if (far) {                                                                                \
-          const int32_t later = e + ENTRIES_AHEAD < last ? e + ENTRIES_AHEAD : last;              \
+          const int32_t later = last - e > ENTRIES_AHEAD ? e + ENTRIES_AHEAD : last;              \
           const float *next = in + a->indices[later] * stride;                                    \
           UNROLLED for (int s = 0; s < SAMPLES; s++) FETCH(VEC, COUNT, next + s * apart);         \
         }                                                                                         \
@@ -72,7 +72,7 @@ typedef struct {
       }                                                                                           \
       UNROLLED for (int s = 0; s < SAMPLES; s++) {                                                \
         VEC *to = (VEC *)(out + i * stride + s * apart);                                          \
-        const VEC *from = (const VEC *)(old + i * stride + s * apart);                            \
+        const VEC *from = old ? (const VEC *)(old + i * stride + s * apart) : 0;                  \
         UNROLLED for (int c = 0; c < COUNT; c++)                                                  \
             to[c] = old ? factor * sums[s][c] - from[c] : factor * sums[s][c];                    \
       }                                                                                           \

@@ -322,7 +322,7 @@ int walk(const Walk *w) {
     if (size > memory) memory = size;
     sample += samples_in(group);
   }
-  const int threads = w->threads < 1 ? 1 : w->threads;
+  const int threads = team_limit(least(w->threads, w->matrix.n)); /* each has a row to do */
   char *own = NULL;
   if (posix_memalign((void **)&own, 64, (size_t)threads * plan.own_size)) return 0;
   memset(own, 0, (size_t)threads * plan.own_size);
