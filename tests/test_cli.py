@@ -8,7 +8,7 @@ import keras
 import pytest
 
 import deepsphere
-from deepsphere import cli
+from deepsphere import backends, cli
 from deepsphere.layers import ChebyshevConv, Pool, Statistics
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
@@ -47,14 +47,166 @@ def test_errors_are_one_line(capsys, tmp_path, arguments, message):
     assert error.count("\n") == 1
 
 
-def test_a_missing_backend_starts_no_process_after_process(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setattr(cli, "_current_backend", lambda: None)
+@pytest.fixture
+def without_keras(monkeypatch, tmp_path):
+    """Pretend that Keras has not been imported, and that only the named backends are installed."""
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(subprocess, "run", None)  # cannot be called
-    monkeypatch.delattr(deepsphere, "models")
-    monkeypatch.setattr(deepsphere, "_missing_backend", "jax", raising=False)
-    assert cli.main(["demo", "--backend", "jax", "--output", str(tmp_path)]) == 1
-    assert "Keras' backend 'jax', which is not installed" in capsys.readouterr().err
+
+    def install(*names):
+        monkeypatch.setattr(backends, "find_spec", lambda name: name if name in names else None)
+
+    return install
+
+
+def test_the_backend_that_is_asked_for(without_keras):
+    without_keras("tensorflow", "jax")
+    assert cli._choose_backend("jax")
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+def test_the_only_backend_is_chosen_and_named(without_keras, capsys, tmp_path):
+    without_keras("jax")
+    assert cli._choose_backend(None)
+    assert os.environ["KERAS_BACKEND"] == "jax"
+    message = capsys.readouterr().err
+    assert "using Keras' backend jax, the only one that is installed" in message
+    assert "set KERAS_BACKEND=jax" in message
+    assert cli._choose_backend(None)  # now it is what the user wants
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "variable"),
+    [
+        (("jax", "torch"), None, None),  # which of them?
+        ((), None, None),
+        (("jax",), "torch", None),
+        (("jax",), None, "torch"),
+    ],
+)
+def test_no_other_backend_than_the_one_asked_for(
+    installed, wanted, variable, without_keras, monkeypatch, capsys, tmp_path
+):
+    without_keras(*installed)
+    if variable:
+        monkeypatch.setenv("KERAS_BACKEND", variable)
+    arguments = ["demo", "--output", str(tmp_path), *(["--backend", wanted] if wanted else [])]
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    missing = wanted or variable or "tensorflow"
+    assert error.startswith(f"deepsphere: this command needs Keras' backend '{missing}', which is")
+    assert error.count("\n") == 1
+    assert os.environ.get("KERAS_BACKEND") == variable
+
+
+def run(*arguments, **options):
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "deepsphere", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_help_imports_nothing_heavy():
+    """Nor does it print TensorFlow's log: half a second of processor time would be too much."""
+    code = """
+import resource, sys
+from deepsphere.cli import main
+try:
+    main(["--help"])
+finally:
+    heavy = {"keras", "tensorflow", "jax", "torch", "scipy", "numpy"} & set(sys.modules)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    assert not heavy, heavy
+    assert used.ru_utime + used.ru_stime < 0.5, used
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "usage: deepsphere" in done.stdout
+
+
+def test_as_a_module():
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == deepsphere.__version__
+
+
+def test_words_that_are_not_understood():
+    done = run("inform")
+    assert done.returncode == 2
+    assert "invalid choice: 'inform'" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_a_reader_that_went_away(arguments):
+    """As with ``| head -0``: no traceback, and the status that other programs have."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "deepsphere", *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},  # argparse hides errors of its own writing
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def test_an_interruption(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupt)
+    assert cli.main([]) == 130
+    assert capsys.readouterr().err == "deepsphere: interrupted\n"
+
+
+def test_no_styles_in_what_is_redirected(monkeypatch, capsys, saved):
+    def styled(_):
+        print("\x1b[1m3/3\x1b[0m \x1b[32m━━━\x1b[0m\x1b[37m\x1b[0m done")
+        return 0
+
+    monkeypatch.setattr(cli, "_info", styled)
+    assert cli.main(["info", str(saved)]) == 0
+    assert capsys.readouterr().out == "3/3 ━━━ done\n"
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True, raising=False)
+    assert cli.main(["info", str(saved)]) == 0
+    assert "\x1b[32m" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["demo", "equivariance"])
+def test_output_that_cannot_be_written(command, tmp_path, capsys, monkeypatch):
+    """Said before anything is computed."""
+    from deepsphere.analysis import equivariance_table
+    from deepsphere.demo import run as demo
+
+    monkeypatch.setattr(demo, "run_demo", None)
+    monkeypatch.setattr(equivariance_table, "laplacian_errors", None)
+    (tmp_path / "file").write_text("text")
+    for name, message in (
+        ("file", "is a file; name a directory for the results"),
+        ("file/below", "cannot be written to: Not a directory"),
+    ):
+        assert cli.main([command, "--output", str(tmp_path / name)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("deepsphere: ")
+        assert message in error
+        assert error.count("\n") == 1
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert cli.main([command, "--output", str(tmp_path / "full")]) == 1
+    assert "cannot be written to: No space left on device" in capsys.readouterr().err
+    assert list((tmp_path / "full").iterdir()) == []
 
 
 @pytest.fixture
@@ -112,7 +264,7 @@ def test_info_errors_are_one_line(tmp_path, capsys):
         (damaged, "cannot be loaded: "),
         (foreign, "has no layer of DeepSphere"),
     ):
-        assert cli.main(["info", str(path)]) == 2
+        assert cli.main(["info", str(path)]) == 1
         error = capsys.readouterr().err
         assert error.startswith("deepsphere: ")
         assert message in error

@@ -61,15 +61,89 @@ def test_missing_backend_is_named_when_it_is_needed():
     code = WITHOUT.format(missing=[backend]) + (
         "import deepsphere\n"
         "print(len(deepsphere.Healpix(2)), deepsphere.graph.laplacian(deepsphere.Healpix(2)).nnz)\n"
+        "for name in ('HealpyGCNN', 'layers', 'HealpyGCNN'):\n"
+        "    try:\n"
+        "        getattr(deepsphere, name)\n"
+        "    except ImportError as error:\n"
+        "        print(error)\n"
         "try:\n"
-        "    deepsphere.HealpyGCNN\n"
-        "except ImportError as error:\n"
-        "    print(error)\n"
+        "    import keras\n"
+        "except ModuleNotFoundError as error:\n"
+        "    print(error.__notes__)\n"
     )
-    output = run(code)
-    assert output.startswith("48 ")
-    assert f"deepsphere-keras[{backend}]" in output
-    assert "KERAS_BACKEND" in output
+    first, *messages = run(code).splitlines()
+    assert first.startswith("48 ")
+    assert len(messages) == 4
+    for message in messages:
+        assert f"deepsphere-keras[{backend}]" in message
+        assert all(f"KERAS_BACKEND={name}" in message for name in set(BACKENDS) - {backend})
+        assert f"KERAS_BACKEND={backend}" not in message
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import deepsphere\nimport keras",
+        "import deepsphere.layers",
+        "from deepsphere.plot import plot_map",
+    ],
+)
+def test_keras_knows_all_our_classes(code):
+    """Whichever part was imported, and in whatever order."""
+    code += """
+import sys
+from keras.saving import get_registered_object
+names = ["ChebyshevConv", "Sequential", "HealpyGCNN", "HealpyChebyshev", "Chebyshev", "Graph_ViT"]
+missing = [name for name in names if get_registered_object(f"deepsphere>{name}") is None]
+assert not missing, missing
+assert not [finder for finder in sys.meta_path if type(finder).__module__ == "deepsphere.loading"]
+assert sys.modules["keras"].__loader__.get_source("keras")
+"""
+    run(code)
+
+
+def test_samplings_and_graphs_need_no_keras():
+    """Nor does the package itself, which needs not even NumPy."""
+    code = """
+import sys
+import deepsphere
+assert "numpy" not in sys.modules
+assert {"Healpix", "layers", "__version__"} <= {*dir(deepsphere), "__version__"}
+from deepsphere import Healpix, graph
+import deepsphere.data
+graph.laplacian(Healpix(2))
+heavy = {"keras", "tensorflow", "jax", "torch", "matplotlib", "astropy"} & set(sys.modules)
+assert not heavy - {"astropy"}, heavy
+"""
+    run(code)
+
+
+def test_a_part_that_is_not_there():
+    code = """
+import deepsphere
+try:
+    import deepsphere.nothing
+except ModuleNotFoundError as error:
+    assert error.name == "deepsphere.nothing"
+import keras  # the finder still waits
+from keras.saving import get_registered_object
+assert get_registered_object("deepsphere>ChebyshevConv")
+"""
+    run(code)
+
+
+def test_what_fails_with_us_does_not_stop_keras():
+    code = """
+import sys
+import deepsphere
+sys.modules["deepsphere.ops"] = None
+import keras
+try:
+    deepsphere.layers
+except ImportError as error:
+    print(error)
+"""
+    assert "deepsphere.ops" in run(code)
 
 
 def test_import_changes_no_global_state():

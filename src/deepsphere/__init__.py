@@ -1,51 +1,51 @@
 """DeepSphere: graph convolutional neural networks for data on the sphere, on Keras 3.
 
-Samplings and graphs (`deepsphere.sampling`, `deepsphere.graph`) need no backend. Layers and
-models run on the backend that Keras is set to; importing this package registers them with Keras,
-so that ``keras.models.load_model`` finds them.
+Samplings and graphs (`deepsphere.sampling`, `deepsphere.graph`) need neither Keras nor a backend.
+Layers and models run on the backend that Keras is set to, and are imported when they are first used
+(see `deepsphere.loading`). After ``import deepsphere``, before or after ``import keras``,
+``keras.models.load_model`` finds them.
 """
 
 import logging
 from importlib import import_module
-from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deepsphere import graph, sampling
-from deepsphere.sampling import (
-    CubedSphere,
-    Equiangular,
-    Fibonacci,
-    GaussLegendre,
-    Healpix,
-    Icosahedral,
-    IcosahedralFaces,
-    RandomUniform,
-    ReducedGaussian,
-    Scattered,
-    Subset,
-    extend_pixels,
-    extend_region,
-)
+from deepsphere.loading import register_with_keras
 
-try:
+if TYPE_CHECKING:
     from deepsphere import (
         analysis,
+        data,
         gnn_layers,
         gnn_transformers,
+        graph,
         healpy_layers,
         layers,
         models,
         ops,
+        plot,
+        sampling,
+        utils,
     )
     from deepsphere.compat.healpy_networks import HealpyGCNN
     from deepsphere.models import Sequential
-except ModuleNotFoundError as error:
-    # Keras is set to a backend that is not installed. What needs none still works.
-    if error.name not in ("tensorflow", "jax", "torch"):
-        raise
-    _missing_backend = error.name
+    from deepsphere.sampling import (
+        CubedSphere,
+        Equiangular,
+        Fibonacci,
+        GaussLegendre,
+        Healpix,
+        Icosahedral,
+        IcosahedralFaces,
+        RandomUniform,
+        ReducedGaussian,
+        Scattered,
+        Subset,
+        extend_pixels,
+        extend_region,
+    )
 
-__version__ = version("deepsphere-keras")
+    __version__: str
 
 logger = logging.getLogger("deepsphere")
 """The parent of all loggers of this package: nothing is set up, see the standard library."""
@@ -82,14 +82,26 @@ __all__ = [
 ]
 
 
+_HOMES = {"HealpyGCNN": "compat.healpy_networks", "Sequential": "models"}
+_MODULES = frozenset(name for name in __all__ if name.islower() and "extend" not in name)
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("data", "plot", "utils"):  # on first use: they need no backend
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("deepsphere-keras")
+    if name in _MODULES:
         return import_module(f"deepsphere.{name}")
     if name in __all__:
-        raise ImportError(
-            f"deepsphere.{name} needs Keras' backend {_missing_backend!r}, which is not "
-            "installed. Either install it (pip install "
-            f"'deepsphere-keras[{_missing_backend}]'), or set the environment variable "
-            "KERAS_BACKEND to a backend that is: tensorflow, jax or torch"
-        )
+        value = getattr(import_module(f"deepsphere.{_HOMES.get(name, 'sampling')}"), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module 'deepsphere' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_with_keras()

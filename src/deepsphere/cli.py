@@ -1,11 +1,18 @@
-"""The command ``deepsphere``."""
+"""The command ``deepsphere``.
+
+Exit status: 0 if all went well; 1 if not, or if `doctor` found something to do; 2 if the command
+line cannot be understood; 130 if it was interrupted, and 141 if the reader of its output went away
+(``deepsphere ... | head``), as for other programs.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,12 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deepsphere
-from deepsphere.graph import EDGE_SETS, KINDS, Edges, Nearest
+from deepsphere.backends import BACKENDS, configured_backend, installed_backends, missing_backend
+from deepsphere.files import check_directory, replacing
 
 if TYPE_CHECKING:
     from deepsphere.analysis import LayerDescription
+    from deepsphere.graph import Edges
+    from deepsphere.sampling import Sampling
 
-BACKENDS = ("tensorflow", "jax", "torch")
+STYLES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+"""What makes terminals print in bold or color."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,38 +44,100 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all went well, 1 if not, 2 if the arguments make no sense.
+        As above.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow tells of its own start
-    asked = os.environ.get("KERAS_BACKEND")
-    if options.backend and options.backend not in (_current_backend(), asked):
-        # Keras took its backend when this process began: start one that takes the other. If that
-        # one was asked for already and is not there, another process would not find it either.
-        environment = {**os.environ, "KERAS_BACKEND": options.backend}
-        command = [sys.executable, "-m", "deepsphere.cli", *arguments]
-        return subprocess.run(command, env=environment, check=False).returncode
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # terminals that lack a character show "?"
     try:
-        return options.run(options)
-    except (ImportError, ValueError) as error:
-        print(f"deepsphere: {error}", file=sys.stderr)
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):  # Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("deepsphere: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: list[str]) -> int:
+    options = _parser(arguments).parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow tells of its own start
+    try:
+        if options.needs_keras and not _choose_backend(options.backend):
+            environment = {**os.environ, "KERAS_BACKEND": options.backend}
+            command = [sys.executable, "-m", "deepsphere", *arguments]
+            return subprocess.run(command, env=environment, check=False).returncode
+        if sys.stdout.isatty():
+            return options.run(options)
+        with contextlib.redirect_stdout(_PlainText(sys.stdout)):
+            return options.run(options)
+    except BrokenPipeError:
+        raise
+    except (ImportError, ValueError, OSError) as error:
+        print(f"deepsphere: {_first_line(error)}", file=sys.stderr)
         return 1
 
 
-def _current_backend() -> str | None:
-    if "ops" not in vars(deepsphere):
-        return None  # that of Keras is not installed
-    import keras
+class _PlainText:
+    """Standard output without styles, which are noise in a file or another program."""
 
-    return keras.backend.backend()
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(STYLES.sub("", text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _choose_backend(wanted: str | None) -> bool:
+    """Have Keras take a backend; False if this process has imported Keras with another one.
+
+    Where the user has said nothing and the only backend that is installed is not the one that
+    Keras would take, it is chosen, and a line says so.
+
+    Raises
+    ------
+    ImportError
+        If the backend is not installed.
+    """
+    if "keras" in sys.modules:
+        import keras
+
+        return wanted in (None, keras.backend.backend())
+    installed = installed_backends()
+    backend, source = (wanted, "--backend") if wanted else configured_backend()
+    if backend in BACKENDS and backend not in installed:
+        if len(installed) != 1 or source in ("--backend", "KERAS_BACKEND"):
+            raise ImportError(f"this command needs {missing_backend(backend)}")
+        print(
+            f"deepsphere: using Keras' backend {installed[0]}, the only one that is installed "
+            f"({source} is {backend}); to choose it yourself, set KERAS_BACKEND={installed[0]}",
+            file=sys.stderr,
+        )
+        backend = installed[0]
+    if wanted or backend != configured_backend()[0]:
+        os.environ["KERAS_BACKEND"] = backend
+    return True
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser; arguments of a command only where it is asked for."""
     parser = argparse.ArgumentParser(
-        prog="deepsphere", description="Graph convolutional neural networks for the sphere."
+        prog="deepsphere",
+        description="Graph convolutional neural networks for the sphere.",
+        epilog="Exit status: 0 if all went well; 1 if not, or if doctor found something to do; 2 "
+        "if the command line cannot be understood.",
     )
-    parser.add_argument("--version", action="version", version=deepsphere.__version__)
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show program's version number and exit"
+    )
     commands = parser.add_subparsers(title="commands", required=True)
     demo = commands.add_parser(
         "demo",
@@ -74,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         "and the network. Takes a few minutes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, needs_keras=True)
     demo.add_argument("--output", type=Path, default=Path("demo"), help="directory for the results")
     demo.add_argument("--backend", choices=BACKENDS, help="Keras backend (default: Keras' own)")
     demo.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
@@ -93,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         "receptive field (the radius around a pixel outside of which no input has an influence, at "
         "most), parameters, and multiply-adds for one map.",
     )
-    info.set_defaults(run=_info)
+    info.set_defaults(run=_info, needs_keras=True)
     info.add_argument("model", type=Path, help="the file, which ends in .keras")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.add_argument("--backend", choices=BACKENDS, help="Keras backend (default: Keras' own)")
@@ -105,7 +178,32 @@ def _parser() -> argparse.ArgumentParser:
         "Laplacian on the same edges.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    equivariance.set_defaults(run=_equivariance, backend=None)
+    equivariance.set_defaults(run=_equivariance, backend=None, needs_keras=True)
+    if "equivariance" in arguments:
+        _add_equivariance(equivariance)
+    doctor = commands.add_parser(
+        "doctor",
+        help="examine this installation and say what to do",
+        description="Print versions, backends, processors and threads, the C compiler, the "
+        "compiled kernels, the cache, optional libraries, and what to do about what is wrong. Exit "
+        "status 0 if nothing is, otherwise 1.",
+    )
+    doctor.set_defaults(run=_doctor, needs_keras=False)
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Look the version up when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(deepsphere.__version__)
+        parser.exit()
+
+
+def _add_equivariance(equivariance: argparse.ArgumentParser) -> None:
+    from deepsphere.graph import EDGE_SETS, KINDS  # SciPy, which takes half a second
+
     equivariance.add_argument(
         "--nside", type=int, default=32, help="resolution of HEALPix; sqrt(n / 12) of others, about"
     )
@@ -131,7 +229,6 @@ def _parser() -> argparse.ArgumentParser:
     equivariance.add_argument(
         "--output", type=Path, help="directory for equivariance.csv and equivariance.png"
     )
-    return parser
 
 
 SIZES: dict[str, Callable[[int], Any]] = {
@@ -148,15 +245,17 @@ SIZES: dict[str, Callable[[int], Any]] = {
 """Samplings that the command measures, and what makes them of about 12 nside**2 points."""
 
 
-def _sampling(kind: str, nside: int) -> deepsphere.Sampling:
+def _sampling(kind: str, nside: int) -> Sampling:
     from deepsphere.sampling import SAMPLINGS
 
     size = SIZES[kind](nside)
-    make: Callable[..., deepsphere.Sampling] = SAMPLINGS[kind]
+    make: Callable[..., Sampling] = SAMPLINGS[kind]
     return make(*size) if isinstance(size, tuple) else make(size)
 
 
 def _edges(text: str) -> Edges:
+    from deepsphere.graph import Nearest
+
     number = text.removeprefix("spread:")
     spread = number != text
     try:
@@ -172,7 +271,6 @@ def _edges(text: str) -> Edges:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    deepsphere.models  # noqa: B018  says which backend is missing, if one is
     from deepsphere.data.skies import SkySimulation
     from deepsphere.demo.run import Demo, run_demo
 
@@ -183,12 +281,13 @@ def _demo(options: argparse.Namespace) -> int:
         lognormal=options.lognormal,
         seed=options.seed,
     )
+    for directory in filter(None, (options.output, options.cache)):
+        check_directory(directory)
     run_demo(Demo(simulation, epochs=options.epochs), options.output, options.cache)
     return 0
 
 
 def _equivariance(options: argparse.Namespace) -> int:
-    deepsphere.models  # noqa: B018  says which backend is missing, if one is
     from deepsphere.analysis import equivariance_table as table
     from deepsphere.graph.isotropy import table_degrees
 
@@ -199,7 +298,8 @@ def _equivariance(options: argparse.Namespace) -> int:
         from deepsphere.extras import require
         from deepsphere.plot import plot_laplacian_errors
 
-        require("matplotlib", "plot")  # missing: say so at once
+        require("matplotlib", "plot")  # what would fail later is to fail at once
+        check_directory(options.output)
         degrees = options.degrees or table.curve_degrees(sampling)
     rows = table.laplacian_errors(
         sampling,
@@ -210,23 +310,26 @@ def _equivariance(options: argparse.Namespace) -> int:
     )
     print(table.format_table(rows, sorted(set(shown))))
     if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
         table.write_csv(rows, options.output / "equivariance.csv")
         figure = plot_laplacian_errors(rows, title=f"Graph Laplacians on {sampling!r}")
-        figure.savefig(options.output / "equivariance.png")
+        with replacing(options.output / "equivariance.png") as temporary:
+            figure.savefig(temporary)
         print(f"wrote equivariance.csv and equivariance.png to {options.output}", file=sys.stderr)
     return 0
 
 
 def _info(options: argparse.Namespace) -> int:
-    deepsphere.models  # noqa: B018  says which backend is missing, if one is
-    try:
-        report = _report(options.model)
-    except ValueError as error:
-        print(f"deepsphere: {error}", file=sys.stderr)
-        return 2
+    report = _report(options.model)
     print(json.dumps(report, indent=2) if options.json else _readable(report))
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from deepsphere.doctor import examine
+
+    findings = examine()
+    print(findings.as_json() if options.json else findings.as_text())
+    return 1 if findings.actions else 0
 
 
 def _report(path: Path) -> dict[str, Any]:

@@ -55,7 +55,36 @@ def replacing(path: Path) -> Iterator[Path]:
         remove_leftovers(path.parent, stem)
 
 
-def remove_leftovers(directory: Path, stem: str | None = None, age: float = HOUR) -> list[Path]:
+def check_directory(path: Path, space: int = 2**20) -> None:
+    """Make a directory and see that files can be written to it, before a long computation.
+
+    Parameters
+    ----------
+    path : Path
+        The directory.
+    space : int, default 1 MiB
+        Number of bytes that must fit.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or written to, is a file, or the disk is full.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file; name a directory for the results")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{uuid.uuid4().hex}"
+        try:
+            probe.write_bytes(bytes(space))
+            _flush(probe)
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise type(error)(error.errno, f"{path} cannot be written to: {error.strerror}") from error
+
+
+def remove_leftovers(directory: Path, stem: str | None = None) -> list[Path]:
     """Remove temporary files of `replacing` that killed processes have left in a directory.
 
     Parameters
@@ -64,8 +93,6 @@ def remove_leftovers(directory: Path, stem: str | None = None, age: float = HOUR
         Where to look; nothing happens if it does not exist or cannot be written to.
     stem : str, optional
         Only leftovers of files of this name, without suffix and cut after 50 characters.
-    age : float, default one hour
-        Only files that nobody has written to for so many seconds.
 
     Returns
     -------
@@ -74,15 +101,22 @@ def remove_leftovers(directory: Path, stem: str | None = None, age: float = HOUR
     """
     removed = []
     with contextlib.suppress(OSError):
-        for path in directory.iterdir():
+        for path in filter(is_leftover, directory.iterdir()):
             found = _TEMPORARY.fullmatch(path.name)
-            if found is None or stem not in (None, found["stem"]):
-                continue
-            with contextlib.suppress(OSError):
-                if time.time() - path.lstat().st_mtime > age:
+            if found and stem in (None, found["stem"]):
+                with contextlib.suppress(OSError):
                     path.unlink()
                     removed.append(path)
     return removed
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is old and has a name that `replacing` gives to temporary files."""
+    try:
+        age = time.time() - path.lstat().st_mtime
+    except OSError:
+        return False
+    return age > HOUR and _TEMPORARY.fullmatch(path.name) is not None
 
 
 def _flush(path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Which files and directories other users cannot have changed."""
+"""Which files and directories other users cannot have changed, and which are damaged."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -45,6 +46,29 @@ def distrust(path: Path) -> str | None:
         if fault:
             return fault
     return None
+
+
+def contents_hash(path: Path) -> str:
+    """Return 32 hexadecimal digits that tell the contents of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def find_damage(path: Path) -> str | None:
+    """Return why a file whose name ends in its `contents_hash` must not be used, or None.
+
+    Parameters
+    ----------
+    path : Path
+        A file called ``{anything}-{contents_hash}.{suffix}``.
+    """
+    fault = distrust(path)
+    if fault is not None:
+        return fault
+    try:
+        whole = path.stem.endswith(f"-{contents_hash(path)}")
+    except OSError as error:
+        return str(error)
+    return None if whole else "the file is damaged"
 
 
 def make_private_directory(path: Path) -> None:

@@ -68,7 +68,7 @@ class MemoryCache(Generic[Value]):
             self._values.clear()
 
 
-def cache_directory() -> Path | None:
+def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:
     """Return where large graphs and compiled kernels are kept, or None if they are not.
 
     The environment variable ``DEEPSPHERE_CACHE`` names the directory; ``off`` turns the cache
@@ -78,7 +78,13 @@ def cache_directory() -> Path | None:
     executed: a warning says which directory that is and how to mend it, and the default takes the
     place of a directory that was named. Directories above count as well, see
     `deepsphere.trust.distrust`.
+
+    Parameters
+    ----------
+    tell : callable, optional
+        Called with what is wrong. Default: a warning of the logger, each of them once.
     """
+    tell = tell or _tell
     named = os.environ.get("DEEPSPHERE_CACHE", "")
     if named.lower() == "off":
         return None
@@ -86,12 +92,12 @@ def cache_directory() -> Path | None:
         try:
             path = Path(name).expanduser()
         except RuntimeError as error:  # a user without a home, as in some containers
-            _tell(f"keeping no graphs on disk: no directory {name} ({error})")
+            tell(f"keeping no graphs on disk: no directory {name} ({error})")
             continue
         fault = distrust(path)
         if fault is None:
             return path
-        _tell(f"not using the cache directory {path}: {fault}")
+        tell(f"not using the cache directory {path}: {fault}")
     return None
 
 

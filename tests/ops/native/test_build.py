@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deepsphere import compiler
 from deepsphere.graph import cache
-from deepsphere.ops.native import build, compiler
+from deepsphere.ops.native import build
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 

@@ -14,11 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from deepsphere import compiler
+from deepsphere.compiler import choice
 from deepsphere.files import remove_leftovers, replacing
 from deepsphere.graph.cache import cache_directory
-from deepsphere.ops.native import compiler
 from deepsphere.processors import thread_count
-from deepsphere.trust import OTHERS_MAY_WRITE, distrust, make_private_directory
+from deepsphere.trust import (
+    OTHERS_MAY_WRITE,
+    contents_hash,
+    distrust,
+    find_damage,
+    make_private_directory,
+)
 
 logger = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
@@ -26,22 +33,10 @@ Loaded = TypeVar("Loaded")
 SOURCES = ("threads.c", "tile.c", "rows.c", "walk.c", "api.c", "pool.c", "call.c")
 HEADERS = ("threads.h", "vectors.h", "tile.h", "rows.h", "walk.h", "api.h", "pool.h", "call.h")
 
-CHOICES = ("auto", "on", "off")
+_in_use: list[Path] = []
 
 FAILURE_LASTS = 7 * 24 * 3600.0
 """Seconds after which a compiler that failed is tried again, though nothing that we see changed."""
-
-
-def choice() -> str:
-    """Return what the environment variable ``DEEPSPHERE_COMPILED`` says.
-
-    ``auto``, the default, compiles where it can; ``on`` raises where it cannot; ``off`` never
-    does.
-    """
-    value = os.environ.get("DEEPSPHERE_COMPILED", "auto").lower()
-    if value not in CHOICES:
-        raise ValueError(f"DEEPSPHERE_COMPILED must be {', '.join(CHOICES)}; got {value!r}")
-    return value
 
 
 def threads() -> int:
@@ -79,10 +74,17 @@ def load(
     if path is None:
         return None
     try:
-        return open_library(str(path))
+        loaded = open_library(str(path))
     except Exception as error:  # each backend has its own
         _do_without(f"{path} cannot be loaded ({_one_line(error)})", error)
         return None
+    _in_use.append(path)
+    return loaded
+
+
+def in_use() -> Path | None:
+    """Return the library that this process has loaded last, or None if it has loaded none."""
+    return _in_use[-1] if _in_use else None
 
 
 @cache
@@ -203,7 +205,7 @@ def _find_or_compile(build: Build) -> Path:
 
 def _keep(build: Build, own: Path, directory: Path | None) -> Path:
     """Move a new library to where it is kept, if that is possible."""
-    name = f"{build.name}-{_contents(own)}.so"
+    name = f"{build.name}-{contents_hash(own)}.so"
     if directory is not None:
         try:
             make_private_directory(directory)
@@ -220,22 +222,6 @@ def _keep(build: Build, own: Path, directory: Path | None) -> Path:
             own.unlink()
             return directory / name
     return own.rename(own.with_name(name))
-
-
-def find_damage(path: Path) -> str | None:
-    """Return why a library must not be loaded, or None if it is what was compiled."""
-    fault = distrust(path)
-    if fault is not None:
-        return fault
-    try:
-        whole = path.stem.endswith(f"-{_contents(path)}")
-    except OSError as error:
-        return str(error)
-    return None if whole else "the file is damaged"
-
-
-def _contents(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
 def _is_fresh(log: Path) -> bool:

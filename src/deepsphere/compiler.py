@@ -21,6 +21,8 @@ TUNING: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",))
 PATIENCE = 600
 """Seconds that the compiler may take: it needs about ten, some minutes on a busy machine."""
 
+CHOICES = ("auto", "on", "off")
+
 IDENTITY = re.compile(
     r"(flags|features|facilities|isa|hart isa|uarch|mmu|m(vendor|arch|imp)id|cpu|cpu family"
     r"|cpu (implementer|architecture|variant|part)|model|model name|vendor_id|machine|platform"
@@ -51,6 +53,18 @@ class CompilationError(RuntimeError):
     def __init__(self, message: str, log: str, lasting: bool) -> None:
         super().__init__(message)
         self.log, self.lasting = log, lasting
+
+
+def choice() -> str:
+    """Return what the environment variable ``DEEPSPHERE_COMPILED`` says.
+
+    ``auto``, the default, compiles where it can; ``on`` raises where it cannot; ``off`` never
+    does.
+    """
+    value = os.environ.get("DEEPSPHERE_COMPILED", "auto").lower()
+    if value not in CHOICES:
+        raise ValueError(f"DEEPSPHERE_COMPILED must be {', '.join(CHOICES)}; got {value!r}")
+    return value
 
 
 def find_compiler() -> list[str]:

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from deepsphere.ops.native import compiler
+from deepsphere import compiler
 
 CPUINFO = {
     "x86": (

@@ -1,0 +1,114 @@
+"""Import what needs Keras when it is used, and register it as soon as Keras is imported.
+
+Samplings and graphs are quick to import, while Keras and its backend take seconds. But Keras must
+know the classes of this package before it loads a model, even in a program that says no more than
+``import deepsphere, keras``. So a finder waits at the head of ``sys.meta_path`` for the first
+import of Keras, or of a part of this package that needs it. After that import it loads all such
+parts, and removes itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+from deepsphere.backends import BACKENDS, missing_backend
+
+logger = logging.getLogger(__name__)
+
+REGISTERING = (
+    "ops",
+    "layers",
+    "models",
+    "analysis",
+    "gnn_layers",
+    "gnn_transformers",
+    "healpy_layers",
+    "compat.healpy_networks",
+)
+"""Parts of this package that need Keras: all that registers classes with it."""
+
+WITHOUT_KERAS = (
+    *("__main__", "backends", "cli", "compiler", "data", "doctor", "extras", "files", "graph"),
+    *("loading", "processors", "sampling", "trust"),
+)
+"""Parts of this package whose import does not wait for Keras."""
+
+
+def register_with_keras() -> None:
+    """Have our classes registered: now if Keras is there, otherwise when it is imported."""
+    if "keras" in sys.modules:
+        _import_all()
+    else:
+        sys.meta_path.insert(0, _waiting)
+
+
+def _import_all() -> None:
+    for name in REGISTERING:
+        import_module(f"deepsphere.{name}")
+
+
+class _Waiting:
+    """Finds Keras and what needs it as the other finders do, and has all imported after it."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not _needs_keras(name):
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self]
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is not None and spec.loader is not None:
+            self._have_all_imported_after(spec)
+        return spec
+
+    def _have_all_imported_after(self, spec: ModuleSpec) -> None:
+        loader = spec.loader
+        assert loader is not None
+        execute = loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            vars(loader).pop("exec_module", None)
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+            try:
+                execute(module)
+                if spec.name != "keras":
+                    _import_all()
+            except BaseException as error:
+                sys.meta_path.insert(0, self)
+                _explain(error, spec.name)
+                raise
+            if spec.name == "keras":
+                try:
+                    _import_all()
+                except Exception as error:  # Keras itself is there
+                    logger.warning("Keras does not know the layers of DeepSphere: %s", error)
+
+        # On the instance: a loader of a class of ours would hide what else this one can do.
+        vars(loader)["exec_module"] = execute_and_register
+
+
+_waiting = _Waiting()
+
+
+def _needs_keras(name: str) -> bool:
+    package, _, part = name.partition(".")
+    if package != "deepsphere":
+        return name == "keras"
+    return bool(part) and "." not in part and part not in WITHOUT_KERAS
+
+
+def _explain(error: BaseException, name: str) -> None:
+    """Say what to do if importing `name` has failed because a backend is missing."""
+    if not isinstance(error, ModuleNotFoundError) or error.name not in BACKENDS:
+        return
+    message = f"{name} needs {missing_backend(error.name)}"
+    if name == "keras":  # an error of Keras stays one
+        error.add_note(f"DeepSphere: {message}")
+    else:
+        raise ImportError(message, name=error.name) from error
