@@ -291,11 +291,27 @@ def test_bad_simulation(arguments, error, message):
         SkySimulation(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("spectra", "ratio", "message"),
+    [
+        ([[0, 1, -2]], 1, "got -2.0 at class 0, multipole 2"),
+        ([[0, 1, 2], [0, np.nan, 2]], 1, "got nan at class 1, multipole 1"),
+        ([0, 1, 2], 1, r"shape \(classes, lmax \+ 1\), got \(3,\)"),
+        ([[0, 1, 2]], 0, "signal_to_noise must be positive"),
+    ],
+)
+def test_noise_of_nonsense(spectra, ratio, message):
+    with pytest.raises(ValueError, match=message):
+        noise_variance(spectra, ratio)
+
+
 def test_simulate_wants_a_simulation():
     with pytest.raises(TypeError, match="must be a SkySimulation, got 64"):
         simulate(64)
 
 
 def test_bad_redshift_is_refused_early():
+    with pytest.raises(TypeError, match="source_redshift must be a number, got '1'"):
+        SkySimulation(source_redshift="1")
     with pytest.raises(ValueError, match=r"source_redshift must be from 0.1 to 10, got 20"):
-        simulate(SkySimulation(nside=4, maps_per_class=1, source_redshift=20), progress=False)
+        SkySimulation(source_redshift=20)

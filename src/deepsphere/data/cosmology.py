@@ -128,8 +128,7 @@ def convergence_spectrum(
         raise TypeError(f"lmax must be an integer, got {lmax!r}")
     if lmax < 2:
         raise ValueError(f"lmax must be at least 2, got {lmax}")
-    if not 0.1 <= source_redshift <= 10:
-        raise ValueError(f"source_redshift must be from 0.1 to 10, got {source_redshift!r}")
+    check_redshift(source_redshift)
 
     camb = require("camb", "cosmology")
     amplitude = _primordial_amplitude(camb, cosmology)
@@ -149,6 +148,12 @@ def convergence_spectrum(
     spectrum = np.array(spectra["W1xW1"], dtype=np.float64)
     spectrum[:2] = 0.0
     return spectrum
+
+
+def check_redshift(source_redshift: float) -> None:
+    """Raise ValueError if sources at a redshift are not simulated."""
+    if not 0.1 <= source_redshift <= 10:
+        raise ValueError(f"source_redshift must be from 0.1 to 10, got {source_redshift!r}")
 
 
 def _camb_parameters(camb: Any, cosmology: Cosmology, amplitude: float) -> Any:

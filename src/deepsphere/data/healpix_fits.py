@@ -98,7 +98,9 @@ def read_fits_map(
     try:
         with fits.open(file, memmap=True) as units:
             return _read(_Table(file, _choose(units, hdu, file)), fields, dtype)
-    except (_MapFileError, MemoryError):
+    except _MapFileError as error:
+        raise ValueError(str(error)) from None
+    except MemoryError:
         raise
     except Exception as error:  # astropy raises many kinds for what is no FITS file
         raise ValueError(f"cannot read {what} from {file}: {error}") from error

@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.data.cosmology import PAPER_COSMOLOGIES, Cosmology, convergence_spectrum
+from deepsphere.data.cosmology import (
+    PAPER_COSMOLOGIES,
+    Cosmology,
+    check_redshift,
+    convergence_spectrum,
+)
 from deepsphere.extras import require
 from deepsphere.files import replacing
 from deepsphere.sampling.healpix import check_nside
@@ -42,9 +47,9 @@ class SkySimulation:
         Resolution, a power of two; pixels are 55 arc minutes wide at 64. The signal holds
         multipoles up to ``lmax = 2 * nside``: beyond, HEALPix pixels alias them.
     source_redshift : float, default 1.2
-        Redshift of the lensed sources. At 1.2, with as much noise as signal at nside 64, the
-        likelihoods of the papers' two cosmologies differ by 6.6 standard deviations: the best
-        possible classifier errs on one map in 2000. At 1.0 these are 5.4 and one in 300.
+        Redshift of the lensed sources, from 0.1 to 10. At 1.2, with as much noise as signal at
+        nside 64, the likelihoods of the papers' two cosmologies differ by 6.6 standard deviations:
+        the best possible classifier errs on one map in 2000. At 1.0 these are 5.4 and one in 300.
     signal_to_noise : float, default 1.0
         Ratio of powers: the variance of the signal over the variance of the noise, in a pixel.
         The signal's variance is its expectation ``sum((2l + 1) C_l) / 4 pi`` up to lmax, averaged
@@ -93,11 +98,12 @@ class SkySimulation:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         if not isinstance(self.lognormal, (bool, np.bool_)):
             raise TypeError(f"lognormal must be True or False, got {self.lognormal!r}")
-        if not self.signal_to_noise > 0:
-            raise ValueError(
-                "signal_to_noise must be positive (numpy.inf for no noise), "
-                f"got {self.signal_to_noise!r}"
-            )
+        for name in ("source_redshift", "signal_to_noise"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+        check_redshift(self.source_redshift)
+        _check_ratio(self.signal_to_noise)
         # plain Python numbers, so that equal simulations have equal cache names
         plain = {
             "cosmologies": cosmologies,
@@ -199,10 +205,33 @@ def noise_variance(spectra: NDArray[np.float64], signal_to_noise: float) -> floa
     -------
     float
         Variance in the squared units of the map; zero for an infinite `signal_to_noise`.
+
+    Raises
+    ------
+    ValueError
+        If `spectra` has another shape, or a power is negative or not finite, or if
+        `signal_to_noise` is not positive.
     """
+    spectra = np.asarray(spectra, dtype=np.float64)
+    if spectra.ndim != 2 or not spectra.size:
+        raise ValueError(f"spectra must have shape (classes, lmax + 1), got {spectra.shape}")
+    wrong = np.argwhere(~(np.isfinite(spectra) & (spectra >= 0)))
+    if len(wrong):
+        raise ValueError(
+            f"spectra must be finite and not negative, got {spectra[tuple(wrong[0])]} at class "
+            f"{wrong[0][0]}, multipole {wrong[0][1]}"
+        )
+    _check_ratio(signal_to_noise)
     ell = np.arange(spectra.shape[1])
     signal = np.mean(spectra @ (2 * ell + 1)) / (4 * np.pi)
     return float(signal / signal_to_noise)
+
+
+def _check_ratio(signal_to_noise: float) -> None:
+    if not signal_to_noise > 0:
+        raise ValueError(
+            f"signal_to_noise must be positive (numpy.inf for no noise), got {signal_to_noise!r}"
+        )
 
 
 def _draw_all(simulation: SkySimulation, progress: bool) -> tuple[Maps, Labels]:
