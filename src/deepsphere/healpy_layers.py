@@ -1,5 +1,7 @@
 """Where deepsphere-cosmo-tf2 had its HEALPix layers; see `deepsphere.compat.healpy_layers`."""
 
+from deepsphere.compat.gnn_layers import Bernstein, Chebyshev, GCNN_ResidualLayer, Monomial
+from deepsphere.compat.gnn_transformers import Graph_Transformer, Graph_ViT
 from deepsphere.compat.healpy_layers import (
     Healpy_ResidualLayer,
     Healpy_Transformer,
@@ -14,6 +16,11 @@ from deepsphere.compat.healpy_layers import (
 )
 
 __all__ = [
+    "Bernstein",
+    "Chebyshev",
+    "GCNN_ResidualLayer",
+    "Graph_Transformer",
+    "Graph_ViT",
     "HealpyBernstein",
     "HealpyChebyshev",
     "HealpyMonomial",
@@ -24,4 +31,5 @@ __all__ = [
     "Healpy_ResidualLayer",
     "Healpy_Transformer",
     "Healpy_ViT",
+    "Monomial",
 ]

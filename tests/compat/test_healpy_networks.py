@@ -9,6 +9,7 @@ import pytest
 import deepsphere
 from deepsphere import HealpyGCNN, healpy_networks
 from deepsphere import healpy_layers as hl
+from deepsphere.graph import laplacian
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
 from deepsphere.utils import extend_indices
@@ -46,7 +47,7 @@ def test_attributes(indices):
     np.testing.assert_array_equal(model.indices_in, indices)
     assert model.layers_in == layers
     assert model.layers_use == model.layers
-    assert all(isinstance(a, type(b)) for a, b in zip(layers, model.layers_use, strict=True))
+    assert all(isinstance(b, type(a)) for a, b in zip(layers, model.layers_use, strict=True))
     y = predict(model, maps(len(indices)))
     assert y.shape == (3, len(indices) // 16, 2)
     assert np.all(np.isfinite(y))
@@ -197,6 +198,93 @@ def test_training_learns():
     assert history[-1] < 0.1 * history[0]
 
 
+def test_layers_have_the_old_classes_and_arguments(tmp_path):
+    layers = [
+        hl.HealpyPseudoConv(p=1, Fout=4),
+        hl.HealpyPseudoConv_Transpose(p=1, Fout=3),
+        hl.HealpyChebyshev(K=5, Fout=6, use_bn=True, initializer="ones", activation="relu"),
+        hl.HealpyBernstein(K=2),
+        hl.HealpyMonomial(K=2),
+        hl.Healpy_ResidualLayer("MONO", {"K": 3}, use_bn=True, norm_type="layer_norm", alpha=0.5),
+        hl.HealpyPool(p=1, pool_type="AVG"),
+        hl.Healpy_Transformer(2, 3, n_layers=2),
+        hl.Healpy_ViT(1, 2, 2, positional_encoding=False),
+    ]
+    model = HealpyGCNN(8, np.arange(768), layers)
+    model.build((None, 768, 1))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for stack in (layers, model.layers, loaded.layers, keras.models.clone_model(model).layers):
+        down, up, cheb, bern, mono, residual, pool, attention, vision = stack
+        for layer, given in zip(stack, layers, strict=True):
+            assert isinstance(layer, type(given))
+        assert (down.p, down.Fout, down.filter_size) == (1, 4, 4)
+        assert (up.p, up.Fout, up.filter_size) == (1, 3, 4)
+        assert (cheb.K, cheb.Fout, cheb.use_bn, cheb.use_bias) == (5, 6, True, False)
+        assert isinstance(cheb.initializer, keras.initializers.Ones)
+        assert isinstance(cheb.bn, keras.layers.BatchNormalization)
+        assert (bern.K, bern.Fout, mono.K) == (2, None, 2)
+        assert (residual.layer_type, residual.layer_kwargs["K"]) == ("MONO", 3)
+        assert (residual.use_bn, residual.norm_type, residual.alpha) == (True, "layer_norm", 0.5)
+        assert not residual.act_before
+        assert residual.conv2.order == 2
+        assert (pool.p, pool.pool_type, pool.filter_size) == (1, "AVG", 4)
+        assert (attention.n_layers, attention.embedding_size) == (2, 6)
+        assert (vision.p, vision.embed_filter_size, vision.positional_encoding) == (1, 4, False)
+    assert len(model.layers[7].mha_layers) == 2
+    assert model.layers[5].layer2.K == 3
+    channels = [getattr(layer, "Fout", None) for layer in model.layers]
+    assert channels == [4, 3, 6, None, None, None, None, None, None]
+    assert [type(layer).__name__ for layer in model.layers[:3]] == [
+        *("PatchConv", "PatchConvTranspose", "ChebyshevConv")
+    ]
+
+
+def test_transformers_attend_along_the_old_graph():
+    """To the pixels whose weights are not 0 in the Laplacian of the old code."""
+    edges = laplacian(Healpix(8), 8, "normalized_tf2")
+    edges.setdiag(0)
+    edges.eliminate_zeros()
+    model = HealpyGCNN(8, np.arange(768), [hl.Healpy_Transformer(2, 1)])
+    model.build((None, 768, 1))
+    pattern = model.layers[0].blocks[0].pattern.matrix
+    assert (abs(pattern) > 0).astype(int).nnz == edges.nnz
+    assert ((pattern != 0) != (edges != 0)).nnz == 0
+    new = HealpyGCNN(8, np.arange(768), [hl.Healpy_Transformer(2, 1)], laplacian="normalized")
+    new.build((None, 768, 1))
+    assert new.layers[0].blocks[0].pattern.matrix.nnz > edges.nnz  # ties are kept
+
+
+@pytest.mark.parametrize(
+    ("nside_in", "nside_out", "indices", "right"),
+    [
+        (8, 8, [1, 5], [1, 5]),
+        (8, 4, [0, 3, 4, 9], [0, 1, 2]),
+        (8, 2, [0, 16, 17], [0, 1]),
+        (2, 8, [1], np.arange(16, 32)),
+    ],
+)
+def test_transform_indices(nside_in, nside_out, indices, right):
+    model = HealpyGCNN(4, np.arange(192), [])
+    np.testing.assert_array_equal(model._transform_indices(nside_in, nside_out, indices), right)
+
+
+def test_transform_indices_against_healpy():
+    mask = np.zeros(768)
+    mask[DISC] = 1
+    model = HealpyGCNN(8, DISC, [])
+    for nside in (4, 2, 16):
+        right = np.flatnonzero(hp.ud_grade(mask, nside, order_in="NEST", order_out="NEST") > 1e-12)
+        np.testing.assert_array_equal(model._transform_indices(8, nside, DISC), right)
+
+
+def test_old_ways_to_write_arguments():
+    model = HealpyGCNN(4.0, np.arange(192), [], name="", spmm_backend="csr")
+    assert model.nside_in == 4
+    assert model.name
+
+
 def test_public_names():
     assert deepsphere.HealpyGCNN is healpy_networks.HealpyGCNN is HealpyGCNN
-    assert deepsphere.healpy_layers is hl
+    assert deepsphere.healpy_layers is healpy_networks.hp_nn is hl
+    assert deepsphere.gnn_layers is healpy_networks.gnn

@@ -241,3 +241,22 @@ def test_a_layer_without_sampling_says_so():
 def test_the_base_cannot_be_used():
     with pytest.raises(TypeError, match="GraphConv is a base class; use ChebyshevConv"):
         GraphConv(4)
+
+
+@pytest.mark.parametrize("layer", [ChebyshevConv, MonomialConv, BernsteinConv])
+def test_depthwise(layer):
+    """Each channel is what a layer of one channel makes of it, with its rows of the kernel."""
+    x = np.random.default_rng(0).standard_normal((2, 48, 3)).astype("float32")
+    conv = layer(order=2, sampling=Healpix(2), depthwise=True, use_bias=False)
+    y = to_numpy(conv(x))
+    kernel = to_numpy(conv.kernel)
+    assert kernel.shape == (9, 1)
+    for channel in range(3):
+        single = layer(1, order=2, sampling=Healpix(2), use_bias=False)
+        single.build((None, 48, 1))
+        single.kernel.assign(kernel[3 * channel : 3 * channel + 3])
+        right = to_numpy(single(x[..., channel : channel + 1]))[..., 0]
+        assert relative_error(y[..., channel], right) < SINGLE
+    assert layer.from_config(conv.get_config()).depthwise
+    with pytest.raises(ValueError, match="is depthwise, so filters must be None or the 3 channels"):
+        layer(2, sampling=Healpix(2), depthwise=True)(x)

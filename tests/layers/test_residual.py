@@ -317,3 +317,19 @@ def test_another_number_of_channels():
 def test_without_sampling():
     with pytest.raises(ValueError, match="does not know where its input is sampled"):
         ResidualBlock(ChebyshevConv())(data())
+
+
+def test_drop_path_skips_samples_in_training():
+    """Each sample keeps the scaled sum of the block, or its input alone."""
+    block = ResidualBlock(ChebyshevConv(order=1), Healpix(2), drop_path=0.25)
+    x = np.random.default_rng(0).standard_normal((400, 48, 2)).astype("float32")
+    whole = to_numpy(block(x)) - x
+    y = to_numpy(block(x, training=True)) - x
+    skipped = np.all(y == 0, axis=(1, 2))
+    assert 0.15 < skipped.mean() < 0.35  # four standard deviations of 400 draws
+    # Scaled in float32, then x is taken from the sum again.
+    np.testing.assert_allclose(y[~skipped], whole[~skipped] / 0.75, rtol=0, atol=1e-5)
+    again = ResidualBlock.from_config(block.get_config())
+    assert again.drop_path == 0.25
+    with pytest.raises(ValueError, match=r"drop_path must be in \[0, 1\), got 1"):
+        ResidualBlock(ChebyshevConv(), drop_path=1)

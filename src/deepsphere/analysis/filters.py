@@ -107,7 +107,9 @@ def _look_up(layer: LayerLike, model: keras.layers.Layer | None) -> tuple[str, k
     if isinstance(layer, keras.layers.Layer):
         if model is not None and not layer.built:
             for path, one in _below(model):
-                if path == layer.name and isinstance(layer, type(one)):
+                if path == layer.name and (
+                    isinstance(layer, type(one)) or isinstance(one, type(layer))
+                ):
                     return path, one
         return layer.name, layer
     if isinstance(layer, bool) or not isinstance(layer, (str, int, np.integer)):

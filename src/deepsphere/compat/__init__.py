@@ -1,1 +1,5 @@
 """Names and signatures of the earlier DeepSphere implementations."""
+
+from deepsphere.compat.old_weights import load_tf2_weights
+
+__all__ = ["load_tf2_weights"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,12 @@ import numpy as np
 from scipy.sparse import csr_array, load_npz, save_npz
 from scipy.sparse.linalg import eigs, eigsh
 
-from deepsphere.compat.old_constructors import OldConstructor
+from deepsphere.compat.old_constructors import (
+    OldAttributes,
+    OldConstructor,
+    OldError,
+    old_errors,
+)
 from deepsphere.graph import rescale
 from deepsphere.layers import (
     BernsteinConv,
@@ -28,6 +34,11 @@ from deepsphere.layers import (
 )
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.ops import SparseOperator
+
+logger = logging.getLogger(__name__)
+
+LAYER_TYPES = {"chebyshev": "CHEBY", "monomial": "MONO", "bernstein": "BERN"}
+"""Names of the convolutions by their basis."""
 
 
 def new_arguments(
@@ -43,6 +54,9 @@ def new_arguments(
     """Return the arguments of `deepsphere.layers.GraphConv` for those of the old layers."""
     order = check_count("K", K, 0) if basis == "bernstein" else check_count("K", K, 1) - 1
     kwargs = dict(kwargs)
+    note_ignored("a graph convolution", spmm_backend=kwargs.pop("spmm_backend", None))
+    if "depth_wise" in kwargs:
+        kwargs["depthwise"] = kwargs.pop("depth_wise")
     # The old layers handed further keywords to the kernel's add_weight.
     for old in ("regularizer", "constraint"):
         if old in kwargs:
@@ -58,6 +72,13 @@ def new_arguments(
     }
 
 
+def note_ignored(where: str, **arguments: Any) -> None:
+    """Log which arguments of the old code have no effect any more."""
+    for name, value in arguments.items():
+        if value is not None:
+            logger.info("%s: %s=%r is ignored, it is no longer needed", where, name, value)
+
+
 def new_residual_arguments(
     activation: Any,
     act_before: bool,
@@ -69,7 +90,7 @@ def new_residual_arguments(
     """Return the arguments of `deepsphere.layers.ResidualBlock` for those of the old layers."""
     norms = {"batch_norm": "batch", "layer_norm": "layer"}
     if norm_type not in norms:
-        raise ValueError(f"norm_type must be one of {', '.join(norms)}; got {norm_type!r}")
+        raise OldError(f"norm_type must be one of {', '.join(norms)}; got {norm_type!r}")
     return {
         "activation": activation,
         "activation_first": act_before,
@@ -82,11 +103,111 @@ def new_residual_arguments(
 def choose(layers: Mapping[str, Any], layer_type: str) -> Any:
     """Return the layer of an old name such as ``"CHEBY"``."""
     if layer_type not in layers:
-        raise ValueError(f"layer_type must be one of {', '.join(layers)}; got {layer_type!r}")
+        raise OldError(f"layer_type must be one of {', '.join(layers)}; got {layer_type!r}")
     return layers[layer_type]
 
 
-class _OnLaplacian(GraphConv):
+class OldConv(OldAttributes, GraphConv):
+    """The attributes of the old graph convolutions."""
+
+    old_parts = ("bn",)
+
+    @property
+    def K(self) -> int:  # noqa: N802
+        """Number of terms, or the degree of Bernstein polynomials."""
+        return self.order + (self.basis != "bernstein")
+
+    @property
+    def Fout(self) -> int | None:  # noqa: N802
+        """Number of output channels, None for that of the input."""
+        return self.filters
+
+    @property
+    def initializer(self) -> Any:
+        """The kernel's initializer."""
+        return self.kernel_initializer
+
+    @property
+    def use_bn(self) -> bool:
+        """Whether the layer normalizes its output."""
+        return self.batch_norm
+
+    @property
+    def bn(self) -> Any:
+        """The batch normalization, or None."""
+        return self.norm
+
+
+class OldResidual(OldAttributes, ResidualBlock):
+    """The attributes of the old residual layers."""
+
+    old_parts = ("layer1", "layer2", "bn1", "bn2")
+
+    @property
+    def layer_type(self) -> str:
+        """``"CHEBY"``, ``"MONO"`` or ``"BERN"``."""
+        return LAYER_TYPES[self.layer1.basis]
+
+    @property
+    def layer_kwargs(self) -> dict[str, Any]:
+        """Arguments of the convolutions."""
+        conv = self.layer1
+        return {
+            "K": conv.order + (conv.basis != "bernstein"),
+            "Fout": conv.filters,
+            "initializer": conv.kernel_initializer,
+            "activation": conv.activation,
+            "use_bias": conv.use_bias,
+            "use_bn": conv.batch_norm,
+        }
+
+    @property
+    def layer1(self) -> Any:
+        """The first convolution."""
+        return self.conv1
+
+    @property
+    def layer2(self) -> Any:
+        """The second convolution."""
+        return self.conv2
+
+    @property
+    def act_before(self) -> bool:
+        """Whether the activation comes before the sum."""
+        return self.activation_first
+
+    @property
+    def use_bn(self) -> bool:
+        """Whether a normalization follows each convolution."""
+        return self.norm is not None
+
+    @property
+    def norm_type(self) -> str:
+        """``"batch_norm"`` or ``"layer_norm"``."""
+        return "layer_norm" if self.norm == "layer" else "batch_norm"
+
+    @property
+    def bn_kwargs(self) -> dict[str, Any]:
+        """Arguments of the normalizations."""
+        return dict(self.norm_config)
+
+    @property
+    def bn1(self) -> Any:
+        """The first normalization, or None."""
+        return self.norm1
+
+    @property
+    def bn2(self) -> Any:
+        """The second normalization, or None."""
+        return self.norm2
+
+    @property
+    def drop_path_rate(self) -> float:
+        """Probability with which a sample skips the convolutions in training."""
+        return self.drop_path
+
+
+class _OnLaplacian(OldConv):
     """Constructor of the old graph convolutions, and the operator made of their Laplacian."""
 
     def __init__(
@@ -98,13 +219,22 @@ class _OnLaplacian(GraphConv):
         activation: Any = None,
         use_bias: bool = False,
         use_bn: bool = False,
-        n_matmul_splits: int = 1,  # noqa: ARG002
+        n_matmul_splits: int = 1,
         **kwargs: Any,
     ) -> None:
         self._matrix = decode_matrix(L) if isinstance(L, str) else check_matrix("L", L)
-        super().__init__(
-            **new_arguments(self.basis, K, Fout, initializer, activation, use_bias, use_bn, kwargs)
-        )
+        with old_errors():
+            super().__init__(
+                **new_arguments(
+                    self.basis, K, Fout, initializer, activation, use_bias, use_bn, kwargs
+                )
+            )
+        self.n_matmul_splits = n_matmul_splits
+
+    @property
+    def L(self) -> csr_array:  # noqa: N802
+        """The Laplacian."""
+        return self._matrix
 
     @property
     def input_points(self) -> int:
@@ -159,7 +289,7 @@ _CONVOLUTIONS = {"CHEBY": Chebyshev, "MONO": Monomial, "BERN": Bernstein}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class GCNN_ResidualLayer(OldConstructor, ResidualBlock):  # noqa: N801
+class GCNN_ResidualLayer(OldResidual, OldConstructor, ResidualBlock):  # noqa: N801
     """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``.
 
     `layer_kwargs` are the arguments of these, with their Laplacian `L`.
@@ -177,13 +307,14 @@ class GCNN_ResidualLayer(OldConstructor, ResidualBlock):  # noqa: N801
         norm_type: str = "batch_norm",
         bn_kwargs: Mapping[str, Any] | None = None,
         alpha: float = 1.0,
+        drop_path_rate: float = 0.0,
         **kwargs: Any,
     ) -> None:
         arguments = new_residual_arguments(
             activation, act_before, use_bn, norm_type, bn_kwargs, alpha
         )
         conv = choose(_CONVOLUTIONS, layer_type)(**layer_kwargs)
-        super().__init__(conv, **arguments, **kwargs)
+        super().__init__(conv, drop_path=drop_path_rate, **arguments, **kwargs)
 
 
 def check_matrix(name: str, matrix: Any) -> csr_array:

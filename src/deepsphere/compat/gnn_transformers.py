@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from deepsphere.compat.gnn_layers import check_matrix, decode_matrix, encode_matrix
-from deepsphere.compat.old_constructors import AnyPixels, first_pixels
+from deepsphere.compat.old_constructors import AnyPixels, OldAttributes, first_pixels, old_errors
 from deepsphere.layers import (
     GraphTransformer,
     PositionEmbedding,
@@ -82,7 +82,51 @@ class AddPositionEmbs(AnyPixels, PositionEmbedding):
         super().__init__(embeddings_initializer=posemb_init, **kwargs)
 
 
-class _GivenPattern(NeighborTransformerBlock):
+class OldTransformer(OldAttributes):
+    """The attributes of the old transformers."""
+
+    old_parts = ("embed", "pos_encoder", "mha_layers")
+
+    key_dim: int
+    num_heads: int
+    num_layers: int
+    position_embedding: bool
+    embedding: Any
+    position: Any
+    blocks: list[Any]
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return self.num_layers
+
+    @property
+    def positional_encoding(self) -> bool:
+        """Whether positions are added."""
+        return self.position_embedding
+
+    @property
+    def embedding_size(self) -> int:
+        """Number of output channels."""
+        return self.key_dim * self.num_heads
+
+    @property
+    def embed(self) -> Any:
+        """The layer that embeds the input, once the transformer is built."""
+        return self.embedding
+
+    @property
+    def pos_encoder(self) -> Any:
+        """The layer that adds positions, once the transformer is built, or None."""
+        return self.position
+
+    @property
+    def mha_layers(self) -> list[Any]:
+        """The blocks, once the transformer is built."""
+        return list(self.blocks)
+
+
+class GivenPattern(NeighborTransformerBlock):
     """A block on the edges that it is given."""
 
     def __init__(self, *args: Any, given: SparseOperator, **kwargs: Any) -> None:
@@ -115,7 +159,7 @@ def MultiHeadAttention(  # noqa: N802
     edges = np.asarray(keras.ops.convert_to_numpy(sparse_A_indices), dtype=np.int64)
     n = int(edges.max()) + 1
     pattern = csr_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(n, n))
-    return _GivenPattern(
+    return GivenPattern(
         d_model // num_heads,
         num_heads,
         first_pixels(n),
@@ -130,10 +174,15 @@ class _AnyBlock(AnyPixels, TransformerBlock):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Graph_ViT(AnyPixels, VisionTransformer):  # noqa: N801
+class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
     """`VisionTransformer` on groups of ``4**p`` consecutive vertices."""
 
     native = VisionTransformer
+
+    @property
+    def embed_filter_size(self) -> int:
+        """Number of vertices in a group."""
+        return 4**self.p
 
     def __init__(
         self,
@@ -146,20 +195,21 @@ class Graph_ViT(AnyPixels, VisionTransformer):  # noqa: N801
         layer_norm: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            key_dim,
-            num_heads,
-            p,
-            num_layers=n_layers,
-            position_embedding=positional_encoding,
-            activation=activation,
-            layer_norm=layer_norm,
-            **kwargs,
-        )
+        with old_errors():
+            super().__init__(
+                key_dim,
+                num_heads,
+                p,
+                num_layers=n_layers,
+                position_embedding=positional_encoding,
+                activation=activation,
+                layer_norm=layer_norm,
+                **kwargs,
+            )
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Graph_Transformer(GraphTransformer):  # noqa: N801
+class Graph_Transformer(OldTransformer, GraphTransformer):  # noqa: N801
     """`GraphTransformer` on any graph: vertices attend where `A` is not zero.
 
     Parameters
@@ -195,9 +245,14 @@ class Graph_Transformer(GraphTransformer):  # noqa: N801
             **kwargs,
         )
 
+    @property
+    def A(self) -> csr_array:  # noqa: N802
+        """The adjacency."""
+        return self._matrix
+
     def make_block(self, **kwargs: Any) -> TransformerBlock:
         """Return a block on the edges of the graph."""
-        return _GivenPattern(given=SparseOperator(self._matrix), **kwargs)
+        return GivenPattern(given=SparseOperator(self._matrix), **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""

@@ -16,8 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.compat import gnn_layers
-from deepsphere.compat.gnn_transformers import Graph_Transformer, Graph_ViT
-from deepsphere.compat.old_constructors import AnyPixels, OldSignature
+from deepsphere.compat.gnn_layers import note_ignored
+from deepsphere.compat.gnn_transformers import (
+    GivenPattern,
+    Graph_Transformer,
+    Graph_ViT,
+    OldTransformer,
+)
+from deepsphere.compat.old_constructors import AnyPixels, OldError, OldSignature, old_errors
+from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
@@ -29,15 +36,18 @@ from deepsphere.layers import (
     PatchConvTranspose,
     Pool,
     ResidualBlock,
+    TransformerBlock,
 )
 from deepsphere.layers.base import PACKAGE
+from deepsphere.layers.graph_conv import DEFAULT_NEIGHBORS
+from deepsphere.ops import SparseOperator
 from deepsphere.sampling import Healpix
 from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
 
 _POOL_MODES = {"MAX": "max", "AVG": "mean"}
 
 
-class _OldConv(OldSignature, GraphConv):
+class _OldConv(gnn_layers.OldConv, OldSignature, GraphConv):
     """Constructor of the old graph convolutions, and their way to the graph."""
 
     on_laplacian: ClassVar[type[Any]]
@@ -52,11 +62,12 @@ class _OldConv(OldSignature, GraphConv):
         use_bn: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            **gnn_layers.new_arguments(
-                self.basis, K, Fout, initializer, activation, use_bias, use_bn, kwargs
+        with old_errors():
+            super().__init__(
+                **gnn_layers.new_arguments(
+                    self.basis, K, Fout, initializer, activation, use_bias, use_bn, kwargs
+                )
             )
-        )
         self._old_arguments = (K, Fout, initializer, activation, use_bias, use_bn, kwargs)
 
     def _get_layer(self, L: Any, n_matmul_splits: int = 1) -> Any:
@@ -97,41 +108,63 @@ class HealpyPool(AnyPixels, Pool):
 
     def __init__(self, p: int, pool_type: str = "MAX", **kwargs: Any) -> None:
         if pool_type not in _POOL_MODES:
-            raise ValueError(
-                f"pool_type must be one of {', '.join(_POOL_MODES)}; got {pool_type!r}"
-            )
-        super().__init__(p, _POOL_MODES[pool_type], **kwargs)
+            raise OldError(f"pool_type must be one of {', '.join(_POOL_MODES)}; got {pool_type!r}")
+        with old_errors():
+            super().__init__(p, _POOL_MODES[pool_type], **kwargs)
+
+    @property
+    def pool_type(self) -> str:
+        """``"MAX"`` or ``"AVG"``."""
+        return {mode: name for name, mode in _POOL_MODES.items()}[self.mode]
+
+    @property
+    def filter_size(self) -> int:
+        """Number of pixels that become one."""
+        return 4**self.p
+
+
+class _OldPatchLayer(AnyPixels):
+    """Constructor of the learned resampling layers."""
+
+    p: int
+    filters: int | None
+
+    def __init__(
+        self, p: int, Fout: int | None, kernel_initializer: Any = None, **kwargs: Any
+    ) -> None:
+        with old_errors():
+            super().__init__(Fout, p, kernel_initializer=kernel_initializer, **kwargs)  # type: ignore[call-arg, arg-type]
+
+    @property
+    def Fout(self) -> int | None:  # noqa: N802
+        """Number of output channels, None for that of the input."""
+        return self.filters
+
+    @property
+    def filter_size(self) -> int:
+        """Number of fine pixels in a coarse one."""
+        return 4**self.p
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class HealpyPseudoConv(AnyPixels, PatchConv):
+class HealpyPseudoConv(_OldPatchLayer, PatchConv):
     """``PatchConv(Fout, p, ...)``."""
 
     native = PatchConv
 
-    def __init__(
-        self, p: int, Fout: int | None, kernel_initializer: Any = None, **kwargs: Any
-    ) -> None:
-        super().__init__(Fout, p, kernel_initializer=kernel_initializer, **kwargs)
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class HealpyPseudoConv_Transpose(AnyPixels, PatchConvTranspose):  # noqa: N801
+class HealpyPseudoConv_Transpose(_OldPatchLayer, PatchConvTranspose):  # noqa: N801
     """``PatchConvTranspose(Fout, p, ...)``."""
 
     native = PatchConvTranspose
-
-    def __init__(
-        self, p: int, Fout: int | None, kernel_initializer: Any = None, **kwargs: Any
-    ) -> None:
-        super().__init__(Fout, p, kernel_initializer=kernel_initializer, **kwargs)
 
 
 _CONVOLUTIONS = {"CHEBY": HealpyChebyshev, "MONO": HealpyMonomial, "BERN": HealpyBernstein}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Healpy_ResidualLayer(OldSignature, ResidualBlock):  # noqa: N801
+class Healpy_ResidualLayer(gnn_layers.OldResidual, OldSignature, ResidualBlock):  # noqa: N801
     """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``."""
 
     native = ResidualBlock
@@ -146,6 +179,7 @@ class Healpy_ResidualLayer(OldSignature, ResidualBlock):  # noqa: N801
         norm_type: str = "batch_norm",
         bn_kwargs: Mapping[str, Any] | None = None,
         alpha: float = 1.0,
+        drop_path_rate: float = 0.0,
         **kwargs: Any,
     ) -> None:
         conv = gnn_layers.choose(_CONVOLUTIONS, layer_type)(**layer_kwargs)
@@ -154,11 +188,12 @@ class Healpy_ResidualLayer(OldSignature, ResidualBlock):  # noqa: N801
             **gnn_layers.new_residual_arguments(
                 activation, act_before, use_bn, norm_type, bn_kwargs, alpha
             ),
+            drop_path=drop_path_rate,
             **kwargs,
         )
         self._old_arguments = (
             *(layer_type, layer_kwargs, activation, act_before),
-            *(use_bn, norm_type, bn_kwargs, alpha),
+            *(use_bn, norm_type, bn_kwargs, alpha, drop_path_rate),
         )
 
     def _get_layer(self, L: Any, n_matmul_splits: int = 1) -> gnn_layers.GCNN_ResidualLayer:
@@ -173,10 +208,24 @@ Healpy_ViT = Graph_ViT
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Healpy_Transformer(OldSignature, GraphTransformer):  # noqa: N801
-    """``GraphTransformer(key_dim, num_heads, ...)``."""
+class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noqa: N801
+    """``GraphTransformer(key_dim, num_heads, ...)``.
+
+    In a `HealpyGCNN` with its default Laplacian pixels attend to each other along the edges of the
+    old graph.
+    """
 
     native = GraphTransformer
+    _on_old_graph = False
+
+    def make_block(self, **kwargs: Any) -> TransformerBlock:
+        """Return a block, on the old graph where the network is."""
+        if not self._on_old_graph:
+            return super().make_block(**kwargs)
+        weights = first_neighbors_weights(
+            self.require_sampling(), self.neighbors or DEFAULT_NEIGHBORS
+        )
+        return GivenPattern(given=SparseOperator(weights), **kwargs)
 
     def __init__(
         self,
@@ -211,11 +260,39 @@ class Healpy_Transformer(OldSignature, GraphTransformer):  # noqa: N801
 class HealpySmoothing(GaussianSmoothing):
     """`GaussianSmoothing` on the pixels `indices`, the result multiplied by a mask.
 
-    `indices` are strictly increasing. With ``nest=False`` they and the maps are in RING ordering.
-    `fwhm` and `sigma` are in arcmin, or in rad with ``arcmin=False``; `mask` is boolean, of shape
-    (pixels,) or (pixels, channels). `per_channel_repetitions` gives channel c the width of so
-    many passes, ``sigma * sqrt(repetitions[c])``. `data_path` and `max_batch_size` are no longer
-    needed.
+    Parameters
+    ----------
+    nside : int
+        Resolution of the input.
+    indices : array_like of int, shape (pixels,)
+        The input's pixels, strictly increasing.
+    nest : bool, default True
+        Whether the pixels and the maps are in NEST ordering, not in RING ordering.
+    mask : array_like, shape (pixels,) or (pixels, channels), optional
+        Factor of the result: boolean, or from 0 to 1 where a mask is apodized.
+    fwhm, sigma : float or sequence of float
+        Width of the beam; give one of the two. A sequence has a width for each channel, which is
+        exact. (The old code rounded widths up to ``min(fwhm) * sqrt(n)`` with an integer n, so
+        that 300 next to 200 arcmin was 346.)
+    n_sigma_support : float, default 3
+        Radius of the kernel in units of sigma.
+    arcmin : bool, default True
+        Whether widths are in arcmin, not in rad.
+    per_channel_repetitions : sequence of int, optional
+        Gives channel c the width of so many passes, ``sigma * sqrt(repetitions[c])``.
+    white_noise_sigma : float or sequence of float, optional
+        Standard deviation of the Gaussian noise that is added in training, after the smoothing
+        and before the mask: for all channels, or one for each.
+    data_path, max_batch_size, spmm_backend, fwhm_base
+        No longer needed, and ignored: nothing is kept in files, products are split by themselves,
+        there is one way to multiply sparse matrices, and widths are exact without a common base.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
     """
 
     def __init__(
@@ -229,10 +306,16 @@ class HealpySmoothing(GaussianSmoothing):
         n_sigma_support: float = 3,
         arcmin: bool = True,
         per_channel_repetitions: Sequence[int] | None = None,
-        data_path: Any = None,  # noqa: ARG002
-        max_batch_size: int | None = None,  # noqa: ARG002
+        data_path: Any = None,
+        max_batch_size: int | None = None,
+        white_noise_sigma: float | Sequence[float] | None = None,
+        spmm_backend: str | None = None,
+        fwhm_base: float | None = None,
         **kwargs: Any,
     ) -> None:
+        note_ignored("HealpySmoothing", spmm_backend=spmm_backend, fwhm_base=fwhm_base)
+        self.data_path, self.max_batch_size = data_path, max_batch_size
+        self.per_channel_repetitions = per_channel_repetitions
         if isinstance(indices, str):  # as written by get_config
             indices = decode_pixels(indices)
         kwargs.pop("sampling", None)  # as a model gives it: bind has checked that it is this one
@@ -254,25 +337,96 @@ class HealpySmoothing(GaussianSmoothing):
             **kwargs,
         )
         self._mask = None if mask is None else _mask_array(mask, len(pixels))
+        self.white_noise_sigma = white_noise_sigma
+        self._noise = _noise_array(white_noise_sigma)
+        self._seed = None if self._noise is None else keras.random.SeedGenerator()
 
-    def call(self, x: Any, mask: Any = None) -> Any:
-        """Smooth, and multiply by the mask that the layer was made with."""
+    @property
+    def nside(self) -> int:
+        """Resolution of the input."""
+        return self.require_sampling().nside  # type: ignore[attr-defined]
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """The input's pixels."""
+        return self._indices
+
+    @property
+    def n_indices(self) -> int:
+        """Number of pixels."""
+        return len(self._indices)
+
+    @property
+    def nest(self) -> bool:
+        """Whether the pixels are in NEST ordering."""
+        return self._nest
+
+    @property
+    def mask(self) -> NDArray[Any] | None:
+        """Factor of the result, shape (pixels, channels or 1), or None."""
+        return self._mask
+
+    @property
+    def arcmin(self) -> bool:
+        """Whether widths are in arcmin, not in rad."""
+        return self.unit == "arcmin"
+
+    @property
+    def n_sigma_support(self) -> float:
+        """Radius of the kernel in units of sigma."""
+        return self.support
+
+    @property
+    def do_smoothing(self) -> bool:
+        """Whether any width is not 0."""
+        return bool(np.any(self.sigmas))
+
+    @property
+    def sigma_rad(self) -> NDArray[np.float64]:
+        """Standard deviation in rad: of all channels, or of each."""
+        return self.sigmas
+
+    @property
+    def sigma_arcmin(self) -> NDArray[np.float64]:
+        """Standard deviation in arcmin: of all channels, or of each."""
+        return np.degrees(self.sigmas) * 60
+
+    @property
+    def fwhm_arcmin(self) -> NDArray[np.float64]:
+        """Full width at half maximum in arcmin: of all channels, or of each."""
+        return self.sigma_arcmin * np.sqrt(8 * np.log(2))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Get the operators, after a check that the noise has as many channels as the input."""
+        if self._noise is not None and self._noise.size not in (1, input_shape[-1]):
+            raise ValueError(
+                f"white_noise_sigma has {self._noise.size} channels, the input {input_shape[-1]}"
+            )
+        super().build(input_shape)
+
+    def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
+        """Smooth, add noise in training, and multiply by the mask that the layer was made with."""
         if not self._nest:
             x = keras.ops.take(x, self._to_nest, axis=1)
             mask = None if mask is None else keras.ops.take(mask, self._to_nest, axis=1)
         y = super().call(x, mask)
         if not self._nest:
             y = keras.ops.take(y, np.argsort(self._to_nest), axis=1)
+        if training and self._noise is not None:
+            noise = keras.random.normal(keras.ops.shape(y), dtype=y.dtype, seed=self._seed)
+            y = y + noise * keras.ops.cast(self._noise, y.dtype)
         return y if self._mask is None else y * keras.ops.cast(self._mask, y.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
         config = super().get_config()
         del config["sampling"]
-        mask = None
+        mask: dict[str, Any] | None = None
         if self._mask is not None:
-            where = encode_pixels(np.flatnonzero(self._mask))
-            mask = {"channels": self._mask.shape[1], "where": where}
+            where = np.flatnonzero(self._mask)
+            mask = {"channels": self._mask.shape[1], "where": encode_pixels(where)}
+            if self._mask.dtype != bool:
+                mask["values"] = self._mask.flat[where].tolist()
         return {
             "nside": self.require_sampling().nside,  # type: ignore[attr-defined]
             "indices": encode_pixels(self._indices),
@@ -280,6 +434,7 @@ class HealpySmoothing(GaussianSmoothing):
             "mask": mask,
             "n_sigma_support": config.pop("support"),
             "arcmin": config.pop("unit") == "arcmin",
+            "white_noise_sigma": None if self._noise is None else self._noise.tolist(),
             **config,
         }
 
@@ -290,17 +445,39 @@ def _ring_to_nest(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(ring2nest(nside, pixels), dtype=np.int64)
 
 
-def _mask_array(mask: Any, pixels: int) -> NDArray[np.bool_]:
-    """Return a mask of shape (pixels, channels or 1), or raise if it has another."""
+def _mask_array(mask: Any, pixels: int) -> NDArray[Any]:
+    """Return a mask of shape (pixels, channels or 1), or raise if it is none."""
     if isinstance(mask, dict):  # as written by get_config
-        array = np.zeros((pixels, mask["channels"]), dtype=bool)
-        array.flat[decode_pixels(mask["where"])] = True
+        values = mask.get("values", True)
+        array = np.zeros((pixels, mask["channels"]), dtype=bool if values is True else np.float32)
+        array.flat[decode_pixels(mask["where"])] = values
         return array
-    array = np.asarray(mask).astype(bool)
+    array = np.asarray(keras.ops.convert_to_numpy(mask))
+    # Some surveys have batches of one in front.
+    array = array[0] if array.ndim == 3 and len(array) == 1 else array
     array = array.reshape(*array.shape, *(1,) * (2 - array.ndim))
     if array.ndim != 2 or len(array) != pixels or not array.any():
         raise ValueError(
-            f"mask must have shape ({pixels},) or ({pixels}, channels), some of it True; "
+            f"mask must have shape ({pixels},) or ({pixels}, channels), some of it not 0; "
             f"got shape {np.shape(mask)}"
         )
-    return array
+    if array.dtype == bool or np.isin(array, (0, 1)).all():
+        return array.astype(bool)
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+        raise ValueError(
+            f"mask must be boolean or from 0 to 1, got values from {array.min()} to {array.max()}"
+        )
+    return array.astype(np.float32)
+
+
+def _noise_array(sigma: Any) -> NDArray[np.float32] | None:
+    """Return standard deviations as an array of one dimension, or None without noise."""
+    if sigma is None:
+        return None
+    array = np.atleast_1d(np.asarray(sigma, dtype=np.float32))
+    if array.ndim > 1 or not np.isfinite(array).all() or (array < 0).any():
+        raise ValueError(
+            "white_noise_sigma must be a number that is not negative, or one for each channel; "
+            f"got {sigma!r}"
+        )
+    return array if array.any() else None

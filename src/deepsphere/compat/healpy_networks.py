@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
@@ -12,12 +10,31 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepsphere.compat import gnn_transformers, healpy_layers
 from deepsphere.compat.filter_inspection import FilterInspection
-from deepsphere.compat.old_weights import convert_weights, is_old_weights_file
+from deepsphere.compat.gnn_layers import note_ignored
+from deepsphere.compat.old_constructors import OldSignature, old_face
+from deepsphere.compat.old_weights import is_old_weights, load_tf2_weights
 from deepsphere.graph import Edges, Kind
 from deepsphere.layers.base import PACKAGE
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, deserialize
+
+_OLD_LAYERS: dict[type, type[OldSignature]] = {
+    old.native: old
+    for old in (
+        healpy_layers.HealpyChebyshev,
+        healpy_layers.HealpyMonomial,
+        healpy_layers.HealpyBernstein,
+        healpy_layers.HealpyPool,
+        healpy_layers.HealpyPseudoConv,
+        healpy_layers.HealpyPseudoConv_Transpose,
+        healpy_layers.Healpy_ResidualLayer,
+        healpy_layers.Healpy_Transformer,
+        gnn_transformers.Graph_ViT,
+    )
+}
+"""The old layers by those that they have become."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -39,6 +56,8 @@ class HealpyGCNN(FilterInspection, Sequential):
     laplacian : str, default "normalized_tf2"
         Kind of Laplacian, see `deepsphere.graph.laplacian`. The default is that of the old code,
         tie for tie; ``"normalized"`` has all symmetries of the pixels.
+    spmm_backend : str, optional
+        No longer needed, and ignored: there is one way to multiply sparse matrices.
     **kwargs
         Other arguments of `deepsphere.models.Sequential`: ``name``, ``trainable``.
 
@@ -72,8 +91,14 @@ class HealpyGCNN(FilterInspection, Sequential):
         max_batch_size: int | None = None,  # noqa: ARG002
         initial_Fin: int | None = None,  # noqa: ARG002
         laplacian: Kind = "normalized_tf2",
+        spmm_backend: str | None = None,
         **kwargs: Any,
     ) -> None:
+        note_ignored("HealpyGCNN", spmm_backend=spmm_backend)
+        if nside == int(nside):
+            nside = int(nside)  # 16.0 was accepted
+        if not kwargs.get("name"):  # the old network had the empty name, which Keras refuses now
+            kwargs.pop("name", None)
         super().__init__(
             Healpix(nside, indices), layers, neighbors=n_neighbors, laplacian=laplacian, **kwargs
         )
@@ -81,20 +106,45 @@ class HealpyGCNN(FilterInspection, Sequential):
         # In a wrapper that Keras does not look into, or it would take them for parts of the model.
         self._given = SimpleNamespace(layers=given)
 
-    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
-        """Load weights, also those that deepsphere-cosmo-tf2 saved (``*.weights.h5``).
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Add a layer on top of the stack, with the attributes that it had in the old code."""
+        super().add(layer, rebuild=False)
+        self._give_old_face(self._layers[-1])
+        if rebuild:
+            self._maybe_rebuild()
 
-        The parameters are those of `keras.Model.load_weights`. The layers must be those of the
-        network that was saved, in the same order. `HealpyBernstein` layers give other values than
-        they did: the old ones left out the last term of the basis.
-        """
-        if not is_old_weights_file(filepath):
-            super().load_weights(filepath, skip_mismatch, **kwargs)
+    def _give_old_face(self, layer: keras.layers.Layer) -> None:
+        old = _OLD_LAYERS.get(type(layer))
+        if old is None:
             return
-        with TemporaryDirectory() as folder:
-            converted = Path(folder) / "model.weights.h5"
-            convert_weights(filepath, converted)
-            super().load_weights(converted, skip_mismatch, **kwargs)
+        layer.__class__ = old_face(old)
+        if isinstance(layer, healpy_layers.Healpy_ResidualLayer):
+            self._give_old_face(layer.conv1)
+            self._give_old_face(layer.conv2)
+        elif isinstance(layer, healpy_layers.Healpy_Transformer):
+            layer._on_old_graph = self.laplacian == "normalized_tf2"
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Load weights, also those that deepsphere-cosmo-tf2 saved in any format.
+
+        The parameters are those of `keras.Model.load_weights`; `filepath` may also be what
+        `deepsphere.compat.load_tf2_weights` reads. The layers must be those of the network that
+        was saved, in the same order.
+        """
+        if is_old_weights(filepath):
+            load_tf2_weights(self, filepath, skip_mismatch=skip_mismatch)
+        else:
+            super().load_weights(filepath, skip_mismatch, **kwargs)
+
+    def _transform_indices(
+        self, nside_in: int, nside_out: int, indices: ArrayLike
+    ) -> NDArray[np.int64]:
+        """Return the pixels of another resolution that a set of pixels covers, in NEST ordering."""
+        pixels = np.asarray(indices, dtype=np.int64)
+        if nside_out <= nside_in:
+            return np.unique(pixels // (nside_in // nside_out) ** 2)
+        children = (nside_out // nside_in) ** 2
+        return (np.unique(pixels)[:, None] * children + np.arange(children)).ravel()
 
     @property
     def layers_in(self) -> list[keras.layers.Layer]:

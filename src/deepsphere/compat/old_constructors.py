@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
 
 from deepsphere.layers import SphereLayer
+from deepsphere.layers.base import PACKAGE
 from deepsphere.sampling import Healpix, Sampling
+
+
+class OldError(ValueError, OSError):
+    """An invalid argument: a `ValueError`, and an `OSError` as the old code raised."""
+
+
+@contextmanager
+def old_errors() -> Iterator[None]:
+    """Raise an `OldError` in place of a `ValueError`."""
+    try:
+        yield
+    except OldError:
+        raise
+    except ValueError as error:
+        raise OldError(str(error)) from error
+
+
+class OldAttributes:
+    """Mixin of layers with the attributes of old ones.
+
+    Attributes
+    ----------
+    old_parts : tuple of str
+        Those that are layers. They are hidden from `dir`, by which Keras finds and names what it
+        saves: it is to find them by their new names.
+    """
+
+    old_parts: ClassVar[tuple[str, ...]] = ()
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in self.old_parts]
 
 
 class OldConstructor(SphereLayer):
@@ -34,7 +69,39 @@ class OldSignature(OldConstructor):
 
     def bind(self, sampling: Sampling, **graph: Any) -> Any:
         """Return a layer of `deepsphere.layers` on a sampling."""
-        return self.native.from_config(self._arguments()).bind(sampling, **graph)
+        with old_errors():
+            return self.native.from_config(self._arguments()).bind(sampling, **graph)
+
+
+_faces: dict[str, Any] = {}
+
+
+def old_face(old: Any) -> Any:
+    """Return a class with the attributes of an old layer, which Keras saves as the new one.
+
+    The layers of a `HealpyGCNN` have it: code written for the old package finds them by
+    `isinstance` and reads their arguments, and what is saved needs no old names.
+
+    Parameters
+    ----------
+    old : type
+        A class such as ``HealpyPool``.
+
+    Returns
+    -------
+    type
+        A subclass under the name of ``old.native``.
+    """
+    native: type[SphereLayer] = old.native
+    name = native.__name__
+    if name not in _faces:
+        # Their module is the new layer's, too, as that is what Keras writes.
+        face = type(name, (old,), {"__module__": native.__module__, "__doc__": old.__doc__})
+        # Registered last, the new layer is what Keras finds under their common name.
+        for cls in (face, native):
+            keras.saving.register_keras_serializable(PACKAGE, name)(cls)
+        _faces[name] = face
+    return _faces[name]
 
 
 class AnyPixels(OldSignature):
@@ -42,10 +109,11 @@ class AnyPixels(OldSignature):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Take the pixels for those with the lowest numbers, if nothing was said of them."""
-        if self.sampling is None and len(input_shape) == 3 and input_shape[1] is not None:
-            self.sampling = first_pixels(input_shape[1])
-            self.resample(self.sampling)  # raises if they cannot be grouped
-        super().build(input_shape)
+        with old_errors():
+            if self.sampling is None and len(input_shape) == 3 and input_shape[1] is not None:
+                self.sampling = first_pixels(input_shape[1])
+                self.resample(self.sampling)  # raises if they cannot be grouped
+            super().build(input_shape)
 
 
 def first_pixels(count: int) -> Healpix:

@@ -58,6 +58,10 @@ class GraphConv(SphereConv):
         ``1 / (1 - filter_dropout)``, which keeps the expected output. It is ``dropFilt`` in the
         code of Defferrard et al., arXiv 2012.15000, but for two things: that was the probability
         to keep a filter, and nothing was scaled.
+    depthwise : bool, default False
+        Whether each channel is filtered by itself, by one polynomial of its own, as in
+        `keras.layers.DepthwiseConv1D`. It needs `filters` None or the number of channels, and
+        ``order + 1`` weights a channel. Channels are mixed by a `keras.layers.Dense` after it.
     use_bias, activation, kernel_initializer, ...
         As for every convolution of this package, see `SphereConv`.
 
@@ -65,7 +69,7 @@ class GraphConv(SphereConv):
     ----------
     kernel : variable, shape ((order + 1) * channels, filters)
         Row ``channel * (order + 1) + k`` holds the coefficient of ``P_k`` on a channel, the
-        layout of the earlier TensorFlow implementations.
+        layout of the earlier TensorFlow implementations. A depthwise kernel has one column.
 
     Raises
     ------
@@ -88,6 +92,7 @@ class GraphConv(SphereConv):
         scale: float | None = None,
         batch_norm: bool = False,
         filter_dropout: float = 0.0,
+        depthwise: bool = False,
         **kwargs: Any,
     ) -> None:
         if not hasattr(type(self), "basis"):
@@ -97,6 +102,7 @@ class GraphConv(SphereConv):
             )
         super().__init__(filters, sampling, **kwargs)
         self.order = check_count("order", order, least=0)
+        self.depthwise = bool(depthwise)
         self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.laplacian = None if laplacian is None else check_kind(laplacian)
         self.scale = self.default_scale if scale is None else float(scale)
@@ -163,9 +169,15 @@ class GraphConv(SphereConv):
             self._activation_name = ""  # somebody's own of the same name
         included = self._activation_name in ACTIVATIONS
         self._included_activation = self._activation_name if included else "linear"
+        if self.depthwise and filters != channels:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} is depthwise, so filters must be None or the "
+                f"{channels} channels of the input, got {filters}"
+            )
+        inputs, columns = (1, 1) if self.depthwise else (channels, filters)
         self._add_weights(
-            ((self.order + 1) * channels, filters),
-            self.default_initializer(channels, filters),
+            ((self.order + 1) * channels, columns),
+            self.default_initializer(inputs, columns),
             filters,
         )
         if self.norm is not None:
@@ -196,6 +208,9 @@ class GraphConv(SphereConv):
         kernel = keras.ops.reshape(self.kernel, (rows // terms, terms, filters))
         if self.dropout is not None:
             kernel = self.dropout(kernel, training=training)
+        if self.depthwise:
+            identity = keras.ops.eye(rows // terms, dtype=kernel.dtype)
+            kernel = kernel * keras.ops.expand_dims(identity, 1)
         if self.basis == "chebyshev":
             return keras.ops.transpose(kernel, (1, 0, 2))
         turn = keras.ops.convert_to_tensor(self._to_chebyshev, dtype=self.variable_dtype)
@@ -234,6 +249,7 @@ class GraphConv(SphereConv):
             "scale": self.scale,
             "batch_norm": self.batch_norm,
             "filter_dropout": self.filter_dropout,
+            "depthwise": self.depthwise,
         }
 
 

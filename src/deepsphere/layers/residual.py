@@ -46,6 +46,10 @@ class ResidualBlock(SphereLayer):
         Further arguments of that layer, for instance ``{"momentum": 0.9}``.
     alpha : float, default 1
         Factor of the shortcut; 1 is the residual network of the paper.
+    drop_path : float, default 0
+        Probability, from 0 to below 1, with which a sample skips ``F`` in a training step
+        (stochastic depth: Huang et al., arXiv 1603.09382). Other samples scale ``F`` by
+        ``1 / (1 - drop_path)``, which keeps the expected output.
     neighbors : int, optional
         Number of nearest neighbours in the graph, if `conv` uses one and does not say. Default:
         the model's.
@@ -94,6 +98,7 @@ class ResidualBlock(SphereLayer):
         norm: str | None = None,
         norm_config: Mapping[str, Any] | None = None,
         alpha: float = 1.0,
+        drop_path: float = 0.0,
         neighbors: Edges | None = None,
         laplacian: Kind | None = None,
         **kwargs: Any,
@@ -119,6 +124,17 @@ class ResidualBlock(SphereLayer):
         self.alpha = float(alpha)
         if not isfinite(self.alpha):
             raise ValueError(f"alpha must be finite, got {alpha}")
+        self.drop_path = float(drop_path)
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"drop_path must be in [0, 1), got {drop_path}")
+        self.skip = None
+        if self.drop_path > 0:
+            self.skip = keras.layers.Dropout(
+                self.drop_path,
+                noise_shape=(None, 1, 1),  # of (batch, pixels, channels)
+                dtype=self.dtype_policy,
+                name="drop_path",
+            )
         self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.laplacian = None if laplacian is None else check_kind(laplacian)
         if self.sampling is not None:
@@ -180,7 +196,11 @@ class ResidualBlock(SphereLayer):
         y = self._convolve(x, self.conv1, self.norm1, training, mask)
         y = self._convolve(y, self.conv2, self.norm2, training, mask)
         if self.activation_first:
-            return self.activation(y) + self.alpha * x
+            y = self.activation(y)
+        if self.skip is not None:
+            y = self.skip(y, training=training)
+        if self.activation_first:
+            return y + self.alpha * x
         return self.activation(y + self.alpha * x)
 
     def _convolve(self, x: Any, conv: Any, norm: Any, training: bool | None, mask: Any) -> Any:
@@ -207,6 +227,7 @@ class ResidualBlock(SphereLayer):
             "norm": self.norm,
             "norm_config": keras.saving.serialize_keras_object(dict(self.norm_config)),
             "alpha": self.alpha,
+            "drop_path": self.drop_path,
             "neighbors": plain(self.neighbors),
             "laplacian": plain(self.laplacian),
         }
