@@ -15,7 +15,7 @@ from deepsphere import HealpyGCNN
 from deepsphere import healpy_layers as hl
 from deepsphere.compat import load_tf2_weights
 from deepsphere.compat.old_weights import is_old_weights
-from harness import to_numpy
+from harness import BACKEND, to_numpy
 
 FOLDER = Path(__file__).parents[1] / "golden"
 FILE = FOLDER / "model.weights.h5"
@@ -139,6 +139,16 @@ def test_what_keras_3_lost(autoencoder):
     """Keras 3 leaves layers in lists out of TensorFlow's checkpoints."""
     with pytest.raises(ValueError, match="is not in the file"):
         load_tf2_weights(autoencoder, FOLDER / "keras3/transformers/manager")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow has such checkpoints")
+@pytest.mark.parametrize("file", ["keras2", "keras3"])
+def test_tensorflow_does_not_restore_a_part_in_silence(convolutional, file):
+    import tensorflow as tf
+
+    path = tf.train.latest_checkpoint(FOLDER / file / "convolutional/manager")
+    with pytest.raises(ValueError, match="written by deepsphere-cosmo-tf2"):
+        tf.train.Checkpoint(network=convolutional).restore(path)
 
 
 def test_new_files_are_loaded_too(tmp_path, convolutional):

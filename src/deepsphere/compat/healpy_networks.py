@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepsphere.compat import gnn_transformers, healpy_layers
 from deepsphere.compat.filter_inspection import FilterInspection
 from deepsphere.compat.gnn_layers import note_ignored
-from deepsphere.compat.old_constructors import OldSignature, old_face
+from deepsphere.compat.old_constructors import OldSignature, old_face, refuse_old_checkpoint
 from deepsphere.compat.old_weights import is_old_weights, load_tf2_weights
 from deepsphere.graph import Edges, Kind
 from deepsphere.layers.base import PACKAGE
@@ -135,6 +135,11 @@ class HealpyGCNN(FilterInspection, Sequential):
             load_tf2_weights(self, filepath, skip_mismatch=skip_mismatch)
         else:
             super().load_weights(filepath, skip_mismatch, **kwargs)
+
+    def _lookup_dependency(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the part that a checkpoint of TensorFlow is restored into."""
+        refuse_old_checkpoint(name.startswith("layer_with_weights-"))
+        return super()._lookup_dependency(name, *args, **kwargs)  # type: ignore[misc]
 
     def _transform_indices(
         self, nside_in: int, nside_out: int, indices: ArrayLike

@@ -29,6 +29,16 @@ def old_errors() -> Iterator[None]:
         raise OldError(str(error)) from error
 
 
+def refuse_old_checkpoint(old: bool) -> None:
+    """Raise if `tf.train.Checkpoint` restores an old checkpoint, most of which it would skip."""
+    if old:
+        raise ValueError(
+            "this checkpoint was written by deepsphere-cosmo-tf2, whose layers had other parts: "
+            "load it by model.load_weights(path), or by deepsphere.compat.load_tf2_weights(model, "
+            "path) if the model holds several networks"
+        )
+
+
 class OldAttributes:
     """Mixin of layers with the attributes of old ones.
 
@@ -43,6 +53,11 @@ class OldAttributes:
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name not in self.old_parts]
+
+    def _lookup_dependency(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the part that a checkpoint of TensorFlow is restored into."""
+        refuse_old_checkpoint(name in self.old_parts)
+        return super()._lookup_dependency(name, *args, **kwargs)  # type: ignore[misc]
 
 
 class OldConstructor(SphereLayer):
