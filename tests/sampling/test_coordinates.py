@@ -433,6 +433,18 @@ class TestUnits:
             with pytest.raises(ValueError, match=message):
                 from_coordinates(data.assign_coords(change))
 
+    def test_values_of_grids(self):
+        data = to_coordinates(Equiangular(4, 8))
+        for change, message in (
+            ({"lat": [95.0, 45, 0, -45]}, "latitudes from -90 to 90; got"),
+            ({"lat": [np.nan, 45, 0, -45]}, "must be finite degrees"),
+            ({"lon": [*np.arange(7), np.nan]}, "must be finite degrees"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                from_coordinates(data.assign_coords(change))
+        with pytest.raises(ValueError, match="lat and lon must not be empty"):
+            from_coordinates(data.isel(lat=slice(0, 0)))
+
 
 def without_standard_names(data):
     for name in data.coords:

@@ -72,6 +72,8 @@ def latitudes_longitudes(data: Any) -> tuple[Angles, Angles]:
     variables = variables_of(data)
     latitudes, longitudes = (_find(data, variables, name) for name in DIRECTIONS)
     lat, lon = latitudes.degrees, longitudes.degrees
+    if not lat.size or not lon.size:
+        raise ValueError(f"{latitudes.name} and {longitudes.name} must not be empty")
     plain = all(_units_of(variables[one.name]) is None for one in (latitudes, longitudes))
     if plain and covers_as_radians(lon.ravel(), lat.ravel()):
         raise ValueError(

@@ -306,7 +306,7 @@ def _grid(latitudes: Angles, longitudes: Angles) -> _Place:
                     f"take data.sortby({latitudes.name!r}, ascending=False)"
                 )
                 return _Place(sampling, dims, order, advice)
-    poles = np.abs(lat) > 90 - SAME * 180 / len(lat)
+    poles = (np.abs(lat) > 90 - SAME * 180 / len(lat)) & (np.abs(lat) <= 90)
     if poles.any() and len(lon) > 1:
         raise ValueError(
             f"the rows at latitude {lat[poles].tolist()} hold {len(lon)} times the same point, "
