@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deepsphere.layers import MaxUnpool, Pool, Resample, Unpool
-from deepsphere.models import Sequential, UNet, climate_unet
+from deepsphere.models import Sequential, UNet
 from deepsphere.sampling import (
     CubedSphere,
     Equiangular,
@@ -190,10 +190,3 @@ def test_unet_on_any_sampling(sampling, tmp_path):
     check_saving(make, x, tmp_path)
     with pytest.raises(ValueError, match=r"patches need points .* use Pool and Unpool"):
         UNet(sampling, 2, unpooling="patch", **options)
-
-
-def test_climate_preset():
-    model = climate_unet(Icosahedral(5), order=1)
-    assert model.filters == (64, 128, 256, 512, 512, 512)
-    assert len(model.sampling) == 10242
-    assert len(model.down_blocks[-1].conv1.sampling) == 12

@@ -2,19 +2,20 @@
 
 from deepsphere.models.autoencoder import Autoencoder
 from deepsphere.models.classifiers import cnn_classifier, fcn_classifier
+from deepsphere.models.climate_unet import ClimateUNet
 from deepsphere.models.sequential import Sequential
 from deepsphere.models.temporal_unet import TemporalUNet
-from deepsphere.models.unet import UNet, climate_unet
+from deepsphere.models.unet import UNet
 from deepsphere.models.variational_autoencoder import VariationalAutoencoder
 from deepsphere.models.vit import vit_classifier
 
 __all__ = [
     "Autoencoder",
+    "ClimateUNet",
     "Sequential",
     "TemporalUNet",
     "UNet",
     "VariationalAutoencoder",
-    "climate_unet",
     "cnn_classifier",
     "fcn_classifier",
     "vit_classifier",

@@ -252,41 +252,6 @@ class UNet(SphereModel):
         }
 
 
-def climate_unet(sampling: Sampling, outputs: int = 3, **options: Any) -> UNet:
-    """Return the U-Net of the papers for extreme climate events.
-
-    Channels 64, 128, 256, 512, 512, 512 from fine to coarse, polynomials of degree 3, mean pooling,
-    probabilities of the classes: background, tropical cyclones and atmospheric rivers, of 16
-    fields of a climate simulation. The paper had it on an icosahedral grid of level 5.
-
-    Parameters
-    ----------
-    sampling : Sampling
-        Where the maps are sampled, with five coarser levels.
-    outputs : int, default 3
-        Number of classes.
-    **options
-        Other arguments of `UNet`.
-
-    Returns
-    -------
-    UNet
-        Not yet built or compiled.
-
-    Notes
-    -----
-    Defferrard et al., arXiv 2012.15000, section 4.3. There, a seventh width closed the way down
-    without normalisation.
-    """
-    preset: dict[str, Any] = {
-        "filters": (64, 128, 256, 512, 512, 512),
-        "order": 3,
-        "pooling": "mean",
-        "last_activation": "softmax",
-    }
-    return UNet(sampling, outputs, **{**preset, **options})
-
-
 class UNetBlock(keras.layers.Layer):
     """Two convolutions, beside a shortcut if `residual`."""
 

@@ -1,0 +1,177 @@
+"""The U-Net that the papers segment extreme climate events with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+from numpy.typing import ArrayLike
+
+from deepsphere.graph import Edges, Kind
+from deepsphere.layers import ChebyshevConv, Pool, Unpool
+from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.graph_conv import DEFAULT_NEIGHBORS
+from deepsphere.layers.masking import hide
+from deepsphere.models.base import SphereModel, check_widths, resolutions
+from deepsphere.sampling import Sampling
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ClimateUNet(SphereModel):
+    """The U-Net of the papers for extreme climate events, layer for layer.
+
+    Two convolutions at the finest resolution, then one after each pooling, of which the last has
+    neither normalization nor activation. On the way up each resolution repeats the values of the
+    coarser one, convolves, joins what the way down found there, and convolves again; the finest
+    joins nothing. The output are probabilities of the classes: background, tropical cyclones and
+    atmospheric rivers. Input shape ``(batch, len(sampling), channels)``, output shape
+    ``(batch, len(sampling), outputs)``.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Where the maps are sampled, with ``len(filters) - 1`` coarser levels. The papers use
+        ``Icosahedral(5)``.
+    outputs : int, default 3
+        Number of classes.
+    filters : sequence of int, default (64, 128, 256, 512, 512, 512)
+        Number of channels at each resolution, from fine to coarse; the first is even.
+    order : int, default 2
+        Degree of the polynomials: three terms, the ``kernel_size=3`` of the papers' code.
+    neighbors : int, str or Nearest, default 20
+        Number of nearest neighbors in the graphs.
+    laplacian : str or Optimal, default "combinatorial"
+        Kind of Laplacian, as in the papers' code.
+    mask : array_like of bool, shape (len(sampling),), optional
+        True at the pixels that were observed, see `UNet`.
+    **kwargs
+        Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the sampling has too few coarser levels.
+
+    Notes
+    -----
+    Defferrard et al., arXiv 2012.15000, section 4.3, and ``SphericalUNet`` of the PyTorch code,
+    which has 5 763 491 trained weights for 16 input channels. This class leaves out 6 912 of them
+    that are redundant: each batch normalization had an offset beside the bias of its convolution,
+    and a factor beside the kernel.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Icosahedral
+    >>> model = ClimateUNet(Icosahedral(3), filters=(8, 16, 16, 32))
+    >>> model.build((None, 642, 16))
+    >>> model.compute_output_shape((None, 642, 16))
+    (None, 642, 3)
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        outputs: int = 3,
+        *,
+        filters: Sequence[int] = (64, 128, 256, 512, 512, 512),
+        order: int = 2,
+        neighbors: Edges = DEFAULT_NEIGHBORS,
+        laplacian: Kind = "combinatorial",
+        mask: ArrayLike | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sampling, mask=mask, neighbors=neighbors, laplacian=laplacian, **kwargs)
+        self.output_channels = check_count("outputs", outputs, least=1)
+        self.filters = check_widths("filters", filters)
+        self.order = check_count("order", order, least=0)
+        if self.filters[0] % 2:
+            raise ValueError(f"the first of filters must be even, got {self.filters[0]}")
+        levels = resolutions(self.sampling, len(self.filters) - 1)
+        fine, half, shared = levels[0], self.filters[0] // 2, {"dtype": self.dtype_policy}
+        conv = partial(ChebyshevConv, order=self.order, **self.graph_options, **shared)
+        norm = partial(conv, batch_norm=True, activation="relu")
+        self.first = norm(half, sampling=fine, name="first")
+        *inner, last = list(zip(self.filters, levels, strict=True))
+        self.down = [
+            norm(width, sampling=level, name=f"down_{i}") for i, (width, level) in enumerate(inner)
+        ]
+        self.pools = [
+            Pool(mode="mean", sampling=level, name=f"pool_{i}", **shared)
+            for i, (_, level) in enumerate(inner)
+        ]
+        self.bottom = conv(last[0], sampling=last[1], name="bottom")
+        # From coarse to fine; at the finest resolution nothing is joined.
+        self.unpools = [
+            Unpool(1, levels[i + 1], finer=levels[i], name=f"unpool_{i}", **shared)
+            for i in reversed(range(len(inner)))
+        ]
+        self.before, self.after = [], []
+        for i in reversed(range(1, len(inner))):
+            place = {"filters": self.filters[i - 1], "sampling": levels[i]}
+            self.before.append(norm(**place, name=f"before_{i}"))
+            self.after.append(norm(**place, name=f"after_{i}"))
+        self.up = norm(half, sampling=fine, name="up")
+        self.last = conv(self.output_channels, sampling=fine, name="last")
+        self.last_activate = keras.layers.Activation(
+            "softmax", dtype=self.variable_dtype, name="last_activate"
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build all layers for inputs of shape ``(batch, len(sampling), channels)``."""
+        super().build(input_shape)
+        shape: tuple[int | None, ...] = (None, *input_shape[1:])
+        shape = _build(self.first, shape)
+        kept = []
+        for down, pool in zip(self.down, self.pools, strict=True):
+            kept.append(_build(down, shape))
+            shape = _build(pool, kept[-1])
+        shape = _build(self.bottom, shape)
+        for unpool, before, after in zip(self.unpools, self.before, self.after, strict=False):
+            shape = _build(before, _build(unpool, shape))
+            joined = kept.pop()
+            shape = _build(after, (*shape[:2], shape[2] + joined[2]))  # type: ignore[operator]
+        shape = _build(self.up, _build(self.unpools[-1], shape))
+        self.last_activate.build(_build(self.last, shape))
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Go down, keep what was found at each resolution, and come up again."""
+        mask = self.compute_mask(x, mask)
+        x = self.first(hide(x, mask), training=training, mask=mask)
+        kept = []
+        for down, pool in zip(self.down, self.pools, strict=True):
+            x = down(x, training=training, mask=mask)
+            kept.append((x, mask))
+            fine = x
+            x = pool(fine, mask=mask)
+            mask = pool.compute_mask(fine, mask)
+        x = self.bottom(x, mask=mask)
+        for unpool, before, after in zip(self.unpools, self.before, self.after, strict=False):
+            joined, mask = kept.pop()
+            x = before(unpool(x), training=training, mask=mask)
+            x = keras.ops.concatenate([x, joined], axis=-1)
+            x = after(x, training=training, mask=mask)
+        _, mask = kept.pop()
+        x = self.up(self.unpools[-1](x), training=training, mask=mask)
+        x = self.last_activate(self.last(x, mask=mask))
+        return hide(x, mask) if self.survey is None else self.survey(x, mask=mask)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape with `outputs` channels."""
+        return (*input_shape[:2], self.output_channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal model."""
+        return {
+            **super().get_config(),
+            "outputs": self.output_channels,
+            "filters": self.filters,
+            "order": self.order,
+        }
+
+
+def _build(layer: keras.layers.Layer, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """Build a layer and return the shape of its output."""
+    layer.build(shape)
+    return tuple(layer.compute_output_shape(shape))
