@@ -139,7 +139,7 @@ class HealpyGCNN(FilterInspection, Sequential):
     def _lookup_dependency(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Return the part that a checkpoint of TensorFlow is restored into."""
         refuse_old_checkpoint(name.startswith("layer_with_weights-"))
-        return super()._lookup_dependency(name, *args, **kwargs)  # type: ignore[misc]
+        return super()._lookup_dependency(name, *args, **kwargs)
 
     def _transform_indices(
         self, nside_in: int, nside_out: int, indices: ArrayLike

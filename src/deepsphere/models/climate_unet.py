@@ -92,16 +92,17 @@ class ClimateUNet(SphereModel):
         fine, half, shared = levels[0], self.filters[0] // 2, {"dtype": self.dtype_policy}
         conv = partial(ChebyshevConv, order=self.order, **self.graph_options, **shared)
         norm = partial(conv, batch_norm=True, activation="relu")
-        self.first = norm(half, sampling=fine, name="first")
+        self.first = norm(filters=half, sampling=fine, name="first")
         *inner, last = list(zip(self.filters, levels, strict=True))
         self.down = [
-            norm(width, sampling=level, name=f"down_{i}") for i, (width, level) in enumerate(inner)
+            norm(filters=width, sampling=level, name=f"down_{i}")
+            for i, (width, level) in enumerate(inner)
         ]
         self.pools = [
             Pool(mode="mean", sampling=level, name=f"pool_{i}", **shared)
             for i, (_, level) in enumerate(inner)
         ]
-        self.bottom = conv(last[0], sampling=last[1], name="bottom")
+        self.bottom = conv(filters=last[0], sampling=last[1], name="bottom")
         # From coarse to fine; at the finest resolution nothing is joined.
         self.unpools = [
             Unpool(1, levels[i + 1], finer=levels[i], name=f"unpool_{i}", **shared)
@@ -112,8 +113,8 @@ class ClimateUNet(SphereModel):
             place = {"filters": self.filters[i - 1], "sampling": levels[i]}
             self.before.append(norm(**place, name=f"before_{i}"))
             self.after.append(norm(**place, name=f"after_{i}"))
-        self.up = norm(half, sampling=fine, name="up")
-        self.last = conv(self.output_channels, sampling=fine, name="last")
+        self.up = norm(filters=half, sampling=fine, name="up")
+        self.last = conv(filters=self.output_channels, sampling=fine, name="last")
         self.last_activate = keras.layers.Activation(
             "softmax", dtype=self.variable_dtype, name="last_activate"
         )
