@@ -182,7 +182,7 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> 
     y = blocks.map(
         attend, blocks.depth, blocks.cut(blocks.fold(q) / sqrt(blocks.depth)), *blocks.lists("keys")
     )
-    return blocks.unfold(y, q)
+    return blocks.unfold(blocks.clear(y, "keys"), q)
 
 
 @blockwise.compiled
@@ -210,6 +210,7 @@ def _backward(
         blocks.cut(upstream),
         *blocks.lists("keys"),
     )
+    found = blocks.clear(found, "keys")
     dq, sums = found[..., : blocks.depth], blocks.pack(found[..., blocks.depth :])
 
     def of_keys(k: Any, v: Any, indices: Any, gaps: Any, hidden: Any = 0.0) -> Any:
@@ -230,6 +231,7 @@ def _backward(
         *blocks.lists("queries"),
         *own,
     )
+    found = blocks.clear(found, "queries")
     dk, dv = found[..., : blocks.depth], found[..., blocks.depth :]
     return blocks.unfold(dq, q), blocks.unfold(dk, k), blocks.unfold(dv, v)
 

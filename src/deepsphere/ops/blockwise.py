@@ -215,6 +215,15 @@ class Blocks:
             : self.n
         ]
 
+    def clear(self, y: Any, which: str) -> Any:
+        """Put 0 at vertices of (n, ...) whose list in `lists` is empty: its padding may be NaN."""
+        pattern = self.patterns[which]
+        rows = pattern.empty_rows
+        if rows is None:
+            return y
+        empty = constant(pattern, "empty rows", lambda: rows[:, None, None, None], self.like)
+        return ops.where(empty, ops.zeros_like(y), y)
+
 
 def _ones(operator: SparseOperator) -> SparseOperator:
     matrix = operator.matrix

@@ -162,4 +162,10 @@ def _neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Array:
         columns.at[neighbors].get(mode="promise_in_bounds") * weights[:, None]
         for neighbors, weights in zip(lists.indices, values, strict=True)
     )
-    return sum(terms, next(terms))
+    return clear_empty_rows(operator, sum(terms, next(terms)))
+
+
+def clear_empty_rows(operator: SparseOperator, columns: jax.Array) -> jax.Array:
+    """Put 0 into rows of (n, columns) without entries: their padding may have read NaN."""
+    empty = operator.empty_rows
+    return columns if empty is None else jnp.where(empty[:, None], 0, columns)

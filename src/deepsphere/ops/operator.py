@@ -18,7 +18,9 @@ from deepsphere.sampling import Sampling
 class NeighborLists(NamedTuple):
     """Rows of a sparse matrix, padded to one length and stored list by list.
 
-    ``(A x)[i] = sum_j values[j, i] * x[indices[j, i]]``; padding has value 0 and index ``i``.
+    ``(A x)[i] = sum_j values[j, i] * x[indices[j, i]]``. Padding has the value 0 and repeats the
+    first index of its row: since ``0 * NaN`` is NaN, a row must read nothing that it does not
+    depend on. Rows without entries have the index ``i``; see `SparseOperator.empty_rows`.
     """
 
     indices: NDArray[np.int32]
@@ -77,13 +79,21 @@ class SparseOperator:
         matrix, n = self.matrix, len(self)
         degrees = np.diff(matrix.indptr)
         width = int(degrees.max(initial=1))
-        indices = np.tile(np.arange(n, dtype=np.int32), (width, 1))
+        first = np.arange(n, dtype=np.int32)
+        first[degrees > 0] = matrix.indices[matrix.indptr[:-1][degrees > 0]]
+        indices = np.tile(first, (width, 1))
         values = np.zeros((width, n))
         rows = np.repeat(np.arange(n), degrees)
         slots = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], degrees)
         indices[slots, rows] = matrix.indices
         values[slots, rows] = matrix.data
         return NeighborLists(indices, values)
+
+    @cached_property
+    def empty_rows(self) -> NDArray[np.bool_] | None:
+        """Rows without entries, whose products are 0 whatever is there; None if there are none."""
+        empty = np.diff(self.matrix.indptr) == 0
+        return empty if empty.any() else None
 
     @cached_property
     def compressed(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deepsphere.ops.jax import _fold, _unfold, _working_dtype
+from deepsphere.ops.jax import _fold, _unfold, _working_dtype, clear_empty_rows
 from deepsphere.ops.operator import SparseOperator
 
 UNROLL = 8  # neighbours per step: of 1 to 32 the fastest for 16 and for 64 columns
@@ -48,4 +48,4 @@ def _neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Array:
         return total + gathered * weights[:, None], None
 
     total, _ = lax.scan(add, jnp.zeros_like(columns), (lists.indices, values), unroll=UNROLL)
-    return total
+    return clear_empty_rows(operator, total)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.tensorflow import Product, _fold, _unfold, _with_product
+from deepsphere.ops.tensorflow import Product, _fold, _unfold, _with_product, clear_empty_rows
 
 UNROLL = 8  # neighbours per step of the loop, as on JAX
 
@@ -51,12 +51,12 @@ def _neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
     def constants() -> tuple[tf.Tensor, tf.Tensor]:
         lists = operator.neighbor_lists
         n, spare = len(operator), -len(lists.indices) % UNROLL
-        blocks = (
-            np.pad(array, ((0, spare), (0, 0))).reshape(-1, UNROLL, n)
-            for array in (lists.indices, lists.values)
-        )
+        # The padding reads what its row reads anyway: another vertex could hold NaN.
+        last = np.tile(lists.indices[-1], (spare, 1))
+        indices = np.concatenate((lists.indices, last)).reshape(-1, UNROLL, n)
+        values = np.pad(lists.values, ((0, spare), (0, 0))).reshape(-1, UNROLL, n)
         with tf.init_scope():
-            return tf.constant(next(blocks)), tf.constant(next(blocks), columns.dtype)
+            return tf.constant(indices), tf.constant(values, columns.dtype)
 
     indices, values = operator.constant(("tensorflow blocks", columns.dtype), constants)
 
@@ -73,4 +73,4 @@ def _neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
         (tf.constant(0), tf.zeros_like(columns)),
         maximum_iterations=steps,
     )
-    return total
+    return clear_empty_rows(operator, total)

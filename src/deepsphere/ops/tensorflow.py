@@ -213,7 +213,11 @@ def _with_product(
     xla = control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
     if xla or _for_another_runtime():
         lists = _neighbor_lists(operator, z.dtype, embed=not xla)
-        return compute(Product(lambda columns: _neighbor_sum(*lists, columns), unroll=not xla))
+
+        def product(columns: tf.Tensor) -> tf.Tensor:
+            return clear_empty_rows(operator, _neighbor_sum(*lists, columns))
+
+        return compute(Product(product, unroll=not xla))
     batch, limit = z.shape[1], plan.max_columns(operator.nnz)
 
     def whole() -> Any:
@@ -302,3 +306,9 @@ def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
     for j in range(len(indices)):
         total = total + tf.gather(columns, indices[j]) * values[j]
     return total
+
+
+def clear_empty_rows(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
+    """Put 0 into rows of (n, columns) without entries: their padding may have read NaN."""
+    empty = operator.empty_rows
+    return columns if empty is None else tf.where(empty[:, None], tf.zeros_like(columns), columns)

@@ -219,7 +219,12 @@ def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tens
     total = torch.zeros_like(columns)
     for neighbors, weights in lists:
         total = total + columns.index_select(0, neighbors) * weights
-    return total
+    if operator.empty_rows is None:
+        return total
+    empty = operator.constant(
+        ("torch empty rows", device), lambda: torch.tensor(operator.empty_rows, device=device)
+    )
+    return total.masked_fill(empty[:, None], 0)  # their padding may have read NaN
 
 
 def _constants(operator: SparseOperator, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
