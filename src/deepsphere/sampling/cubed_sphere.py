@@ -80,6 +80,16 @@ class CubedSphere(Sampling):
         return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).reshape(-1, 3)
 
     @property
+    def corners(self) -> NDArray[np.float64]:
+        """Unit vectors of each cell's corners, in turn, shape ``(6 * n**2, 4, 3)``."""
+        edges = np.tan(np.pi / 4 * (2 * np.arange(self._n + 1) / self._n - 1))
+        center, columns, rows = _FACES[:, :, None, None].swapaxes(0, 1)
+        vectors = center + columns * edges[:, None] + rows * edges[:, None, None]
+        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        turn = (vectors[:, :-1, :-1], vectors[:, :-1, 1:], vectors[:, 1:, 1:], vectors[:, 1:, :-1])
+        return np.stack(turn, axis=3).reshape(-1, 4, 3)
+
+    @property
     def areas(self) -> NDArray[np.float64]:
         """Solid angle of each cell in steradian, shape ``(6 * n**2,)``."""
         edges = np.tan(np.pi / 4 * (2 * np.arange(self._n + 1) / self._n - 1))

@@ -218,9 +218,14 @@ class IcosahedralFaces(_Icosahedral):
         return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 
     @property
+    def corners(self) -> NDArray[np.float64]:
+        """Unit vectors of each triangle's corners, anticlockwise, shape ``(len(self), 3, 3)``."""
+        return self._mesh.vertices[self.faces]
+
+    @property
     def areas(self) -> NDArray[np.float64]:
         """Solid angle of each triangle in steradian, shape ``(len(self),)``."""
-        a, b, c = np.moveaxis(self._mesh.vertices[self.faces], 1, 0)
+        a, b, c = np.moveaxis(self.corners, 1, 0)
         volume = np.sum(a * np.cross(b, c), axis=1)
         cosines = np.sum(a * b, axis=1) + np.sum(b * c, axis=1) + np.sum(c * a, axis=1)
         return 2 * np.arctan2(volume, 1 + cosines)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import block_array, csr_array, diags_array
-from scipy.sparse.linalg import spsolve
+from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.spatial import cKDTree
 
+from deepsphere.sampling.balance import balanced
 from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.bilinear import bilinear_matrix
+from deepsphere.sampling.cell_shapes import Shapes, cells_of, shape_areas
+from deepsphere.sampling.healpix import Healpix
+from deepsphere.sampling.overlaps import cell_overlaps
+from deepsphere.sampling.scattered import Scattered
+from deepsphere.sampling.subset import Subset
 
-METHODS = ("nearest", "inverse_distance", "conservative")
-POINTS_PER_CELL = 64
-"""Into how many pieces the cells of a conservative interpolation are cut, in the middle."""
+METHODS = ("conservative", "bilinear", "inverse_distance", "nearest")
 
-SWEEPS = 20
+PARTIAL = 1e-9
+"""Part of a cell that is not covered above which it is not for rounding."""
 
 
 def pooling_matrix(sampling: Sampling, p: int = 1, weighted: bool = False) -> csr_array:
@@ -63,7 +68,11 @@ def unpooling_matrix(sampling: Sampling, p: int = 1) -> csr_array:
 
 
 def interpolation_matrix(
-    source: Sampling, target: Sampling, method: str = "conservative", neighbors: int = 4
+    source: Sampling,
+    target: Sampling,
+    method: str = "conservative",
+    neighbors: int = 4,
+    allow_uncovered: bool = False,
 ) -> csr_array:
     """Return the matrix that brings values from one sampling to any other.
 
@@ -71,35 +80,50 @@ def interpolation_matrix(
     ----------
     source, target : Sampling
         Where values lie, and where they are wanted.
-    method : {"nearest", "inverse_distance", "conservative"}, default "conservative"
-        ``"nearest"`` takes the value of the nearest point. ``"inverse_distance"`` takes the mean of
-        the nearest ones by their inverse distance; a point at the same place is taken alone.
-        ``"conservative"`` takes the mean over the overlaps of the cells, which keeps the integral
-        over the sphere exactly (weights sum to the areas of both samplings), up to rounding.
+    method : {"conservative", "bilinear", "inverse_distance", "nearest"}, default "conservative"
+        - ``"conservative"``: means over the overlaps of cells, which keep the integral over what
+          both samplings cover.
+        - ``"bilinear"``: between the nearest points around, right to second order; see
+          `deepsphere.sampling.bilinear.bilinear_matrix`.
+        - ``"inverse_distance"``: means of the nearest points by their inverse distance; a point
+          at the same place is taken alone.
+        - ``"nearest"``: the value of the nearest point.
     neighbors : int, default 4
         How many points ``"inverse_distance"`` takes.
+    allow_uncovered : bool, default False
+        Whether ``"conservative"`` returns rows without entries for points of the target whose
+        cells the source does not cover at all, instead of raising an error.
 
     Returns
     -------
     csr_array of float64, shape (len(target), len(source))
-        Rows sum to 1.
+        Weights are not negative. Rows sum to 1, but for those without entries.
 
     Raises
     ------
     ValueError
-        If the method is unknown; or, with ``"conservative"``, if the two do not cover the same
-        part of the sphere.
+        If the method is unknown. With ``"conservative"``: if points of the target are not covered
+        and that is not allowed; or if areas that a sampling of your own declares are not those of
+        its cells.
 
     Notes
     -----
-    Overlaps are counted with points of a HEALPix grid, each in the nearest cell of both samplings,
-    and then balanced so that they sum to the areas of both: their integral is exact, their shape is
-    as fine as that grid.
+    ``"conservative"`` takes the exact overlaps of the cells (see
+    `deepsphere.sampling.overlaps.cell_overlaps`) and scales them, within roundings and the small
+    errors of curved edges, so that they sum to the areas of both samplings: with areas ``a`` and
+    the matrix ``M``, ``M.T @ a_target = a_source`` to 12 digits. A cell that is covered in part
+    gets the mean over that part. Points at one place, such as those at the poles of some grids,
+    share one cell.
+
+    P. W. Jones, "First- and second-order conservative remapping schemes for grids in spherical
+    coordinates", Mon. Wea. Rev. 127 (1999).
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     if method == "conservative":
-        return _conservative(source, target)
+        return _conservative(source, target, allow_uncovered)
+    if method == "bilinear":
+        return bilinear_matrix(source, target.points)
     count = 1 if method == "nearest" else min(neighbors, len(source))
     distances, columns = cKDTree(source.points).query(target.points, count)
     distances, columns = distances.reshape(-1, count), columns.reshape(-1, count)
@@ -114,90 +138,64 @@ def interpolation_matrix(
     return matrix
 
 
-class _Cells(NamedTuple):
-    """The cells of a sampling; points at one place, as at the poles of some grids, share one."""
-
-    points: NDArray[np.float64]
-    areas: NDArray[np.float64]
-    means: csr_array
-    """Shape (cells, points): takes the mean of each cell by area."""
-    copies: csr_array
-    """Shape (points, cells): gives each point the value of its cell."""
-
-
-def _cells(sampling: Sampling) -> _Cells:
-    areas, n = sampling.areas, len(sampling)
-    _, first, cell = np.unique(
-        np.round(sampling.points, 9), axis=0, return_index=True, return_inverse=True
-    )
-    cell = cell.reshape(-1)
-    total = np.bincount(cell, areas).astype(np.float64)
-    shape = (len(total), n)
-    return _Cells(
-        sampling.points[first],
-        total,
-        csr_array((areas / total[cell], (cell, np.arange(n))), shape),
-        csr_array((np.ones(n), (np.arange(n), cell)), shape[::-1]),
-    )
-
-
-def _conservative(source: Sampling, target: Sampling) -> csr_array:
-    given, wanted = _cells(source), _cells(target)
-    if abs(given.areas.sum() - wanted.areas.sum()) > 1e-9 * given.areas.sum():
+def _conservative(source: Sampling, target: Sampling, allow_uncovered: bool) -> csr_array:
+    to_cells, from_cells = _places(target), _places(source)
+    overlaps = csr_array(to_cells @ cell_overlaps(source, target) @ from_cells.T)
+    wanted, given = to_cells @ target.areas, from_cells @ source.areas
+    covered = np.diff(overlaps.indptr) > 0
+    if not covered.all() and not allow_uncovered:
+        missing = int(np.count_nonzero(to_cells.T @ ~covered))
         raise ValueError(
-            "a conservative interpolation needs samplings of the same part of the sphere; "
-            f"{source!r} covers {source.areas.sum():.6g} and {target!r} "
-            f"{target.areas.sum():.6g} steradian"
+            f"{missing} of the {len(target)} points of {target!r} lie where {source!r} has no "
+            "cells: take the part of the target that it covers, target.subset(region), or let "
+            "them have no value, by allow_uncovered=True, or in the layer Resample by "
+            "skip_missing=True"
         )
-    overlaps = _balanced(_overlaps(given, wanted), wanted.areas, given.areas)
-    means = diags_array(1 / wanted.areas) @ overlaps
-    return csr_array(wanted.copies @ means @ given.means)
-
-
-def _overlaps(given: _Cells, wanted: _Cells) -> csr_array:
-    """Return about how much each two cells overlap: the number of points of a grid, by area."""
-    from deepsphere.sampling.healpix import Healpix
-
-    smaller = min(float(np.median(given.areas)), float(np.median(wanted.areas)))
-    nside = 1
-    while np.pi / (3 * nside**2) > smaller / POINTS_PER_CELL:
-        nside *= 2
-    points, area = Healpix(nside).points, np.pi / (3 * nside**2)
-    of_given, of_wanted = cKDTree(given.points), cKDTree(wanted.points)
-    rows, columns = of_wanted.query(points)[1], of_given.query(points)[1]
-    # A cell that holds no point of the grid overlaps the one that it lies in.
-    rows = np.concatenate((rows, np.arange(len(wanted.points)), of_wanted.query(given.points)[1]))
-    columns = np.concatenate(
-        (columns, of_given.query(wanted.points)[1], np.arange(len(given.points)))
+    used = np.flatnonzero(np.bincount(overlaps.indices, minlength=len(given)))
+    rows = np.flatnonzero(covered)
+    part = csr_array(overlaps[rows][:, used])
+    part = balanced(
+        part,
+        wanted[rows],
+        given[used],
+        _beyond(overlaps.sum(axis=1), target, source, to_cells)[rows],
+        _beyond(overlaps.sum(axis=0), source, target, from_cells)[used],
     )
-    shape = (len(wanted.points), len(given.points))
-    return csr_array((np.full(len(rows), area), (rows, columns)), shape)
+    part = csr_array(diags_array(1 / part.sum(axis=1)) @ part)
+    # Points at one place take the mean of those at one place.
+    means = csr_array(diags_array(1 / given) @ from_cells @ diags_array(source.areas))
+    copies = csr_array(to_cells.T)[:, rows]
+    matrix = csr_array(copies @ part @ means[used])
+    matrix.sort_indices()
+    return matrix
 
 
-def _balanced(
-    overlaps: csr_array, rows: NDArray[np.float64], columns: NDArray[np.float64]
-) -> csr_array:
-    """Return the overlaps, changed so that their sums are those given, up to rounding.
+def _places(sampling: Sampling) -> csr_array:
+    """Return ones where a point (column) lies at a place (row): most have one to themselves."""
+    _, place = np.unique(np.round(sampling.points, 9), axis=0, return_inverse=True)
+    if isinstance(sampling, Scattered) or place.max() + 1 == len(sampling):
+        return csr_array(eye_array(len(sampling)))
+    n = len(sampling)
+    return csr_array((np.ones(n), (place.reshape(-1), np.arange(n))), (int(place.max()) + 1, n))
 
-    A few sweeps that scale rows and columns in turn (R. Sinkhorn, 1964), which converge ever more
-    slowly; what is left is taken by ``o_ij (1 + u_i + v_j)``, one linear system.
-    """
-    v = np.ones(len(columns))
-    for _ in range(SWEEPS):
-        u = rows / (overlaps @ v)
-        v = columns / (overlaps.T @ u)
-    overlaps = csr_array(diags_array(u) @ overlaps @ diags_array(v))
-    for _ in range(2):  # the second time for the rounding of the first
-        over_rows, over_columns = overlaps.sum(axis=1), overlaps.sum(axis=0)
-        system = block_array(
-            [[diags_array(over_rows), overlaps], [overlaps.T, diags_array(over_columns)]]
-        )
-        left = np.concatenate((rows - over_rows, columns - over_columns))
-        # Adding to u what is taken from v changes nothing: one of them is 0.
-        solution = np.append(spsolve(csr_array(system)[:-1, :-1].tocsc(), left[:-1]), 0.0)
-        u, v = solution[: len(rows)], solution[len(rows) :]
-        overlaps = csr_array(overlaps + diags_array(u) @ overlaps + overlaps @ diags_array(v))
-    return overlaps
+
+def _is_part(sampling: Sampling) -> bool:
+    return isinstance(sampling, Subset) or (isinstance(sampling, Healpix) and not sampling.is_full)
+
+
+def _beyond(
+    covered: NDArray[np.float64], sampling: Sampling, other: Sampling, places: csr_array
+) -> NDArray[np.float64]:
+    """Return the parts of the cells' areas that another sampling does not cover."""
+    declared = places @ sampling.areas
+    if not _is_part(other):
+        return np.zeros(len(declared))
+    drawn = declared
+    cells = cells_of(sampling) if isinstance(sampling, Healpix) else None
+    if isinstance(cells, Shapes) and not isinstance(other, Healpix):
+        drawn = shape_areas(cells)  # chains of arcs, not quite the declared areas
+    beyond = 1 - covered / drawn
+    return declared * np.where(beyond > PARTIAL, beyond, 0)  # less is rounding
 
 
 def _normalized(matrix: csr_array) -> csr_array:

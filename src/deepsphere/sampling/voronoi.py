@@ -48,6 +48,26 @@ def voronoi_areas(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return areas * (4 * np.pi / areas.sum())
 
 
+def circular_order(points: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """Return the order of points on one circle, round it; None if they are not on one.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (n, 3), n >= 1
+        Unit vectors. Three or fewer are always on one circle.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,), or None
+        Their Voronoi cells are wedges, each between those of the points before and after it.
+    """
+    axes, flat = _principal_axes(points)
+    if not flat:
+        return None
+    x, y = axes[:2] @ (points - points.mean(axis=0)).T
+    return np.argsort(np.arctan2(y, x))
+
+
 def farthest_places(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return places on the sphere among which is the farthest one from the points.
 
