@@ -7,6 +7,11 @@ With ``s_ij = q_i . k_j / sqrt(depth)`` over the neighbours j of i, ``p_ij = sof
     dq_i = sum_j ds_ij k_j / sqrt(depth),
     dk_j = sum_i ds_ij q_i / sqrt(depth),    dv_j = sum_i p_ij g_i.
 
+Forward-mode derivatives, along tangents tq, tk and tv, are
+
+    ts_ij = (tq_i . k_j + q_i . tk_j) / sqrt(depth),
+    ty_i = sum_j p_ij (ts_ij - sum_k p_ik ts_ik) v_j + p_ij tv_j.
+
 The sums over j gather from the neighbours of i. So do those over i, from the vertices whose
 neighbour j is: autodiff would scatter instead, which is slow. Both run block by block, and the
 backward pass computes the scores anew (as Dao et al., arXiv 2205.14135, do for dense attention):
@@ -19,7 +24,6 @@ from math import sqrt
 from typing import Any
 from weakref import WeakValueDictionary
 
-import keras
 import numpy as np
 from keras import ops
 from scipy.sparse import csr_array, eye_array
@@ -126,16 +130,7 @@ def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: A
 
     if is_empty(v):
         return v
-
-    @keras.ops.custom_gradient
-    def attend(q: Any, k: Any, v: Any) -> Any:
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            g = arguments[0] if upstream is None else upstream  # PyTorch passes q, k and v first
-            return _backward(q, k, v, g, mask, operator=operator)
-
-        return _forward(q, k, v, mask, operator=operator), gradient
-
-    return attend(q, k, v)
+    return _attend(q, k, v, mask, operator)
 
 
 def _check(q: Any, k: Any, v: Any, operator: SparseOperator) -> tuple[Any, Any, Any]:
@@ -183,6 +178,35 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> 
         attend, blocks.depth, blocks.cut(blocks.fold(q) / sqrt(blocks.depth)), *blocks.lists("keys")
     )
     return blocks.unfold(blocks.clear(y, "keys"), q)
+
+
+@blockwise.compiled
+def _tangent(
+    q: Any, k: Any, v: Any, tq: Any, tk: Any, tv: Any, mask: Any, *, operator: SparseOperator
+) -> Any:
+    """Return the derivative along tangents of q, k and v, in which it is linear."""
+    blocks = blockwise.Blocks(q, operator)
+    keys, values, hidden = blocks.fold(k), blocks.fold(v), blocks.hidden(mask)
+    moving_keys, moving_values = blocks.fold(tk), blocks.fold(tv)
+
+    def attend(q: Any, tq: Any, indices: Any, gaps: Any) -> Any:
+        near_keys = blockwise.gather(keys, indices)
+        _, inverse, p = _softmax(_dot(q, near_keys) + _bias(gaps, hidden, indices))
+        p = p * inverse
+        scores = _dot(tq, near_keys) + _dot(q, blockwise.gather(moving_keys, indices))
+        change = p * (scores - ops.sum(p * scores, axis=0))
+        return _mix(change, blockwise.gather(values, indices)) + _mix(
+            p, blockwise.gather(moving_values, indices)
+        )
+
+    y = blocks.map(
+        attend,
+        blocks.depth,
+        blocks.cut(blocks.fold(q) / sqrt(blocks.depth)),
+        blocks.cut(blocks.fold(tq) / sqrt(blocks.depth)),
+        *blocks.lists("keys"),
+    )
+    return blocks.unfold(y, q)
 
 
 @blockwise.compiled
@@ -234,6 +258,9 @@ def _backward(
     found = blocks.clear(found, "queries")
     dk, dv = found[..., : blocks.depth], found[..., blocks.depth :]
     return blocks.unfold(dq, q), blocks.unfold(dk, k), blocks.unfold(dv, v)
+
+
+_attend = blockwise.differentiable(_forward, _backward, _tangent)
 
 
 def _dot(x: Any, neighbors: Any) -> Any:

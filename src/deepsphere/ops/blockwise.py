@@ -74,6 +74,26 @@ if BACKEND == "tensorflow":
             parallel_iterations=1,  # several at once would gather for several
         )
 
+    def differentiable(
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        tangent: Callable[..., Any],  # noqa: ARG001
+    ) -> Callable[..., Any]:
+        """Return attention of q, k, v, mask, operator with the derivatives that are given.
+
+        TensorFlow forms forward-mode derivatives from two reverse ones, and needs no `tangent`.
+        """
+
+        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+            @tf.custom_gradient
+            def apply(q: Any, k: Any, v: Any) -> Any:
+                y = forward(q, k, v, mask, operator=operator)
+                return y, lambda g: backward(q, k, v, g, mask, operator=operator)
+
+            return apply(q, k, v)
+
+        return attend
+
 elif BACKEND == "jax":
     import jax
 
@@ -109,8 +129,41 @@ elif BACKEND == "jax":
         """Call a function on one block after another, and stack the tensors it returns."""
         return jax.lax.map(lambda block: function(*block), blocks)
 
+    def differentiable(
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        tangent: Callable[..., Any],  # noqa: ARG001
+    ) -> Callable[..., Any]:
+        """Return attention of q, k, v, mask, operator with the derivatives that are given."""
+
+        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+            @jax.custom_gradient
+            def apply(q: Any, k: Any, v: Any) -> Any:
+                y = forward(q, k, v, mask, operator=operator)
+                return y, lambda g: backward(q, k, v, g, mask, operator=operator)
+
+            return apply(q, k, v)
+
+        return attend
+
 else:
     import torch
+
+    from deepsphere.ops.derivatives_torch import attention_function
+    from deepsphere.ops.torch import constants, exporting
+
+    def differentiable(
+        forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """Return attention of q, k, v, mask, operator with the derivatives that are given."""
+        function = attention_function(forward, backward, tangent)
+
+        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+            if exporting():  # converters do not know functions with a gradient of their own
+                return forward(q, k, v, mask, operator=operator)
+            return function(q, k, v, mask, operator)
+
+        return attend
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of tensors, and an `operator`, as the backend runs it best."""
@@ -124,8 +177,8 @@ else:
         operator: SparseOperator, key: Any, make: Callable[[], NDArray[Any]], like: Any
     ) -> Any:
         """Return an array next to a tensor, made once for an operator and a key."""
-        return operator.constant(
-            ("torch", key, like.device), lambda: torch.tensor(make(), device=like.device)
+        return constants(
+            operator, ("torch", key, like.device), lambda: torch.tensor(make(), device=like.device)
         )
 
     def gather(table: Any, indices: Any) -> Any:

@@ -5,12 +5,14 @@ While a model is exported, products are sums over neighbours, which other runtim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
 from deepsphere.ops import plan
+from deepsphere.ops.derivatives_torch import FILTER, Engine, apply, none
 from deepsphere.ops.operator import SparseOperator
 
 
@@ -20,70 +22,41 @@ def chebyshev_filter(
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""
     if exporting():  # converters do not know functions with a gradient of their own
         return _forward(x, kernel, operator)
-    return _ChebyshevFilter.apply(x, kernel, operator)
+    return apply(FILTER, x, kernel, none(x), operator, "linear", ENGINE)
 
 
-class _ChebyshevFilter(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator
-    ) -> torch.Tensor:
-        ctx.save_for_backward(x, kernel)
-        ctx.operator = operator
-        return _forward(x, kernel, operator)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-        x, kernel = ctx.saved_tensors
-        needs_dx, needs_dw = ctx.needs_input_grad[:2]
-        return *_Gradients.apply(x, kernel, gradient, ctx.operator, needs_dx, needs_dw), None
+def _portable_filter(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor,  # noqa: ARG001
+    operator: SparseOperator,
+    activation: str,  # noqa: ARG001
+) -> torch.Tensor:
+    return _forward(x, kernel, operator)
 
 
-class _Gradients(torch.autograd.Function):
-    """The gradients, which can be differentiated again: `embedding_bag` cannot, twice."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        kernel: torch.Tensor,
-        gradient: torch.Tensor,
-        operator: SparseOperator,
-        needs_dx: bool,
-        needs_dw: bool,
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        ctx.save_for_backward(x, kernel, gradient)
-        ctx.operator = operator
-        dtype = _working_dtype(x)
-        dx, dw = _gradients(
-            _fold(x.to(dtype)),
-            kernel.to(dtype),
-            _fold(gradient.to(dtype)),
-            operator,
-            needs_dx,
-            needs_dw,
-        )
-        return (
-            None if dx is None else _unfold(dx, x).to(x.dtype),
-            None if dw is None else dw.to(kernel.dtype),
-        )
-
-    @staticmethod
-    def backward(
-        ctx: Any, vx: torch.Tensor | None, vkernel: torch.Tensor | None
-    ) -> tuple[Any, ...]:
-        # What the gradients are linear in gives the forward pass of a variation; the rest is
-        # symmetric: see docs/performance.md, "Second derivatives".
-        x, kernel, gradient = ctx.saved_tensors
-        dx = dkernel = dgradient = None
-        if vx is not None:
-            dgradient = _ChebyshevFilter.apply(vx, kernel, ctx.operator)
-            _, dkernel = _Gradients.apply(vx, kernel, gradient, ctx.operator, False, True)
-        if vkernel is not None:
-            varied = _ChebyshevFilter.apply(x, vkernel, ctx.operator)
-            dgradient = varied if dgradient is None else dgradient + varied
-            dx, _ = _Gradients.apply(x, vkernel, gradient, ctx.operator, True, False)
-        return dx, dkernel, dgradient, None, None, None
+def _portable_gradients(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    y: torch.Tensor,  # noqa: ARG001
+    gradient: torch.Tensor,
+    operator: SparseOperator,
+    activation: str,  # noqa: ARG001
+    wanted: tuple[bool, bool, bool],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    dtype = _working_dtype(x)
+    dx, dw = _gradients(
+        _fold(x.to(dtype)),
+        kernel.to(dtype),
+        _fold(gradient.to(dtype)),
+        operator,
+        *wanted[:2],
+    )
+    return (
+        none(x) if dx is None else _unfold(dx, x).to(x.dtype),
+        none(kernel) if dw is None else dw.to(kernel.dtype),
+        none(kernel),
+    )
 
 
 def _forward(x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
@@ -110,10 +83,19 @@ def _filter(z: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> 
     channels, filters = kernel.shape[1:]
     if plan.clenshaw_is_narrower(channels, filters):
         return _clenshaw(z, kernel, operator)
-    y = z.new_zeros((z.shape[0] * z.shape[1], filters))
+    y: torch.Tensor | None = None
     for term, coefficients in zip(_basis(z, len(kernel), operator), kernel, strict=True):
-        y = y.addmm_(term.reshape(-1, channels), coefficients)
+        y = _add_product(y, term.reshape(-1, channels), coefficients)
+    assert y is not None
     return y
+
+
+def _add_product(y: torch.Tensor | None, rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Add a product to what was started by another, in place.
+
+    Were it started by zeros, `vmap` would find that only some of what is added is mapped over.
+    """
+    return rows @ matrix if y is None else y.addmm_(rows, matrix)
 
 
 def _clenshaw(z: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
@@ -152,13 +134,13 @@ def _gradients(
             dw = torch.stack([term.reshape(-1, channels).T @ rows for term in terms])
         return dx, dw
     rows, dw_terms = z.reshape(-1, channels), []
-    dx = torch.zeros_like(rows) if needs_dx else None
+    dx = None
     terms = _basis(gradient, len(kernel), operator.transpose)
     for term, coefficients in zip(terms, kernel, strict=True):
         term_rows = term.reshape(-1, filters)
         dw_terms.append(rows.T @ term_rows)
-        if dx is not None:
-            dx = dx.addmm_(term_rows, coefficients.T)
+        if needs_dx:
+            dx = _add_product(dx, term_rows, coefficients.T)
     return dx, torch.stack(dw_terms)
 
 
@@ -183,8 +165,10 @@ def _matmul(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
     if columns.shape[1] > limit:
         blocks = columns.split(limit, dim=1)
         return torch.cat([_matmul(operator, block.contiguous()) for block in blocks], dim=1)
-    indices, starts, values = operator.constant(
-        ("torch", columns.device, columns.dtype), lambda: _constants(operator, columns)
+    indices, starts, values = constants(
+        operator,
+        ("torch", columns.device, columns.dtype),
+        lambda: _embedding_bag(operator, columns.device, columns.dtype),
     )
     return torch.nn.functional.embedding_bag(
         indices, columns, starts, mode="sum", per_sample_weights=values, include_last_offset=True
@@ -210,12 +194,7 @@ def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tens
             for neighbors, weights in zip(*operator.neighbor_lists, strict=True)
         ]
 
-    def constants() -> list[tuple[torch.Tensor, torch.Tensor]]:
-        # Exporters trace one thread: made there, these tensors would be part of what they trace.
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(make).result()
-
-    lists = operator.constant(("torch lists", device, dtype), constants)
+    lists = constants(operator, ("torch lists", device, dtype), make)
     total = torch.zeros_like(columns)
     for neighbors, weights in lists:
         total = total + columns.index_select(0, neighbors) * weights
@@ -227,11 +206,39 @@ def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tens
     return total.masked_fill(empty[:, None], 0)  # their padding may have read NaN
 
 
-def _constants(operator: SparseOperator, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> Any:
+    """Return what was made of an operator under a key, made on first use.
+
+    Tensors made in inference mode, within a transformation of `torch.func` or while a model is
+    traced could not be used outside. All these concern the current thread, so another makes them.
+    """
+
+    def elsewhere() -> Any:
+        if torch.compiler.is_dynamo_compiling():  # cannot trace threads, and needs none
+            return make()
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
+
+    return operator.constant(key, elsewhere)
+
+
+def _embedding_bag(
+    operator: SparseOperator, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, ...]:
     matrix = operator.matrix
     index = torch.int32 if operator.nnz < 2**31 else torch.int64
     return (
-        torch.tensor(matrix.indices, dtype=index, device=like.device),
-        torch.tensor(matrix.indptr, dtype=index, device=like.device),
-        torch.tensor(matrix.data, dtype=like.dtype, device=like.device),
+        torch.tensor(matrix.indices, dtype=index, device=device),
+        torch.tensor(matrix.indptr, dtype=index, device=device),
+        torch.tensor(matrix.data, dtype=dtype, device=device),
     )
+
+
+def _portable_product(x: torch.Tensor, operator: SparseOperator, power: int) -> torch.Tensor:
+    columns = _fold(x.to(_working_dtype(x))).reshape(len(operator), -1)
+    for _ in range(power):
+        columns = _matmul(operator, columns)
+    return _unfold(columns, x).to(x.dtype)
+
+
+ENGINE = Engine(filter=_portable_filter, gradients=_portable_gradients, product=_portable_product)
