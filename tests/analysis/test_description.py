@@ -16,16 +16,23 @@ from deepsphere.layers import (
     PatchConv,
     PatchConvTranspose,
     Pool,
+    Resample,
     ResidualBlock,
     SmoothPool,
     Statistics,
     SurveyMask,
     TransformerBlock,
+    Unpool,
     VisionTransformer,
 )
 from deepsphere.models import Sequential
 from deepsphere.ops import SparseOperator
-from deepsphere.sampling import Healpix
+from deepsphere.sampling import Healpix, Icosahedral
+from deepsphere.sampling.resampling import (
+    interpolation_matrix,
+    pooling_matrix,
+    unpooling_matrix,
+)
 from harness import to_numpy
 
 SPHERE = Healpix(8)
@@ -194,6 +201,38 @@ def test_multiply_adds_of_a_graph_convolution(channels, filters):
 def test_multiply_adds_of_other_layers(layer, expected):
     model = stack(SurveyMask(np.ones(768, bool)), layer, channels=3)
     assert describe(model)[-1].multiply_adds == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "matrix"),
+    [
+        (Pool(mode="mean"), lambda s: pooling_matrix(s)),
+        (Pool(mode="area"), lambda s: pooling_matrix(s, weighted=True)),
+        (Unpool(), lambda s: unpooling_matrix(s.refine())),
+        (Resample(SPHERE), lambda s: interpolation_matrix(s, SPHERE)),
+        (Resample(SPHERE, "bilinear"), lambda s: interpolation_matrix(s, SPHERE, "bilinear")),
+    ],
+    ids=["mean", "area", "unpool", "conservative", "bilinear"],
+)
+def test_sparse_maps_cost_their_entries_and_see_as_far(layer, matrix):
+    sampling = Icosahedral(3)
+    row = describe(stack(layer, sampling=sampling, channels=3))[-1]
+    assert row.sampling is not None
+    entries = matrix(sampling).tocoo()
+    assert row.multiply_adds == 3 * entries.nnz
+    points = row.sampling.points
+    chords = np.linalg.norm(points[entries.row] - sampling.points[entries.col], axis=1)
+    angles = 2 * np.arcsin(chords / 2)
+    # Pooling states the largest radius of any family; the others what they reach.
+    assert row.receptive_field >= np.degrees(angles.max()) - 1e-6
+    if isinstance(layer, Resample):
+        assert row.receptive_field == pytest.approx(np.degrees(angles.max()), rel=1e-6)
+
+
+def test_skipping_missing_values_takes_a_second_product():
+    model = stack(Resample(SPHERE, skip_missing=True), sampling=Icosahedral(2))
+    expected = 2 * interpolation_matrix(Icosahedral(2), SPHERE).nnz
+    assert describe(model)[0].multiply_adds == expected
 
 
 def test_composite_layers_cost_what_their_parts_cost():

@@ -131,6 +131,13 @@ def test_gnomonic_agrees_with_wcslib():
     np.testing.assert_allclose(longitude_latitude(vectors)[0], longitude, atol=1e-6)
 
 
+def test_longitudes_are_below_360():
+    assert longitude_latitude([1.0, -1e-20, 0.0])[0] == 0
+    longitude, _ = plane_to_sphere([-1e-18, 0.0], [0.0, 0.0], "equirectangular")
+    assert (longitude < 360).all()
+    np.testing.assert_allclose(longitude, 0, atol=1e-9)
+
+
 @pytest.mark.parametrize("partial", [False, True])
 def test_each_place_of_the_image_shows_its_healpix_pixel(partial):
     import healpy

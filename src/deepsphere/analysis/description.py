@@ -11,13 +11,18 @@ import keras
 
 from deepsphere.analysis.receptive_field import finer, spread
 from deepsphere.layers import (
+    ConvPool,
     GaussianSmoothing,
     GraphConv,
+    MaxUnpool,
     PatchConv,
     PatchConvTranspose,
+    Pool,
+    Resample,
     SmoothPool,
     SphereLayer,
     TransformerBlock,
+    Unpool,
 )
 from deepsphere.layers.graph_transformer import NeighborTransformerBlock
 from deepsphere.ops import plan
@@ -283,6 +288,10 @@ def multiply_adds(layer: Any, output_shape: Shape) -> int | None:
 
 @multiply_adds.register
 def _(layer: GraphConv, output_shape: Shape) -> int:  # noqa: ARG001
+    return _of_filters(layer)
+
+
+def _of_filters(layer: GraphConv) -> int:
     terms, (rows, filters) = layer.order + 1, layer.kernel.shape
     channels = rows // terms
     columns = filters if plan.clenshaw_is_narrower(channels, filters) else channels
@@ -314,7 +323,38 @@ def _(layer: GaussianSmoothing, output_shape: Shape) -> int:  # noqa: ARG001
 
 @multiply_adds.register
 def _(layer: SmoothPool, output_shape: Shape) -> int:
-    return (len(layer.coefficients) - 1) * layer.operator.nnz * int(output_shape[2] or 1)
+    filtering = (len(layer.coefficients) - 1) * layer.operator.nnz
+    return (filtering + _means(layer)) * int(output_shape[2] or 1)
+
+
+@multiply_adds.register
+def _(layer: ConvPool, output_shape: Shape) -> int:
+    filtering = _of_filters(layer)
+    return filtering + _means(layer._pool) * int(output_shape[2] or 1)
+
+
+@multiply_adds.register
+def _(layer: Pool, output_shape: Shape) -> int:
+    return _means(layer) * int(output_shape[2] or 1)
+
+
+def _means(pool: Pool) -> int:
+    """Return the number of weights of a pooling: none for maxima, and for means of equal parts."""
+    return 0 if pool.mode == "max" or pool._children is not None else pool._mean.nnz
+
+
+@multiply_adds.register
+def _(layer: Unpool, output_shape: Shape) -> int:
+    if layer._children is not None:
+        return 0
+    products = 2 if isinstance(layer, MaxUnpool) else 1  # of the features, and of the maxima
+    return products * layer._map.nnz * int(output_shape[2] or 1)
+
+
+@multiply_adds.register
+def _(layer: Resample, output_shape: Shape) -> int:
+    products = 2 if layer.skip_missing else 1  # of the values, and of what is there
+    return products * layer._map.nnz * int(output_shape[2] or 1)
 
 
 @multiply_adds.register

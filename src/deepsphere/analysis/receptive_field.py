@@ -19,6 +19,7 @@ from deepsphere.layers import (
     PatchConvTranspose,
     Pool,
     PositionEmbedding,
+    Resample,
     SmoothPool,
     Statistics,
     SurveyMask,
@@ -232,6 +233,14 @@ def _(operation: GaussianSmoothing, sampling: Sampling | None) -> float:  # noqa
 def _(operation: Any, sampling: Sampling | None) -> float:  # noqa: ARG001
     ends = operation.require_sampling(), operation.output_sampling
     return family_radius(max(ends, key=len), min(ends, key=len))
+
+
+@spread.register
+def _(operation: Resample, sampling: Sampling | None) -> float:  # noqa: ARG001
+    entries = operation._map.matrix.tocoo()
+    targets = operation.target.points[entries.row]
+    chords = np.linalg.norm(targets - operation.require_sampling().points[entries.col], axis=1)
+    return float(2 * np.arcsin(np.minimum(chords.max(initial=0) / 2, 1)))
 
 
 @spread.register

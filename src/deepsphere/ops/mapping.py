@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from deepsphere.ops.arguments import as_features, check_features
 from deepsphere.ops.matrices import to_csr
@@ -40,6 +41,16 @@ class SparseMap:
         square = matrix.copy()
         square.resize((size, size))
         self._operator = SparseOperator(square)
+
+    @property
+    def matrix(self) -> csr_array:
+        """The matrix, with rows or columns of zeros that make it square."""
+        return self._operator.matrix
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        return self._operator.nnz
 
     def __call__(self, x: Any) -> Any:
         """Apply the map to features.

@@ -50,7 +50,13 @@ def longitude_latitude(vectors: ArrayLike) -> tuple[Floats, Floats]:
         Degrees.
     """
     x, y, z = np.moveaxis(np.asarray(vectors, dtype=np.float64), -1, 0)
-    return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return _turned(np.degrees(np.arctan2(y, x))), np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
+def _turned(longitude: Floats) -> Floats:
+    """Return longitudes from 0 to below 360: the remainder of a tiny negative one is 360."""
+    turned = longitude % 360.0
+    return np.where(turned == 360.0, 0.0, turned)
 
 
 def plane_to_sphere(
@@ -92,7 +98,7 @@ def plane_to_sphere(
         longitude = 90.0 * x / np.maximum(np.cos(angle), 1e-12)
         sine = (2 * angle + np.sin(2 * angle)) / np.pi
         latitude = np.degrees(np.arcsin(np.clip(sine, -1, 1)))
-    longitude = np.where(inside, (longitude + center_longitude) % 360.0, np.nan)
+    longitude = np.where(inside, _turned(longitude + center_longitude), np.nan)
     return longitude, np.where(inside, latitude, np.nan)
 
 
