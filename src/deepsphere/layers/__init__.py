@@ -6,7 +6,7 @@ from deepsphere.layers.conv_pool import ConvPool
 from deepsphere.layers.graph_conv import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
 from deepsphere.layers.graph_conv_lstm import GraphConvLSTM, GraphConvLSTMCell
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
-from deepsphere.layers.normalization import LayerNormalization
+from deepsphere.layers.normalization import BatchNormalization, LayerNormalization
 from deepsphere.layers.patch_conv import PatchConv, PatchConvTranspose
 from deepsphere.layers.pooling import MaxUnpool, Pool, Unpool
 from deepsphere.layers.resample import Resample
@@ -18,6 +18,7 @@ from deepsphere.layers.survey_mask import SurveyMask
 from deepsphere.layers.vision_transformer import VisionTransformer
 
 __all__ = [
+    "BatchNormalization",
     "BernsteinConv",
     "ChebyshevConv",
     "ConvPool",

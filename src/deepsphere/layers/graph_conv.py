@@ -10,6 +10,7 @@ import keras
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain, spectral
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
+from deepsphere.layers.normalization import BatchNormalization
 from deepsphere.ops import (
     ACTIVATIONS,
     SparseOperator,
@@ -51,7 +52,8 @@ class GraphConv(SphereConv):
         Default: that of the subclass.
     batch_norm : bool, default False
         Whether to normalise the channels over batch and pixels, before the bias (momentum 0.9,
-        epsilon 1e-5, no offset and no factor: bias and kernel have these roles).
+        epsilon 1e-5, no offset and no factor: bias and kernel have these roles), see
+        `deepsphere.layers.BatchNormalization`.
     filter_dropout : float, default 0
         Probability, from 0 to below 1, with which each filter (all coefficients between an input
         and an output channel) is left out of a training step. The others are scaled by
@@ -111,7 +113,7 @@ class GraphConv(SphereConv):
         self.batch_norm = bool(batch_norm)
         self.norm = None
         if self.batch_norm:
-            self.norm = keras.layers.BatchNormalization(
+            self.norm = BatchNormalization(
                 axis=-1,
                 momentum=0.9,
                 epsilon=1e-5,
@@ -194,7 +196,7 @@ class GraphConv(SphereConv):
         elif mask is not None:  # statistics of what was observed
             y = self.norm(chebyshev_filter(x, kernel, self.operator), training=training, mask=mask)
             return self._add_bias_and_activate(y)
-        elif training and self.norm.trainable:
+        elif self.norm.normalizes_batches(training):
             y = self._filter_and_normalize(x, kernel, activation)
         else:
             kernel, bias = self._normalized_weights(kernel)
@@ -221,9 +223,7 @@ class GraphConv(SphereConv):
         y, mean, variance = normalized_filter(
             x, kernel, self.operator, self.bias, norm.epsilon, activation
         )
-        for moving, value in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
-            value = keras.ops.cast(value, moving.dtype)
-            moving.assign(moving * norm.momentum + value * (1.0 - norm.momentum))
+        norm.update_statistics(mean, variance)
         return y
 
     def _normalized_weights(self, kernel: Any) -> tuple[Any, Any]:

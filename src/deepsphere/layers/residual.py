@@ -12,10 +12,10 @@ import keras
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
-from deepsphere.layers.normalization import LayerNormalization
+from deepsphere.layers.normalization import BatchNormalization, LayerNormalization
 from deepsphere.sampling import Sampling
 
-NORMS = {"batch": keras.layers.BatchNormalization, "layer": LayerNormalization}
+NORMS = {"batch": BatchNormalization, "layer": LayerNormalization}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -39,7 +39,7 @@ class ResidualBlock(SphereLayer):
     activation_first : bool, default False
         Whether to activate before the sum: ``y = activation(F(x)) + alpha x``.
     norm : str, optional
-        What follows each convolution: ``"batch"`` for `keras.layers.BatchNormalization` over
+        What follows each convolution: ``"batch"`` for `BatchNormalization` over
         batch and pixels, ``"layer"`` for `LayerNormalization` over the channels of
         each pixel; None is nothing.
     norm_config : mapping, optional
