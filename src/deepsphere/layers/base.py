@@ -8,6 +8,7 @@ from warnings import catch_warnings, simplefilter
 
 import keras
 
+from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask
 from deepsphere.sampling import Sampling, deserialize, serialize
 
@@ -24,11 +25,12 @@ def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
     return sampling
 
 
-class SphereLayer(keras.layers.Layer):
+class SphereLayer(Features, keras.layers.Layer):
     """Base of the layers that work on the points of a sampling.
 
     A layer knows its sampling from the start, or is given it by the model that walks the
-    resolutions (`bind`). Its input has shape ``(batch, len(sampling), channels)``.
+    resolutions (`bind`). Its input has shape ``(batch, len(sampling), channels)``; integers and
+    booleans are brought to its precision, complex numbers are a TypeError.
 
     A subclass with arguments of its own adds them to `get_config`; one that changes the
     resolution overrides `resample`; one that has weights or sublayers calls ``super().build``

@@ -8,6 +8,7 @@ import keras
 
 from deepsphere.graph import Edges, Kind, plain
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.sampling import Sampling
 
@@ -123,7 +124,7 @@ def remember(shape: Any, dtype: Any = None) -> Any:
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class GraphConvLSTM(keras.layers.RNN):
+class GraphConvLSTM(Features, keras.layers.RNN):
     """A convolutional LSTM on the sphere: a memory at each point, of what was there and around it.
 
     An LSTM with graph convolutions for its matrices: ``[i, f, g, o] = [x, h] * W + b``, with

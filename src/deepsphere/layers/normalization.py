@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from deepsphere.layers.base import PACKAGE
+from deepsphere.layers.features import Features
 
 SETTLING = 50.0
 """Over which part of the steps so far the moving averages go, about 2 / 50. With 2 / 10 some short
@@ -17,7 +18,7 @@ LONG = 2.0**24
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(Features, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, which evaluates right from the first training steps.
 
     Keras starts the moving averages at mean 0 and variance 1 and moves them by ``1 - momentum`` in
@@ -59,6 +60,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     use_moving_statistics = False
+    momentum: Any
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights, and the count of what they hold."""
@@ -139,7 +141,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class LayerNormalization(keras.layers.LayerNormalization):
+class LayerNormalization(Features, keras.layers.LayerNormalization):
     """`keras.layers.LayerNormalization`, which PyTorch can write as ONNX too.
 
     PyTorch traces a model to write it, and then does not know the number of channels that its own
@@ -151,6 +153,15 @@ class LayerNormalization(keras.layers.LayerNormalization):
     >>> tuple(LayerNormalization()(np.zeros((2, 192, 5), "float32")).shape)
     (2, 192, 5)
     """
+
+    def _as_feature(self, x: Any) -> Any:
+        # Keras' layer does without the conversion of others, and computes in half what is in half.
+        x = super()._as_feature(x)
+        if not hasattr(x, "dtype"):
+            return x
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        wider = keras.backend.result_type(dtype, self.compute_dtype)
+        return x if wider == dtype else keras.ops.cast(x, wider)
 
     def call(self, inputs: Any) -> Any:
         """Normalise, by plain operations while PyTorch traces."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
@@ -70,6 +70,11 @@ class SurveyMask(SphereLayer):
             )
         self._observed = observed
         super().__init__(sampling, **kwargs)
+
+    @property
+    def observed(self) -> NDArray[np.bool_]:
+        """True at observed pixels, shape (pixels,)."""
+        return self._observed
 
     def resample(self, sampling: Sampling) -> Sampling:
         """Return the same sampling, or raise if the mask is that of another."""

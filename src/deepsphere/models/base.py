@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
+from deepsphere.models.observed import ObservedPixels
 from deepsphere.sampling import Sampling, serialize
 
 LEARNED_POOLINGS = ("patch", "conv")
@@ -102,7 +104,7 @@ def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
     return found
 
 
-class SphereModel(keras.Model):
+class SphereModel(ObservedPixels):
     """Base of the models that are classes of their own.
 
     A subclass makes its layers from its constructor's arguments, so that its configuration holds
@@ -113,7 +115,8 @@ class SphereModel(keras.Model):
     sampling : Sampling
         Where the inputs are sampled.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`.
+        True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`. Losses and
+        metrics are given these only: predictions of shape ``(batch, observed pixels, channels)``.
     neighbors : int, str or Nearest, default 20
         Number of nearest neighbours in the graphs.
     laplacian : str or Optimal, default "normalized"
@@ -173,30 +176,9 @@ class SphereModel(keras.Model):
             return previous_mask
         return self.survey.compute_mask(inputs, previous_mask)
 
-    def _masked(self, y: Any, y_pred: Any) -> tuple[Any, Any]:
-        # Under JAX, Keras loses the mask of the output, of which its losses and metrics leave out
-        # what is not observed: the layer attaches it again. They multiply by 0, which does not
-        # remove NaN from the targets.
-        if self.survey is None or self.observed is None or y is None:
-            return y, y_pred
-        y = keras.ops.convert_to_tensor(y)
-        observed = self.observed.reshape(1, -1, *[1] * (len(y.shape) - 2))
-        return keras.ops.where(observed, y, keras.ops.zeros_like(y)), self.survey(y_pred)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Return the loss over observed pixels; targets elsewhere may be anything, also NaN."""
-        return super().compute_loss(x, *self._masked(y, y_pred), sample_weight, training)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the metrics over observed pixels."""
-        return super().compute_metrics(x, *self._masked(y, y_pred), sample_weight)
+    def observed_output(self) -> NDArray[np.bool_] | None:
+        """Return which pixels of the output are observed, or None if all are."""
+        return None if self.observed is None or self.observed.all() else self.observed
 
     @property
     def _map_shape(self) -> tuple[int, ...]:

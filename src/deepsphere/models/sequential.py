@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.models.base import portable_compile_config
+from deepsphere.models.observed import ObservedPixels, observed_after
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Sequential(keras.Sequential):
+class Sequential(ObservedPixels, keras.Sequential):
     """A `keras.Sequential` on a sampling of the sphere.
 
     Walks through the layers with the current sampling, gives each layer of this package the
@@ -118,6 +121,22 @@ class Sequential(keras.Sequential):
         if input_shape is not None:  # a batch size that happened to be first is no commitment
             input_shape = (None, *input_shape[1:])
         super().build(input_shape)
+
+    def observed_output(self) -> NDArray[np.bool_] | None:
+        """Return which pixels of the output a `SurveyMask` among the layers leaves observed.
+
+        None if that is all of them, or the output has no pixels.
+        """
+        key = tuple(map(id, self.layers))
+        found = getattr(self, "_observed_output", None)
+        if found is None or found[0] != key:
+            found = key, observed_after(self.layers)
+            object.__setattr__(self, "_observed_output", found)
+        return found[1]
+
+    def predicts_maps(self) -> bool:
+        """Return whether the output has pixels, as far as that is known before it is built."""
+        return self.built and len(self.output_shape) > 2
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal model."""

@@ -1,0 +1,46 @@
+"""What may go into a layer: numbers of its own precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+class Features:
+    """Mixin of layers and models whose input is features, whatever type of numbers holds them.
+
+    Keras brings floating-point inputs to the precision of a layer and passes others on as they
+    are: sums of small integers wrap, and weights are cut to integers. Here integers and booleans
+    are brought to that precision too. Complex numbers are refused.
+    """
+
+    compute_dtype: Any
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer, see `keras.layers.Layer`."""
+        if args:
+            args = (self._as_features(args[0]), *args[1:])
+        for name in ("x", "inputs", "sequences"):
+            if name in kwargs:
+                kwargs[name] = self._as_features(kwargs[name])
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+    def _as_features(self, inputs: Any) -> Any:
+        return keras.tree.map_structure(self._as_feature, inputs)
+
+    def _as_feature(self, x: Any) -> Any:
+        dtype = str(getattr(x, "dtype", ""))
+        if "complex" in dtype:
+            raise TypeError(
+                f"{type(self).__name__} {self.name!r} needs real numbers, got {dtype}: give real "
+                "and imaginary parts as two channels"
+            )
+        if not any(kind in dtype for kind in ("int", "bool")):
+            return x
+        y = keras.ops.cast(x, self.compute_dtype)
+        mask = getattr(x, "_keras_mask", None)
+        if mask is not None:
+            y._keras_mask = mask
+        return y

@@ -1,0 +1,139 @@
+"""Losses and metrics over observed pixels only."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from deepsphere.layers import SurveyMask
+from deepsphere.layers.features import Features
+
+
+class ObservedPixels(Features, keras.Model):
+    """Mixin of models whose losses and metrics never meet what a survey did not observe.
+
+    Keras gives a loss the whole maps and multiplies by 0 where a mask is False, which does not
+    remove NaN; many of its metrics count such pixels, and under JAX it loses the mask of the output
+    altogether. A model with a `SurveyMask` knows beforehand which pixels of its output are
+    observed: targets, predictions and weights are cut to these.
+    """
+
+    def observed_output(self) -> NDArray[np.bool_] | None:
+        """Return which pixels of the output are observed, or None if all are or it has none."""
+        raise NotImplementedError
+
+    def _select(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        observed = self.observed_output()
+        if observed is None:
+            return y, y_pred, sample_weight
+        pixels = np.flatnonzero(observed).astype(np.int32)
+
+        def select(values: Any) -> Any:
+            values = keras.ops.convert_to_tensor(values)
+            rank = len(values.shape)
+            if rank < 2 or values.shape[1] not in (None, len(observed)):
+                return values
+            return keras.ops.take(values, pixels, axis=1)
+
+        def weight(values: Any) -> Any:
+            values = keras.ops.convert_to_tensor(values)
+            if len(values.shape) == 1:  # one for each map: Keras would take it for one a pixel
+                values = keras.ops.repeat(values[:, None], len(observed), axis=1)
+            return select(values)
+
+        y, y_pred = keras.tree.map_structure(select, (y, y_pred))
+        if sample_weight is not None:
+            sample_weight = keras.tree.map_structure(weight, sample_weight)
+        return y, y_pred, sample_weight
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss over observed pixels; elsewhere targets may be anything, also NaN.
+
+        Arguments are those of `keras.Model.compute_loss`. Losses are given tensors of shape
+        ``(batch, observed pixels, channels)``.
+        """
+        if y is not None:
+            y, y_pred, sample_weight = self._select(y, y_pred, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the metrics over observed pixels."""
+        if y is not None:
+            y, y_pred, sample_weight = self._select(y, y_pred, sample_weight)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, see `keras.Model.fit`."""
+        self._check_class_weight(kwargs.get("class_weight"))
+        return super().fit(x, y, *args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Take one step of training, see `keras.Model.train_on_batch`."""
+        self._check_class_weight(kwargs.get("class_weight"))
+        return super().train_on_batch(*args, **kwargs)
+
+    def _check_class_weight(self, class_weight: Any) -> None:
+        # Keras looks for one class a map: it would take the pixels for the classes.
+        if class_weight is not None and self.predicts_maps():
+            raise ValueError(
+                "class_weight is for models with one class per map, and the output of "
+                f"{self.name!r} has one per pixel; give the weight of each pixel instead, by "
+                "sample_weight of shape (batch, pixels)"
+            )
+
+    def predicts_maps(self) -> bool:
+        """Return whether the output has pixels."""
+        return True
+
+
+def observed_after(layers: list[Any]) -> NDArray[np.bool_] | None:
+    """Return which pixels a survey mask leaves observed at the end of a stack of layers.
+
+    Parameters
+    ----------
+    layers : list of keras.layers.Layer
+        The stack, built.
+
+    Returns
+    -------
+    ndarray of bool, shape (pixels,), or None
+        None where there are no pixels, all of them are observed, or the mask depends on the data.
+    """
+    # In a thread of its own, where no backend is tracing what it compiles.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_observed_after, layers).result()
+
+
+def _observed_after(layers: list[Any]) -> NDArray[np.bool_] | None:
+    mask = _carry(None, layers)
+    if mask is None:
+        return None
+    observed = np.array(keras.ops.convert_to_numpy(mask), dtype=bool)[0]
+    return None if observed.all() else observed
+
+
+def _carry(mask: Any, layers: list[Any]) -> Any:
+    for layer in layers:
+        if isinstance(layer, keras.Sequential):
+            mask = _carry(mask, layer.layers)
+            continue
+        if mask is not None:  # Keras drops it where a layer does not say what becomes of it
+            known = layer.supports_masking and not isinstance(layer, keras.layers.Masking)
+            mask = layer.compute_mask(None, mask) if known else None
+        if mask is None and isinstance(layer, SurveyMask):
+            mask = layer.observed[None]
+        elif mask is None and isinstance(layer, ObservedPixels):
+            observed = layer.observed_output()
+            mask = None if observed is None else observed[None]
+    return mask

@@ -1,0 +1,162 @@
+"""What holds for every layer of the package: none can be forgotten."""
+
+import keras
+import numpy as np
+import pytest
+
+from deepsphere import layers
+from deepsphere.compat import healpy_layers as hp
+from deepsphere.models import Autoencoder, Sequential, TemporalUNet, UNet, VariationalAutoencoder
+from deepsphere.sampling import Healpix
+from harness import QUICK, relative_error, to_numpy
+
+SPHERE = Healpix(2)
+COUNTS = np.random.default_rng(0).poisson(30, (2, 48, 4)).clip(0, 127)
+MASK = np.arange(48) < 30
+
+
+def unbound(**options):
+    conv = layers.ChebyshevConv(order=1)
+    return {
+        "BatchNormalization": lambda: layers.BatchNormalization(**options),
+        "BernsteinConv": lambda: layers.BernsteinConv(3, 1, **options),
+        "ChebyshevConv": lambda: layers.ChebyshevConv(3, 1, batch_norm=True, **options),
+        "ConvPool": lambda: layers.ConvPool(3, 1, **options),
+        "GaussianSmoothing": lambda: layers.GaussianSmoothing(fwhm=30, unit="degree", **options),
+        "GraphConvLSTM": lambda: layers.GraphConvLSTM(2, 1, SPHERE, **options),
+        "GraphConvLSTMCell": lambda: layers.GraphConvLSTMCell(2, 1, SPHERE, **options),
+        "GraphTransformer": lambda: layers.GraphTransformer(2, 2, **options),
+        "LayerNormalization": lambda: layers.LayerNormalization(**options),
+        "MaxUnpool": lambda: layers.MaxUnpool(sampling=Healpix(1), **options),
+        "MonomialConv": lambda: layers.MonomialConv(3, 1, **options),
+        "NeighborTransformerBlock": lambda: layers.NeighborTransformerBlock(2, 2, **options),
+        "PatchConv": lambda: layers.PatchConv(3, **options),
+        "PatchConvTranspose": lambda: layers.PatchConvTranspose(3, **options),
+        "Pool": lambda: layers.Pool(mode="mean", **options),
+        "PositionEmbedding": lambda: layers.PositionEmbedding(**options),
+        "Resample": lambda: layers.Resample(Healpix(1), "inverse_distance", **options),
+        "ResidualBlock": lambda: layers.ResidualBlock(conv, norm="batch", **options),
+        "SmoothPool": lambda: layers.SmoothPool(**options),
+        "Statistics": lambda: layers.Statistics("histogram", bins=3, **options),
+        "SurveyMask": lambda: layers.SurveyMask(MASK, **options),
+        "TransformerBlock": lambda: layers.TransformerBlock(2, 2, **options),
+        "Unpool": lambda: layers.Unpool(**options),
+        "VisionTransformer": lambda: layers.VisionTransformer(2, 2, 1, **options),
+    }
+
+
+BASES = {"GraphConv", "SphereConv", "SphereLayer"}
+MORE = {
+    "Pool max": lambda **o: layers.Pool(**o),
+    "Pool area": lambda **o: layers.Pool(mode="area", **o),
+    "Statistics max": lambda **o: layers.Statistics("max", **o),
+    "Statistics mean_variance": lambda **o: layers.Statistics("mean_variance", **o),
+    "GraphConvLSTM loop": lambda **o: layers.GraphConvLSTM(2, 1, SPHERE, unroll=False, **o),
+    "HealpyChebyshev": lambda **o: hp.HealpyChebyshev(2, 3, **o),
+    "HealpyPool": lambda **o: hp.HealpyPool(1, **o),
+    "HealpyPseudoConv": lambda **o: hp.HealpyPseudoConv(1, 3, **o),
+    "HealpySmoothing": lambda **o: hp.HealpySmoothing(
+        nside=2, indices=np.arange(48), nest=True, fwhm=1800, **o
+    ),
+}
+NAMES = [*unbound(), *MORE]
+
+
+def make(name, **options):
+    layer = MORE[name](**options) if name in MORE else unbound(**options)[name]()
+    known = not isinstance(layer, layers.SphereLayer) or layer.sampling is not None
+    return layer if known else layer.bind(SPHERE, neighbors=8)
+
+
+def call(name, layer, x):
+    """Call a layer as its kind is called."""
+    if name == "MaxUnpool":
+        return layer([x[:, ::4], x])
+    if name.startswith("GraphConvLSTM "):
+        return layer(np.stack([x, x], 1))
+    if name == "GraphConvLSTM":
+        return layer(np.stack([x, x], 1))
+    if name == "GraphConvLSTMCell":
+        return layer(x, layer.get_initial_state(2))[0]
+    return layer(x)
+
+
+def test_every_layer_is_here():
+    assert set(unbound()) | BASES == set(layers.__all__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_integers_and_booleans_are_numbers(name, engine):
+    """As Keras layers do, layers compute in their own precision whatever holds the numbers."""
+    layer = make(name)
+    for counts, dtypes in (
+        (COUNTS, ("int64", "int32", "int8", "uint8", "float16", "float64")),
+        (COUNTS > 30, ("bool",)),
+    ):
+        expected = to_numpy(call(name, layer, counts.astype(np.float32)))
+        assert expected.dtype == np.float32
+        for dtype in dtypes:
+            y = to_numpy(call(name, layer, counts.astype(dtype)))
+            assert y.dtype == np.float32, dtype
+            np.testing.assert_array_equal(y, expected, err_msg=dtype)
+    with pytest.raises(TypeError, match="needs real numbers"):
+        call(name, layer, COUNTS.astype(np.complex64))
+
+
+@pytest.mark.parametrize("name", ["ChebyshevConv", "PatchConv", "Pool", "BatchNormalization"])
+def test_integers_in_functional_models(name):
+    inputs = keras.Input((48, 4), dtype="int32")
+    layer = make(name)
+    model = keras.Model(inputs, layer(inputs))
+    assert model.outputs[0].dtype == "float32"
+    expected = to_numpy(layer(COUNTS.astype(np.float32)))
+    np.testing.assert_array_equal(to_numpy(model(COUNTS.astype(np.int32))), expected)
+
+
+def models():
+    small = {"filters": (2, 3), "order": 1}
+    yield UNet(SPHERE, 1, **small), COUNTS
+    yield Autoencoder(SPHERE, channels=4, filters=(2,), latent=2, order=1), COUNTS
+    yield VariationalAutoencoder(SPHERE, channels=4, filters=(2,), latent=2, order=1), COUNTS
+    yield TemporalUNet(SPHERE, 1, **small), np.stack([COUNTS, COUNTS], 1)
+    yield Sequential(SPHERE, [layers.ChebyshevConv(2, 1), keras.layers.Dense(1)]), COUNTS
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_models_of_integers(which):
+    model, counts = list(models())[which]
+    real = counts.astype(np.float32)
+    expected = to_numpy(model(real))
+    for dtype in ("int64", "uint8", "float64"):
+        np.testing.assert_array_equal(to_numpy(model(counts.astype(dtype))), expected)
+        y = model.predict(counts.astype(dtype), verbose=0)
+        assert relative_error(y, expected) < 1e-5
+    target = np.zeros(expected.shape, np.float32)
+    model.compile(keras.optimizers.SGD(0.0), "mse", **QUICK)
+    before = [np.array(v) for v in model.get_weights()]
+    losses = []
+    for x in (real, counts.astype(np.int64)):
+        model.set_weights(before)
+        losses.append(model.evaluate(x, target, verbose=0))
+        model.fit(x, target, verbose=0)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    for function in (model, lambda x: model.predict(x, verbose=0)):
+        with pytest.raises(TypeError, match="needs real numbers"):
+            function(counts.astype(np.complex64))
+
+
+TOLERANCES = {"float16": 1e-2, "bfloat16": 8e-2, "float64": 1e-4}
+"""Some ten roundings of 1e-3 and 8e-3; single precision is what is compared with."""
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_precision(name, dtype):
+    x = (COUNTS / 30 - 1).astype(np.float32)
+    layer, other = make(name), make(name, dtype=dtype)
+    expected = to_numpy(call(name, layer, x))
+    y = call(name, other, x)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    other.set_weights([to_numpy(w).astype(np.float32) for w in layer.get_weights()])
+    y = to_numpy(keras.ops.cast(call(name, other, x), "float32"))
+    assert relative_error(y, expected) < TOLERANCES[dtype]
