@@ -160,6 +160,18 @@ def test_survey_mask_passes_the_gates(tmp_path):
     check_layer(lambda: SurveyMask(OBSERVED, SAMPLING), data(outside=1.0), tmp_path)
 
 
+def test_masked_arrays_are_refused():
+    """TensorFlow and PyTorch take what lies under the mask, in Keras' own layers, too."""
+    x = np.ma.masked_array(data(outside=50.0), mask=False)
+    x[:, ~OBSERVED] = np.ma.masked
+    count = len(x) * np.count_nonzero(~OBSERVED) * x.shape[-1]
+    with pytest.raises(ValueError, match=f"the input is masked at {count} of {x.size} values"):
+        ChebyshevConv(2, 2, sampling=SAMPLING)(x)
+    with pytest.raises(ValueError, match=f"x is masked at {count} of {x.size} values"):
+        deepsphere.ops.pool(x, 4, "max")
+    ChebyshevConv(2, 2, sampling=SAMPLING)(x.filled(0))
+
+
 def test_survey_mask_of_a_masked_array():
     mask = np.ma.masked_array(np.ones(len(SAMPLING), bool), mask=~OBSERVED)
     layer = SurveyMask(mask, SAMPLING)

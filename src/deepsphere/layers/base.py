@@ -10,6 +10,7 @@ import keras
 
 from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask
+from deepsphere.ops.arguments import refuse_masked
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 PACKAGE = "deepsphere"
@@ -64,6 +65,12 @@ class SphereLayer(Features, keras.layers.Layer):
         self.supports_masking = True
         if sampling is not None:
             self.resample(sampling)  # fails now if there is no such resolution
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer, but not on masked arrays of numpy, whose mask would be lost."""
+        for value in (*args, *kwargs.values()):
+            refuse_masked(value, "the input")
+        return super().__call__(*args, **kwargs)
 
     def resample(self, sampling: Sampling) -> Sampling:
         """Return the sampling of the output, given that of the input; here the same."""

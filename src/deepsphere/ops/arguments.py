@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -103,8 +104,18 @@ def is_empty(*tensors: Any) -> bool:
     return any(isinstance(size, int) and size == 0 for x in tensors for size in x.shape)
 
 
+def refuse_masked(x: Any, name: str) -> None:
+    """Raise ValueError if an array of numpy is masked: TensorFlow and PyTorch drop the mask."""
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"{name} is masked at {np.ma.count_masked(x)} of {np.size(x)} values, which tensors "
+            "cannot be; fill it by its method filled, and give SurveyMask the observed pixels"
+        )
+
+
 def _as_tensor(x: Any, name: str) -> Any:
     if not keras.ops.is_tensor(x):
+        refuse_masked(x, name)
         x = keras.ops.convert_to_tensor(x)
     if "complex" in str(x.dtype):
         raise TypeError(f"{name} must be real, got dtype {x.dtype}; filter its parts one by one")
