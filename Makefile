@@ -1,6 +1,8 @@
 # make demo   simulate skies, train a network on them, draw and save the results in demo/
 # make test   the whole suite on all three backends, and once on the lowest versions
 # make lint   ruff, mypy, import contract
+# make sanitize     the kernels under AddressSanitizer and UndefinedBehaviorSanitizer
+# make test-newest  a part of the suite on the newest Python and backends at hand
 # make notebooks   run the examples at full size and write them as .ipynb
 # make bench  all benchmarks on all backends, with tables and pictures in benchmarks/results
 # make dev    everything above ready to use, with pre-commit hooks
@@ -24,7 +26,7 @@ BENCHMARKS := graph_build layer network memory full_size roofline scaling attent
 PARALLEL := --numprocesses=auto
 test%: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-tensorflow test-jax test-torch test-lowest lint dev notebooks bench clean
+.PHONY: demo test test-tensorflow test-jax test-torch test-lowest test-newest sanitize lint dev notebooks bench clean
 
 demo: .venv/installed-$(BACKEND)
 	$(BIN)/deepsphere demo --output $(DEMO) --backend $(BACKEND)
@@ -51,6 +53,14 @@ LOWEST := -m "not slow" --ignore tests/examples --ignore tests/ops \
 # Needs Python 3.11 or 3.12: the lowest versions have no wheels for newer ones.
 test-lowest: .venv-lowest/installed
 	KERAS_BACKEND=tensorflow .venv-lowest/bin/pytest $(PARALLEL) $(LOWEST)
+
+# Not PyTorch, whose newest wheel brings gigabytes: NEWEST_BACKENDS="tensorflow jax torch" adds it.
+NEWEST_BACKENDS ?= tensorflow jax
+test-newest:
+	$(PYTHON) tools/test_newest.py .venv-newest $(NEWEST_BACKENDS)
+
+sanitize: .venv/installed-dev
+	$(BIN)/python tools/sanitize.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check
@@ -91,4 +101,4 @@ bench: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lowest build dist src/*.egg-info
+	rm -rf .venv .venv-lowest .venv-newest build dist src/*.egg-info

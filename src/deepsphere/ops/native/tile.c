@@ -169,15 +169,13 @@ void tile_correlate(const float *left, const float *right, float *out, int64_t r
     }
     return;
   }
+  Correlate *const(*table)[4] = lanes == 16 ? correlate_16 : lanes == 8 ? correlate_8 : correlate_4;
   for (int a = 0; a < lefts;) {
     const int l = next_block(lefts - a);
     for (int b = 0; b < rights;) {
       const int r = next_block(rights - b);
-      Correlate *const function = (lanes == 16  ? correlate_16
-                                   : lanes == 8 ? correlate_8
-                                                : correlate_4)[l - 1][r - 1];
-      function(left + (int64_t)a * lanes, right + (int64_t)b * lanes,
-               out + ((int64_t)a * rights + b) * lanes, rows, lefts, rights);
+      table[l - 1][r - 1](left + (int64_t)a * lanes, right + (int64_t)b * lanes,
+                          out + ((int64_t)a * rights + b) * lanes, rows, lefts, rights);
       b += r;
     }
     a += l;
