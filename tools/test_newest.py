@@ -2,9 +2,9 @@
 
     python tools/test_newest.py FOLDER BACKEND [BACKEND ...]
 
-Each backend runs on the newest Python at hand that it can be installed for, in a virtual environment
-in FOLDER with the newest releases of all that is needed. A Python or a backend that cannot be had is
-named and left out; the exit status is 1 if a test fails.
+Each backend runs on the newest Python at hand that it can be installed for, in a virtual
+environment in FOLDER with the newest releases of all that is needed. A Python or a backend that
+cannot be had is named and left out; the exit status is 1 if a test fails.
 """
 
 from __future__ import annotations
