@@ -47,19 +47,20 @@ def truth(x, kernel, weights, operator):
 
 # Where it is compiled, always on JAX, a symmetric operator is tried with the longest sums only: one
 # that is not has a transpose of its own, and covers all that the other does.
+# XLA on TensorFlow has the portable form only.
 CASES = [
-    (shape, kind, mode)
+    (engine, shape, kind, mode)
+    for engine in ("compiled", "portable")
     for shape in SHAPES
     for kind in FEW_NEIGHBORS
     for mode in MODES
     if (mode == "eager" and BACKEND != "jax") or shape[0] == 10 or kind == "random_walk"
+    if mode != "xla" or engine == "portable"
 ]
 
 
-@pytest.mark.parametrize(("shape", "kind", "mode"), CASES, ids=str)
+@pytest.mark.parametrize(("engine", "shape", "kind", "mode"), CASES, ids=str, indirect=["engine"])
 def test_value_and_gradients(shape, kind, mode, engine):
-    if mode == "xla" and engine == "compiled":
-        return  # XLA on TensorFlow has the portable form only: it is the other case
     operator = FEW_NEIGHBORS[kind]
     x, kernel, weights = example(*shape)
     value, found = gradients(

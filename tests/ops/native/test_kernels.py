@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
 
 from deepsphere import ops
 from deepsphere.graph import rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, normalized_filter, reference
 from deepsphere.ops.native import build
 from deepsphere.sampling import Healpix
-from harness import BACKEND, SINGLE, gradients, relative_error
+from harness import BACKEND, SINGLE, gradients, relative_error, to_numpy
 
 WALK = SparseOperator(rescaled_laplacian(Healpix(2), 8, "random_walk"))
 TRANSPOSED = WALK.transpose
@@ -58,6 +59,64 @@ def test_layouts(batch, widths, threads, monkeypatch):
         term = reference.chebyshev_filter(x, one, WALK)
         expected = np.einsum("bni,bno->io", term, g.astype(float))
         assert np.abs(dkernel[k] - expected).max() < SINGLE * np.abs(dkernel).max()
+
+
+def scattered(n, entries=6):
+    """An operator whose rows have about so many entries anywhere, and some of them none."""
+    rng = np.random.default_rng(n)
+    degrees = rng.integers(0, 2 * entries, n)
+    rows = np.repeat(np.arange(n), degrees)
+    columns = rng.integers(0, n, len(rows))
+    values = rng.uniform(-1, 1, len(rows)) / entries
+    return SparseOperator(coo_array((values, (rows, columns)), shape=(n, n)))
+
+
+LONG = scattered(701)
+"""Tiles are of 8 to 256 rows, the fewer the more channels: the last one is not full in any."""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("batch", "widths"),
+    [(1, (1, 1)), (3, (2, 1)), (5, (3, 4)), (2, (8, 8)), (1, (64, 40)), (9, (7, 5))],
+    ids=str,
+)
+def test_the_last_rows_of_long_tiles_count(batch, widths, activation, threads, monkeypatch):
+    """In the moments of a batch, and in each gradient."""
+    monkeypatch.setattr(build, "threads", lambda: threads)
+    x, kernel, g = example(batch, *widths, terms=3, n=len(LONG))
+    bias = np.random.default_rng(0).standard_normal(widths[1]).astype(np.float32)
+    raw = reference.chebyshev_filter(x, kernel, LONG)
+    mean, variance = raw.mean((0, 1)), raw.var((0, 1))
+    found = normalized_filter(*map(keras.ops.convert_to_tensor, (x, kernel)), LONG, bias, 1e-3)
+    # One row in 701 changes a moment by about 1e-3; sums of thousands of numbers lose 1e-6.
+    assert np.abs(to_numpy(found[1]) - mean).max() < 1e-5 * np.sqrt(variance.max())
+    assert relative_error(found[2], variance) < 1e-5
+
+    def function(x, kernel, bias):
+        return normalized_filter(x, kernel, LONG, bias, 1e-3, activation)[0]
+
+    value, (dx, dkernel, dbias) = gradients(function, [x, kernel, bias], g, "eager")
+    scale = 1 / np.sqrt(variance + 1e-3)
+    normal = (raw - mean) * scale
+    expected = normal + bias
+    passed = g.astype(float)
+    if activation == "relu":
+        expected = np.maximum(expected, 0)
+        passed = passed * (value > 0)  # as it was decided where rounding decides
+    assert relative_error(value, expected) < SINGLE
+    assert relative_error(dbias, passed.sum((0, 1))) < SINGLE
+    inner = scale * (passed - passed.mean((0, 1)) - normal * (passed * normal).mean((0, 1)))
+    turned = kernel.transpose(0, 2, 1)
+    assert relative_error(dx, reference.chebyshev_filter(inner, turned, LONG.transpose)) < SINGLE
+    matrix = LONG.matrix.toarray()
+    terms = [x.astype(float), matrix @ x.astype(float)]
+    terms.append(2 * (matrix @ terms[1]) - x)
+    right = np.stack([np.einsum("bni,bno->io", t, inner) for t in terms])
+    # What is left after the subtraction of means is small next to what was added up.
+    size = np.abs(inner).sum((0, 1)).max() * np.abs(x).max()
+    assert np.abs(dkernel - right).max() < SINGLE * max(np.abs(right).max(), 0.1 * size)
 
 
 def test_results_do_not_depend_on_what_ran_before():
