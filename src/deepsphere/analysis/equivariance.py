@@ -20,6 +20,7 @@ from deepsphere.analysis.harmonics import (
 )
 from deepsphere.graph.isotropy import check_degrees, isotropy_error
 from deepsphere.layers.base import check_count
+from deepsphere.ops.matrices import to_csr
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.sampling import Sampling
 
@@ -171,9 +172,7 @@ def _matrix(what: Any) -> csr_array | None:
         what = what.matrix
     if not issparse(what):
         return None
-    matrix = csr_array(what, dtype=np.float64, copy=True)
-    matrix.sum_duplicates()
-    return matrix
+    return to_csr(what, "the operator").copy()
 
 
 def _function(what: Any, channels: int | None) -> tuple[Apply, int]:

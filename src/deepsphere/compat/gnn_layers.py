@@ -34,6 +34,7 @@ from deepsphere.layers import (
 )
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.ops import SparseOperator
+from deepsphere.ops.matrices import to_csr
 
 logger = logging.getLogger(__name__)
 
@@ -319,12 +320,9 @@ class GCNN_ResidualLayer(OldResidual, OldConstructor, ResidualBlock):  # noqa: N
 
 def check_matrix(name: str, matrix: Any) -> csr_array:
     """Return a copy of a square matrix, dense or sparse, or raise if it is none."""
-    matrix = csr_array(matrix, dtype=np.float64, copy=True)
+    matrix = to_csr(matrix, name).copy()
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"{name} must be a square matrix, got shape {matrix.shape}")
-    if not np.isfinite(matrix.data).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinite entries")
-    matrix.sum_duplicates()
     return matrix
 
 

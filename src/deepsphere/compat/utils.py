@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, eye_array
 
 from deepsphere.layers.base import check_count
+from deepsphere.ops.matrices import to_csr
 from deepsphere.sampling import extend_pixels
 
 
@@ -25,7 +26,7 @@ def rescale_L(L: Any, lmax: float = 2, scale: float = 1) -> csr_array:  # noqa: 
 
     Layers do this by themselves, with a margin (`deepsphere.graph.rescale`).
     """
-    L = csr_array(L, dtype=np.float64)
+    L = to_csr(L, "L")
     return csr_array(2 * scale / lmax * L - eye_array(L.shape[0]))
 
 
