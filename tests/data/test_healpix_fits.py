@@ -341,6 +341,12 @@ class TestSeveralFiles:
         with pytest.raises(ValueError, match=message):
             read_healpix_maps([whole(table, **first), whole(table, **second)])
 
+    @pytest.mark.parametrize("units", [("K_CMB", "K CMB"), ("K", "Kelvin"), ("mK", "1e-3 K")])
+    def test_that_spell_units_differently(self, table, units, caplog):
+        maps = read_healpix_maps([whole(table, TUNIT1=unit) for unit in units])
+        assert maps.units == (units[0],)
+        assert not caplog.records
+
     def test_of_which_one_does_not_say(self, table, caplog):
         paths = [whole(table), whole(table, TUNIT1="K", COORDSYS="GALACTIC"), whole(table)]
         maps = read_healpix_maps(paths)

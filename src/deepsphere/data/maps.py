@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,12 +198,12 @@ class _Common:
         }
         pairs["COORDSYS"] = (self.coordinates, one.coordinates)
         for what, (mine, other) in pairs.items():
-            if mine and other and mine != other:
+            if mine and other and not _mean_the_same(mine, other):
                 raise ValueError(
                     f"{what} is {other!r} in {file} but {mine!r} in {self.first}; "
-                    "convert the maps before they are read together"
+                    "convert the maps, or read them one by one if these mean the same"
                 )
-            if mine != other:
+            if bool(mine) != bool(other):
                 self._tell_once(
                     what,
                     f"{what} is {repr(other) if other else 'not given'} in {file} and "
@@ -236,19 +237,34 @@ class _Common:
                 disagreeing,
                 12 * self.nside**2,
             )
-        pixels = self.pixels
-        if coarse_nside is not None:
+        pixels, is_full = self.pixels, len(self.pixels) == 12 * self.nside**2
+        if coarse_nside is not None and not is_full:
             pixels = extend_pixels(pixels, self.nside, coarse_nside)
-        observed = np.zeros(len(pixels), dtype=bool)
-        observed[np.searchsorted(pixels, self.pixels)] = True
+        observed = np.full(len(pixels), len(pixels) == len(self.pixels))
+        if not observed.any():
+            observed[np.searchsorted(pixels, self.pixels)] = True
         first = self.values[0]
         shape = (len(self.values), len(pixels), first.shape[1])
         values = np.full(shape, fill, dtype=first.dtype)
         for i in range(len(self.values)):
             values[i, observed] = self.values[i]
             self.values[i] = first[:0]  # no longer needed
-        footprint = Footprint(Healpix(self.nside, pixels), observed)
+        sampling = Healpix(self.nside) if is_full else Healpix(self.nside, pixels)
+        footprint = Footprint(sampling, observed)
         return HealpixMaps(values, footprint, self.fields, self.units, self.coordinates)
+
+
+def _mean_the_same(first: str, second: str) -> bool:
+    """Return whether two texts name the same unit, such as K_CMB and K CMB, or K and Kelvin."""
+    from astropy.units import Unit
+
+    plain = [re.sub(r"[\s_^*().]", "", text) for text in (first, second)]
+    if plain[0] == plain[1]:
+        return True
+    try:
+        return bool(Unit(first) == Unit(second))
+    except (TypeError, ValueError):  # no unit that astropy knows
+        return False
 
 
 def _change_nside(one: FitsMap, nside: int) -> FitsMap:
