@@ -11,29 +11,6 @@ UNSEEN = -1.6375e30
 """The value by which HEALPix maps mark missing pixels (``healpy.UNSEEN``)."""
 
 
-def is_missing(values: ArrayLike) -> NDArray[np.bool_]:
-    """Return where values are missing.
-
-    Parameters
-    ----------
-    values : array_like
-        Real numbers or booleans, of any shape.
-
-    Returns
-    -------
-    ndarray of bool
-        True where a masked array is masked, and where a value is NaN or `UNSEEN`, the latter to a
-        relative 1e-5.
-
-    Raises
-    ------
-    TypeError
-        If the values are complex, or no numbers.
-    """
-    array, masked = split_mask(values, "values")
-    return masked | is_marked(array)
-
-
 def is_marked(array: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where a plain array holds NaN or `UNSEEN`; integers and booleans cannot."""
     if array.dtype.kind in "biu":
