@@ -23,7 +23,7 @@ TESTS = (
     "tests/ops/test_matrices.py",
     "tests/ops/test_operator.py",
     "tests/ops/test_product.py",
-    "tests/layers/test_pooling.py",
+    "tests/layers/test_residual.py",
     "tests/models/test_sequential.py",  # building, training, saving
 )
 
