@@ -12,8 +12,9 @@ from deepsphere.plot import (
     plot_spectral,
 )
 from deepsphere.plot.close_ups import round_ticks
-from deepsphere.plot.panels import choose_pixel, ring_section
+from deepsphere.plot.panels import choose_pixel, fit_title, ring_section
 from deepsphere.plot.projection import gnomonic_plane, gnomonic_vectors, unit_vectors
+from deepsphere.plot.style import new_figure
 from deepsphere.sampling import Healpix
 
 
@@ -320,3 +321,11 @@ def test_wrong_arguments_are_named(layer):
     layer.sampling = "a sphere"
     with pytest.raises(TypeError, match="HEALPix sampling, got 'a sphere'"):
         plot_sections(layer)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("title", ["", "\n", " "])
+def test_a_title_without_text(title):
+    figure = new_figure(3, 2)
+    fit_title(figure, title)
+    assert figure.get_suptitle() == title

@@ -191,7 +191,7 @@ def title_height(title: str) -> float:
 
 def fit_title(figure: Figure, title: str) -> None:
     """Set the title of a figure, smaller where a long layer name would run over its edges."""
-    longest = max(map(len, title.split("\n")))
+    longest = max(1, *map(len, title.split("\n")))
     # A character is 0.62 of the font size wide on average; below 6 points none could be read.
     fitting = 72 * figure.get_figwidth() / (0.62 * longest)
     figure.suptitle(title, fontsize=min(9.5, max(fitting, 6.0)))
