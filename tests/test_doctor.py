@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import keras
 import pytest
@@ -207,9 +209,9 @@ def test_a_filter_in_another_process(monkeypatch):
 
 def test_all_extras_that_users_install_are_known():
     """Those of the distribution, but for backends and for what is not for users."""
-    provided = set(doctor.metadata.metadata("deepsphere-keras").get_all("Provides-Extra"))
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     others = {*backends.BACKENDS, "demo", "bench", "notebooks", "docs", "dev"}
-    assert set(doctor.EXTRAS) == provided - others
+    assert set(doctor.EXTRAS) == set(project["optional-dependencies"]) - others
 
 
 def test_compilers_are_told(monkeypatch):

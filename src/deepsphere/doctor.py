@@ -37,6 +37,7 @@ EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript", "tf2onnx"),
     "weather": ("xarray", "netCDF4", "zarr"),
     "shapes": ("trimesh", "embreex"),
+    "tensorboard": ("tensorboard", "tensorflow"),
     "compiled": ("ziglang",),
 }
 """Modules that the optional extras bring."""
