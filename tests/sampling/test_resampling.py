@@ -190,6 +190,30 @@ def test_parts_that_are_the_same():
     np.testing.assert_allclose(matrix.T @ np.full(48, np.pi / 48), fine.areas, rtol=1e-13)
 
 
+def test_to_itself_nothing_changes():
+    points = Fibonacci(50).points
+    close = Scattered(np.concatenate((points, points[:9] + np.array([1e-8, 2e-8, 3e-8]))))
+    for sampling in (Healpix(2), Equiangular(4, 6), close):
+        matrix = interpolation_matrix(sampling, sampling).toarray()
+        np.testing.assert_allclose(matrix, np.eye(len(sampling)), rtol=0, atol=1e-15)
+    # Copies of a pole share one value.
+    grid = Equiangular(3, 4, "clenshaw-curtis")
+    matrix = interpolation_matrix(grid, grid).toarray()
+    expected = np.kron(np.diag([1, 0, 1]), np.full((4, 4), 1 / 4))
+    expected[4:8, 4:8] = np.eye(4)
+    np.testing.assert_allclose(matrix, expected, rtol=0, atol=1e-15)
+
+
+def test_stations_close_together():
+    points = np.concatenate((Fibonacci(200).points, np.random.default_rng(0).normal(size=(40, 3))))
+    beside = points[:40] + 1e-7 * np.cross(points[:40], [0.3, 0.5, 0.7])
+    stations = Scattered(np.concatenate((points, beside)))
+    for source, target in ((stations, Healpix(4)), (GaussLegendre(8), stations)):
+        matrix = interpolation_matrix(source, target)
+        assert matrix.data.min() > 0
+        np.testing.assert_allclose(matrix.T @ target.areas, source.areas, rtol=1e-12)
+
+
 def test_areas_that_are_not_those_of_the_cells():
     class Wrong(Scattered):
         @property

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.spatial import cKDTree
 
 from deepsphere.sampling import clipping
@@ -48,6 +48,8 @@ def cell_overlaps(source: Sampling, target: Sampling) -> csr_array:
     HEALPix pixels are chains of great circles, right to about 1e-4 of a pixel, but for two HEALPix
     samplings, where each pixel is part of its ancestor.
     """
+    if source == target:
+        return csr_array(diags_array(source.areas))
     if isinstance(source, Healpix) and isinstance(target, Healpix):
         return _of_ancestors(source, target)
     if isinstance(_whole(source), RingSampling) and isinstance(_whole(target), RingSampling):
