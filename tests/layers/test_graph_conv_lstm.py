@@ -181,3 +181,26 @@ def test_every_option_comes_back():
 def test_errors(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_a_loop_trains_as_what_is_unrolled():
+    """On TensorFlow too, which has no gradient of the convolution in a loop."""
+    sphere = Healpix(1)
+    x = np.random.default_rng(0).standard_normal((2, 3, 12, 1)).astype(np.float32)
+    results = []
+    for unroll in (True, False):
+        keras.utils.set_random_seed(0)
+        layer = GraphConvLSTM(2, 1, sphere, unroll=unroll)
+        model = keras.Sequential([keras.Input((3, 12, 1)), layer])
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=BACKEND == "jax")
+        model.fit(x, np.zeros((2, 12, 2)), epochs=2, verbose=0)
+        assert layer.unroll is unroll
+        results.append(model.get_weights())
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    if BACKEND == "tensorflow":
+        layer = GraphConvLSTM(2, 1, sphere, unroll=False)
+        model = keras.Sequential([keras.Input((None, 12, 1)), layer])
+        model.compile("sgd", "mse")
+        with pytest.raises(ValueError, match="known number of steps"):
+            layer(keras.Input((None, 12, 1)), training=True)

@@ -105,7 +105,7 @@ def test_every_loss_and_metric_of_keras(make):
     weights = RNG.random((4, 48)).astype(np.float32)
     done = [check(c, model, y_pred, w) for c in [*LOSSES, *METRICS] for w in (None, weights)]
     # The others are for pairs, for sequences or for tables, and raise for any maps.
-    assert sum(done) > 110
+    assert sum(done) >= 100
 
 
 @pytest.mark.parametrize("jit", [False] if BACKEND == "torch" else [True, False])

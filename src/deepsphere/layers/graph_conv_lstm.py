@@ -156,8 +156,8 @@ class GraphConvLSTM(Features, keras.layers.RNN):
         The graph, as for `deepsphere.layers.GraphConv`.
     unroll : bool, default True
         Whether compiled programs hold each step, or a loop over them: then they do not grow with
-        the number of steps, and that may be unknown, but TensorFlow has no gradient of the
-        convolution in a loop, so that there the default is needed to train.
+        the number of steps, and that may be unknown. TensorFlow has no gradient of the convolution
+        in a loop: there training holds each step in any case, and needs to know their number.
     **kwargs
         Arguments of `keras.layers.RNN`: ``return_sequences``, ``return_state``, ``go_backwards``,
         ``stateful``, ``zero_output_for_mask``; and of `keras.layers.Layer`.
@@ -236,6 +236,28 @@ class GraphConvLSTM(Features, keras.layers.RNN):
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={2: len(self.sampling), 3: sequences_shape[3]}
         )
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool | None = False,
+    ) -> Any:
+        """Go through the steps."""
+        unroll = self.unroll
+        if training and keras.backend.backend() == "tensorflow" and not unroll:
+            if sequences.shape[1] is None:
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r} needs a known number of steps to train "
+                    f"on TensorFlow, got inputs of shape {tuple(sequences.shape)}: give "
+                    "keras.Input the number, or train on another backend"
+                )
+            self.unroll = True
+        try:
+            return super().call(sequences, initial_state, mask, training)
+        finally:
+            self.unroll = unroll
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:  # noqa: ARG002
         """Return the shape of the output, and with `return_state` those of the states."""

@@ -133,14 +133,16 @@ class Statistics(SphereLayer):
         return keras.ops.divide_no_nan(weights, keras.ops.sum(weights, axis=1, keepdims=True))
 
     def _histogram(self, x: Any, shares: Any) -> Any:
-        widths = keras.ops.maximum(keras.ops.abs(self.widths), keras.config.epsilon())
+        centers = keras.ops.cast(self.centers, x.dtype)
+        widths = keras.ops.abs(keras.ops.cast(self.widths, x.dtype))
+        widths = keras.ops.maximum(widths, keras.config.epsilon())
 
         @keras.remat  # else training would keep several arrays of the size of x for each bin
         def value(x: Any, center: Any, width: Any) -> Any:
             triangle = keras.ops.relu(1 - keras.ops.abs(x - center) / width)
             return _average(triangle, shares)
 
-        values = [value(x, self.centers[:, k], widths[:, k]) for k in range(self.bins)]
+        values = [value(x, centers[:, k], widths[:, k]) for k in range(self.bins)]
         bins_last = keras.ops.stack(values, axis=2)
         return keras.ops.reshape(bins_last, (-1, x.shape[2] * self.bins))
 
