@@ -189,6 +189,8 @@ class GraphConvLSTM(Features, keras.layers.RNN):
     (2, 192, 5)
     """
 
+    unroll: Any
+
     def __init__(
         self,
         filters: int,
