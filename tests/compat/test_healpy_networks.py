@@ -145,7 +145,8 @@ def test_save_and_load(indices, tmp_path):
 
 
 def test_save_and_load_before_it_is_built(tmp_path):
-    HealpyGCNN(8, DISC, some_layers()).save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="has not yet been built"):  # Keras'
+        HealpyGCNN(8, DISC, some_layers()).save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert predict(loaded, maps(len(DISC))).shape == (3, len(DISC) // 16, 2)
 

@@ -40,7 +40,9 @@ def sparse_tensor(matrix):
         return BCOO((values, np.column_stack((rows, columns))), shape=matrix.shape)
     import torch
 
-    return torch.sparse_coo_tensor(np.stack((rows, columns)), values, matrix.shape)
+    return torch.sparse_coo_tensor(
+        np.stack((rows, columns)), values, matrix.shape, check_invariants=True
+    )
 
 
 def test_split_product():

@@ -172,7 +172,7 @@ def test_regularizer_and_constraint_reach_the_kernel():
     )
     layer(data(SPHERE))
     kernel = to_numpy(layer.kernel).astype(float)
-    assert float(layer.losses[0]) == pytest.approx(0.5 * (kernel**2).sum(), rel=1e-5)
+    assert float(to_numpy(layer.losses[0])) == pytest.approx(0.5 * (kernel**2).sum(), rel=1e-5)
     assert isinstance(layer.kernel.constraint, keras.constraints.NonNeg)
 
 

@@ -41,6 +41,7 @@ from deepsphere.layers import (
 from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.graph_conv import DEFAULT_NEIGHBORS
 from deepsphere.ops import SparseOperator
+from deepsphere.ops.arguments import refuse_masked
 from deepsphere.sampling import Healpix
 from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
 
@@ -452,6 +453,7 @@ def _mask_array(mask: Any, pixels: int) -> NDArray[Any]:
         array = np.zeros((pixels, mask["channels"]), dtype=bool if values is True else np.float32)
         array.flat[decode_pixels(mask["where"])] = values
         return array
+    refuse_masked(mask, "mask")
     array = np.asarray(keras.ops.convert_to_numpy(mask))
     # Some surveys have batches of one in front.
     array = array[0] if array.ndim == 3 and len(array) == 1 else array

@@ -254,12 +254,11 @@ def _child(nodes: Any, node: int | None, name: str) -> int | None:
 def _open_checkpoint(prefix: Path) -> tuple[Any, Any]:
     """Return a reader of a checkpoint, and the graph of the objects in it."""
     tensorflow = require("tensorflow", extra="tensorflow")
-    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
-
+    messages = require("tensorflow.core.protobuf.trackable_object_graph_pb2", extra="tensorflow")
     reader = tensorflow.train.load_checkpoint(str(prefix))
     if "_CHECKPOINTABLE_OBJECT_GRAPH" not in reader.get_variable_to_shape_map():
         raise ValueError(f"{prefix} is a checkpoint of TensorFlow 1, which this cannot read")
-    graph = TrackableObjectGraph()
+    graph = messages.TrackableObjectGraph()
     graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
     return reader, graph.nodes
 
