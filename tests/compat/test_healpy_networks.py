@@ -287,5 +287,6 @@ def test_old_ways_to_write_arguments():
 
 def test_public_names():
     assert deepsphere.HealpyGCNN is healpy_networks.HealpyGCNN is HealpyGCNN
-    assert deepsphere.healpy_layers is healpy_networks.hp_nn is hl
-    assert deepsphere.gnn_layers is healpy_networks.gnn
+    assert deepsphere.healpy_layers is hl
+    assert healpy_networks.hp_nn.HealpyPool is hl.HealpyPool
+    assert healpy_networks.gnn.Chebyshev is hl.Chebyshev
