@@ -1,5 +1,6 @@
 """Where the sphere is sampled: points, areas and their hierarchy, as plain numpy."""
 
+from inspect import signature
 from typing import Any
 
 from deepsphere.sampling import regions
@@ -67,14 +68,37 @@ def deserialize(config: dict[str, Any]) -> Sampling:
 
     Raises
     ------
+    TypeError
+        If the data are no dictionary.
     ValueError
-        If this version of the package does not know the sampling.
+        If this version of the package does not know the sampling, or a key is missing or unknown.
     """
+    if not isinstance(config, dict):
+        raise TypeError(f"a sampling is written as a dictionary, got {config!r:.80}")
     config = dict(config)
     kind = config.pop("kind", None)
-    if kind not in SAMPLINGS:
+    if not isinstance(kind, str) or kind not in SAMPLINGS:
         raise ValueError(f"unknown sampling {kind!r}; known: {', '.join(sorted(SAMPLINGS))}")
-    return SAMPLINGS[kind].from_config(config)
+    parameters = signature(SAMPLINGS[kind]).parameters  # which get_config writes
+    unknown = [name for name in config if name not in parameters]
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in config
+    ]
+    for names, problem in ((unknown, "an unknown"), (missing, "no")):
+        if names:
+            raise ValueError(
+                f"the written sampling {kind!r} has {problem} key {names[0]!r}; its keys are "
+                f"{', '.join(parameters)}"
+            )
+    try:
+        return SAMPLINGS[kind].from_config(config)
+    except KeyError as error:
+        raise ValueError(
+            f"the written sampling {kind!r} has no key {error}; its keys are "
+            f"{', '.join(parameters)}"
+        ) from error
 
 
 __all__ = [

@@ -31,6 +31,20 @@ class Sampling(ABC):
     """Number of consecutive points that share one point of ``coarsen(1)``; None where children do
     not lie side by side or differ in number."""
 
+    crowded: bool = False
+    """Whether points crowd somewhere far beyond their mean density, as those of longitude-latitude
+    grids do near the poles. The nearest neighbors of such points lie all on one side or one row, so
+    graphs take spread ones by default, see `deepsphere.graph.Nearest`."""
+
+    @property
+    def places(self) -> NDArray[np.int64] | None:
+        """The place of each point, numbered from 0 in order of its first point, ``(len(self),)``.
+
+        None where no two points coincide, which is the rule. The points of a row at a pole all
+        share one place.
+        """
+        return None
+
     @property
     @abstractmethod
     def points(self) -> NDArray[np.float64]:
@@ -207,6 +221,20 @@ def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
             f"got values from {array[0]} to {array[-1]}"
         )
     return array.astype(np.int64)
+
+
+MOST_POINTS = 2**28
+"""Most points of a sampling: their coordinates take 6 GB. A HEALPix map at nside 4096 has 201 326
+592 pixels, a grid at 1/60 of a degree 233 280 000."""
+
+
+def check_size(points: int, what: str) -> None:
+    """Raise ValueError if a sampling has more than `MOST_POINTS`, before anything is allocated."""
+    if points > MOST_POINTS:
+        raise ValueError(
+            f"{what} has {points:,} points, more than the {MOST_POINTS:,} that a sampling may "
+            "have; take a coarser one, or a part of the sphere"
+        )
 
 
 def check_count(value: int, name: str, least: int = 1) -> int:

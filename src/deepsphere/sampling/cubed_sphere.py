@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.sampling.base import Sampling, check_count, check_levels, halve
+from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, halve
 
 # Centre of each face, and where columns and rows go: four faces around the equator from longitude
 # 0 eastwards, with columns to the east and rows to the south; then the faces of the north and of
@@ -64,6 +64,7 @@ class CubedSphere(Sampling):
 
     def __init__(self, n: int) -> None:
         self._n = check_count(n, "n")
+        check_size(6 * self._n**2, f"CubedSphere({n})")
 
     @property
     def n(self) -> int:

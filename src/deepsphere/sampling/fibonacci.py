@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.sampling.base import Sampling, check_count, check_levels, read_only
+from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, read_only
 from deepsphere.sampling.voronoi import nearest_shares, voronoi_areas
 
 GOLDEN = (1 + np.sqrt(5)) / 2
@@ -51,6 +51,7 @@ class Fibonacci(Sampling):
 
     def __init__(self, n: int) -> None:
         self._n = check_count(n, "n")
+        check_size(self._n, f"Fibonacci({n})")
 
     @property
     def n(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.sampling.base import Sampling, check_levels, region_indices
+from deepsphere.sampling.base import Sampling, check_levels, check_size, region_indices
 from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
 
 MAX_LEVEL = 29  # 12 * 4**29 is the largest number of pixels that fits in 64-bit integers
@@ -226,6 +226,7 @@ class Healpix(Sampling):
         """NEST numbers of the pixels, strictly increasing, shape ``(len(self),)``."""
         if self._pixels is not None:
             return self._pixels
+        check_size(len(self), f"the whole sphere at nside {self._nside}")
         pixels = np.arange(12 * self._nside**2, dtype=np.int64)
         pixels.flags.writeable = False
         return pixels
@@ -240,6 +241,7 @@ class Healpix(Sampling):
     @property
     def areas(self) -> NDArray[np.float64]:
         """Solid angle of each pixel in steradian, shape ``(len(self),)``; all equal."""
+        check_size(len(self), f"Healpix(nside={self._nside})")
         return np.full(len(self), np.pi / (3 * self._nside**2))
 
     def __len__(self) -> int:
@@ -338,7 +340,9 @@ class Healpix(Sampling):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a sampling from what `get_config` returned."""
         pixels = config.get("pixels")
-        return cls(config["nside"], None if pixels is None else decode_pixels(pixels))
+        if pixels is None:
+            return cls(config["nside"])
+        return cls(config["nside"], decode_pixels(pixels, 12 * check_nside(config["nside"]) ** 2))
 
     @cached_property
     def _digest(self) -> str | None:

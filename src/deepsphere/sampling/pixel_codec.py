@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepsphere.sampling.base import check_size
 from deepsphere.sampling.byte_planes import read_planes, write_planes
 
 
@@ -45,13 +46,15 @@ def encode_pixels(pixels: ArrayLike) -> str:
     return write_planes(np.diff(edges, prepend=0).astype("<u8"))
 
 
-def decode_pixels(text: str) -> NDArray[np.int64]:
+def decode_pixels(text: str, count: int | None = None) -> NDArray[np.int64]:
     """Read what `encode_pixels` wrote.
 
     Parameters
     ----------
     text : str
         The encoded pixels.
+    count : int, optional
+        How many pixels there are: all numbers are below it.
 
     Returns
     -------
@@ -61,7 +64,8 @@ def decode_pixels(text: str) -> NDArray[np.int64]:
     Raises
     ------
     ValueError
-        If the text is damaged.
+        If the text is damaged, or says more pixels than `count` or `MOST_POINTS`. A few characters
+        could fill the memory.
     """
     try:
         edges = np.cumsum(read_planes(text, "<u8").astype(np.int64))
@@ -71,5 +75,10 @@ def decode_pixels(text: str) -> NDArray[np.int64]:
     except ValueError as error:
         raise ValueError(f"the encoded pixels are damaged: {text[:40]!r}...") from error
     starts, lengths = edges[:, 0], edges[:, 1] - edges[:, 0]
+    if count is not None and edges[-1, 1] > count:
+        raise ValueError(
+            f"the encoded pixels go up to number {edges[-1, 1] - 1}, but there are {count}"
+        )
+    check_size(int(lengths.sum()), "the list of encoded pixels")
     offsets = np.cumsum(lengths) - lengths
     return np.arange(lengths.sum()) + np.repeat(starts - offsets, lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from deepsphere.sampling.base import Sampling, check_count, check_levels, read_only
+from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, read_only
 from deepsphere.sampling.float_codec import decode_floats, encode_floats
 from deepsphere.sampling.lonlat import covers_as_radians, list_some, to_degrees, to_vectors
 from deepsphere.sampling.voronoi import COINCIDENT, nearest_shares, voronoi_areas
@@ -95,9 +95,9 @@ class Scattered(Sampling):
     def __len__(self) -> int:
         return len(self._points)
 
-    @cached_property
+    @property
     def _coarser(self) -> Scattered:
-        return Scattered(self._points[farthest_points(self._points, -(-len(self) // 4))])
+        return _coarser_level(self)
 
     def coarsen(self, p: int = 1) -> Scattered:
         """Return the points that are kept, a quarter of them, `p` times.
@@ -181,6 +181,7 @@ class RandomUniform(Scattered):
 
     def __init__(self, n: int, seed: int = 0) -> None:
         self._n, self._seed = check_count(n, "n"), check_count(seed, "seed", 0)
+        check_size(self._n, f"RandomUniform({n})")
         fractions = np.random.Generator(np.random.PCG64(self._seed)).random((self._n, 2))
         heights, longitudes = 2 * fractions[:, 0] - 1, 2 * np.pi * fractions[:, 1]
         radii = np.sqrt((1 - heights) * (1 + heights))
@@ -212,6 +213,13 @@ class RandomUniform(Scattered):
 
     def __repr__(self) -> str:
         return f"RandomUniform(n={self._n}, seed={self._seed})"
+
+
+@lru_cache(maxsize=32)
+def _coarser_level(sampling: Scattered) -> Scattered:
+    """Return the next coarser level, found once for equal samplings: it takes seconds."""
+    points = sampling.points
+    return Scattered(points[farthest_points(points, -(-len(points) // 4))])
 
 
 def farthest_points(points: NDArray[np.float64], count: int) -> NDArray[np.int64]:
