@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deepsphere.graph import Nearest, Optimal, check_edges, check_kind, plain
+from deepsphere.graph import Nearest, Optimal, check_edges, check_kind, choice_as_written, plain
 
 AUTO = Nearest("auto", equivariance=1e-4)
 
@@ -32,9 +32,21 @@ def test_equal_choices_are_equal():
 
 
 def test_only_what_was_said_is_written():
-    # Graphs on disk go by this: those of numbers keep their names.
-    assert plain(Nearest(8, 0.1)) == {"neighbors": 8, "width": 0.1, "spread": False}
+    assert plain(Nearest(8, 0.1)) == {"neighbors": 8, "width": 0.1}
+    assert plain(8) == plain(Nearest(8)) == {"neighbors": 8, "width": "tuned"}
+    assert plain(Nearest(8, spread=False))["spread"] is False
     assert plain(AUTO)["equivariance"] == 1e-4
+
+
+def test_a_bare_number_was_written_when_it_meant_the_nearest():
+    old = {"neighbors": 20, "laplacian": "normalized", "order": 4}
+    read = choice_as_written(old)
+    assert check_edges(read["neighbors"]) == Nearest(20, spread=False)
+    assert {**read, "neighbors": 20} == old
+    for new in (plain(20), plain(Nearest(8, 0.1)), "mesh", None):
+        assert choice_as_written({"neighbors": new}) == {"neighbors": new}
+    assert check_edges(plain(20)) == 20
+    assert choice_as_written({"order": 4}) == {"order": 4}
 
 
 @pytest.mark.parametrize(

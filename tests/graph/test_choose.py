@@ -12,6 +12,7 @@ from deepsphere.graph import (
     choose_neighbors,
     clear_cache,
     definite_edges,
+    definite_graph,
     edge_weights,
     isotropy_error,
     laplacian,
@@ -144,7 +145,7 @@ def test_one_number_at_all_resolutions(coarse, monkeypatch):
 
 def test_what_was_measured_is_kept_on_disk(coarse, monkeypatch):
     number = choose_neighbors(Healpix(8), 1e-3, "optimal")
-    assert all(file.stat().st_size < 2000 for file in coarse.iterdir())
+    assert all(file.stat().st_size < 2500 for file in coarse.iterdir())
     monkeypatch.setattr(choose, "build_spectral", refuse)
     clear_cache()
     assert choose_neighbors(Healpix(8), 1e-3, "optimal") == number
@@ -185,8 +186,22 @@ def test_unstable_weights_are_passed_over(coarse, monkeypatch):
 
 def test_all_weights_unstable(coarse):
     with pytest.raises(ValueError, match=r"unstable on GaussLegendre.* 8 to 64 .*spread=True"):
-        choose_neighbors(GaussLegendre(19), 1e-1, "optimal")
-    assert choose_neighbors(GaussLegendre(19), 1e-1, "optimal", spread=True) == 8
+        choose_neighbors(GaussLegendre(19), 1e-1, "optimal", spread=False)
+    assert choose_neighbors(GaussLegendre(19), 1e-1, "optimal") == 8
+
+
+def test_the_graph_of_each_sampling():
+    grid, part = GaussLegendre(8), GaussLegendre(8).subset(np.arange(40))
+    assert definite_graph(Healpix(4)) == (20, "normalized")
+    assert definite_graph(Healpix(4), Nearest(20, spread=False)) == (20, "normalized")
+    for sampling in (grid, part, Equiangular(8, 16), ReducedGaussian(8)):
+        assert sampling.crowded
+        spread = Nearest(20, spread=True)
+        assert definite_graph(sampling) == definite_graph(sampling, 20) == (spread, "optimal")
+        assert definite_graph(sampling, 8, "combinatorial")[0] == Nearest(8, spread=True)
+        nearest = Nearest(20, spread=False)
+        assert definite_graph(sampling, nearest) == (nearest, "normalized")
+        assert definite_graph(sampling, "mesh") == ("mesh", "normalized")
 
 
 @pytest.mark.parametrize(

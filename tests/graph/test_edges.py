@@ -84,9 +84,19 @@ def test_grid(sampling):
     ("sampling", "edges", "error", "match"),
     [
         (Equiangular(4, 7), "grid", ValueError, "even number of longitudes .* got nlon=7"),
-        (Equiangular(5, 8, "clenshaw-curtis"), "grid", ValueError, "several points at a pole"),
+        (
+            Equiangular(5, 8, "clenshaw-curtis"),
+            "grid",
+            ValueError,
+            "several points of .* lie at a pole",
+        ),
         (ReducedGaussian(4), "grid", TypeError, "Equiangular and GaussLegendre grids, got Reduced"),
-        (Equiangular(5, 8, "clenshaw-curtis"), "mesh", ValueError, "lie where another one does"),
+        (
+            Equiangular(5, 8, "clenshaw-curtis"),
+            "mesh",
+            ValueError,
+            "several points of .* lie at a pole",
+        ),
         (Healpix(1, [0, 1, 2]), "mesh", ValueError, "a mesh needs at least four points, got 3"),
         (Equiangular(4, 8), "adjacent", TypeError, "for Healpix samplings, got Equiangular"),
     ],
@@ -116,6 +126,8 @@ def test_average_width():
 @pytest.mark.parametrize("edges", ["grid", "adjacent"])
 def test_refuses_other_samplings(edges):
     class Other:
+        places = None
+
         def __repr__(self):
             return "Other()"
 

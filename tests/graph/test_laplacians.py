@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from deepsphere.graph import (
     KINDS,
     WEIGHTED_KINDS,
+    DisconnectedGraphWarning,
     clear_cache,
     gaussian_weights,
     kernel_width,
@@ -152,7 +153,10 @@ def test_errors(make):
         make(8, 8, "normalized")
     with pytest.raises(ValueError, match="neighbors must be at least 1, got 0"):
         make(PART, 0, "normalized")
-    make(PART, 1, "normalized"), make(PART, 8, "normalized")
+    clear_cache()
+    with pytest.warns(DisconnectedGraphWarning, match="in .* pieces.*take more neighbors"):
+        make(PART, 1, "normalized")
+    make(PART, 8, "normalized")
     # Equal as keys to numbers that were just asked for, and wrong all the same.
     for wrong in (8.0, True):
         with pytest.raises(TypeError, match=f"neighbors must be an integer, got {wrong}"):
@@ -164,6 +168,57 @@ def test_errors_of_weights_and_scale():
         laplacian_of_weights(gaussian_weights(PART, 8), "Normalized")
     with pytest.raises(ValueError, match=r"scale must be in \(0, 1\], got 2"):
         rescaled_laplacian(PART, 8, scale=2)
+
+
+WEIGHTS = csr_array(np.array([[0.0, 1, 0], [1, 0, 2], [0, 2, 0]]))
+
+
+def changed(row, column, value, both=True):
+    weights = WEIGHTS.toarray()
+    weights[row, column] = value
+    if both:
+        weights[column, row] = value
+    return csr_array(weights)
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "match"),
+    [
+        (changed(0, 1, np.nan), ValueError, "finite, got 2 that are NaN or infinite"),
+        (changed(0, 1, np.inf), ValueError, "finite, got 2 that are NaN or infinite"),
+        (changed(0, 1, -0.5), ValueError, "zero or more, got 2 that are negative, down to -0.5"),
+        (
+            changed(0, 1, 3, both=False),
+            ValueError,
+            "symmetric, .* differ by up to 2; take the mean",
+        ),
+        (
+            changed(0, 2, 3, both=False),
+            ValueError,
+            "symmetric, .* differ by up to 3; take the mean",
+        ),
+        (changed(1, 1, 4), ValueError, "vertex 1 has an edge to itself of weight 4; use .*setdiag"),
+        (WEIGHTS[:2], ValueError, r"square matrix, got shape \(2, 3\)"),
+        (WEIGHTS.astype(complex), TypeError, "real numbers, got dtype complex128"),
+        (WEIGHTS.toarray(), TypeError, "a sparse matrix, got ndarray"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["normalized", "combinatorial", "random_walk"])
+def test_refuses_what_are_no_weights(weights, error, match, kind):
+    with pytest.raises(error, match=match):
+        laplacian_of_weights(weights, kind)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, bool])
+def test_takes_weights_of_any_real_type(dtype):
+    weights = (WEIGHTS > 0).astype(dtype)
+    expected = np.array([[1.0, -1, 0], [-1, 2, -1], [0, -1, 1]])
+    np.testing.assert_array_equal(
+        laplacian_of_weights(weights, "combinatorial").toarray(), expected
+    )
+    np.testing.assert_array_equal(
+        laplacian_of_weights(weights.tocoo(), "combinatorial").toarray(), expected
+    )
 
 
 def test_clear_cache():

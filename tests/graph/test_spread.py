@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from deepsphere.graph import Nearest, check_edges, edge_weights, isotropy_error, laplacian, plain
+from deepsphere.graph import (
+    Nearest,
+    check_edges,
+    edge_weights,
+    isotropy_error,
+    laplacian,
+    plain,
+    rescale,
+    spectral,
+)
+from deepsphere.graph.meridian import meridian_of
 from deepsphere.graph.neighbors import edges_to_nearest
-from deepsphere.graph.spread import edges_to_spread
+from deepsphere.graph.spread import edges_to_spread, spread_neighbors
 from deepsphere.sampling import Equiangular, Fibonacci, GaussLegendre, Healpix, ReducedGaussian
 
 GRID = GaussLegendre(32)
@@ -37,8 +47,24 @@ def test_they_are_the_farthest_in_the_disc():
     edges = edges_to_spread(points, 8)
     np.testing.assert_array_equal(edges.toarray() > 0, chosen_one_by_one(points, 8))
     i, j = edges.nonzero()
+    assert (edges != edges.T).nnz == 0
     lengths = np.linalg.norm(points[i] - points[j], axis=1)
     np.testing.assert_allclose(edges.data, lengths, rtol=1e-14)
+
+
+def test_a_meridian_chooses_for_all():
+    """What the first point of a row takes, all others take, turned round the axis."""
+    grid = GaussLegendre(12)
+    edges = edges_to_spread(grid.points, 8, meridian=meridian_of(grid)).toarray() > 0
+    assert (edges == edges.T).all()
+    turned = np.roll(np.arange(len(grid)).reshape(12, 24), 1, axis=1).ravel()
+    np.testing.assert_array_equal(edges[turned][:, turned], edges)
+    # All of the others differ in ties at most, from those that each chooses for itself.
+    alone = chosen_one_by_one(grid.points, 8)
+    assert np.count_nonzero(edges != alone) < 0.1 * np.count_nonzero(alone)
+    firsts = 24 * np.arange(12)
+    starts, ends = spread_neighbors(grid.points, 8, centers=firsts)
+    assert edges[starts, ends].all()
 
 
 def test_batches_change_nothing(monkeypatch):
@@ -77,15 +103,34 @@ def test_gain_of_optimal_weights(grid):
         errors = isotropy_error(matrix, grid.points, [1, 3, 6, 12, 19], areas=grid.areas)
         return np.exp(np.log(errors).mean())
 
-    assert error(Nearest(20, spread=True), "optimal") < error(20, "combinatorial") / 500
+    nearest = Nearest(20, spread=False)
+    assert error(Nearest(20, spread=True), "optimal") < error(nearest, "combinatorial") / 500
 
 
-@pytest.mark.parametrize("k", [8, 20, 40])
-def test_the_spectrum_is_in_the_right_half_plane(k):
-    grid = GaussLegendre(16)
-    values = np.linalg.eigvals(laplacian(grid, Nearest(k, spread=True), "optimal").toarray())
-    assert values.real.min() > -1e-9
-    assert np.abs(values.imag).max() < 0.2 * values.real.max()
+@pytest.mark.parametrize("k", [8, 12, 20, 40])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        GaussLegendre(16),
+        GaussLegendre(12, 40),
+        Equiangular(16, 32),
+        Equiangular(17, 32, "clenshaw-curtis"),
+        Equiangular(4, 8),
+        ReducedGaussian(6),
+    ],
+    ids=repr,
+)
+def test_polynomials_stay_bounded(grid, k):
+    """With the least ridge, a polynomial of order 20 enlarged some maps 3 800 times."""
+    graph = spectral(grid, Nearest(k, spread=True), "optimal")
+    values = np.linalg.eigvals(graph.laplacian.toarray())
+    assert values.real.min() > -1e-3 * graph.eigenvalue
+    operator = rescale(graph.laplacian, graph.eigenvalue, 0.75).toarray()
+    previous, current = np.eye(len(operator)), operator
+    for _ in range(19):
+        previous, current = current, 2 * operator @ current - previous
+    # At most 10 as measured; a row at a pole repeats a value as often as there are longitudes.
+    assert np.linalg.norm(current, 2) < 25
 
 
 def test_a_part_of_a_grid_has_the_rows_of_the_whole():
@@ -98,14 +143,14 @@ def test_a_part_of_a_grid_has_the_rows_of_the_whole():
 
 def test_advice_of_the_error():
     with pytest.raises(ValueError, match=r"too uneven .* use neighbors=Nearest\(20, spread=True\)"):
-        laplacian(GRID, 20, "optimal")
+        laplacian(GRID, Nearest(20, spread=False), "optimal")
 
 
 def test_writing():
     choice = Nearest(20, spread=True)
     assert check_edges(plain(choice)) == choice
     assert check_edges({"neighbors": 20, "width": "tuned"}) == 20  # as written before
-    with pytest.raises(TypeError, match="spread must be True or False, got 1"):
+    with pytest.raises(TypeError, match="spread must be True, False or None, got 1"):
         Nearest(20, spread=1)
 
 

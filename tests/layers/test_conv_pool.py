@@ -6,6 +6,7 @@ import pytest
 
 from deepsphere.analysis import describe, equivariance_error
 from deepsphere.analysis.filters import graph_convolution
+from deepsphere.graph import plain
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Equiangular, Healpix, Icosahedral
@@ -146,7 +147,7 @@ def test_gates(tmp_path):
 
 def test_every_option_comes_back():
     options = {"filters": 3, "order": 2, "p": 2, "cutoff": 1.5, "scale": 1.0, "batch_norm": True}
-    options |= {"neighbors": 9, "laplacian": "optimal", "use_bias": False}
+    options |= {"neighbors": plain(9), "laplacian": "optimal", "use_bias": False}
     layer = ConvPool(sampling=SPHERE, kernel_regularizer="l2", **options)
     config = layer.get_config()
     assert {name: config[name] for name in options} == options

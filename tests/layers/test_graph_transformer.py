@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.graph import gaussian_weights
+from deepsphere.graph import Nearest, edge_weights, gaussian_weights, plain
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
 from deepsphere.models import Sequential
-from deepsphere.sampling import Healpix
+from deepsphere.sampling import Equiangular, Healpix
 from harness import BACKEND, SINGLE, check_layer, relative_error, to_numpy
 from transformer_truth import (
     block_truth,
@@ -86,7 +86,7 @@ def test_the_block_alone(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.layers[-1].get_config() == block.get_config()
-    assert block.get_config()["neighbors"] == 4
+    assert block.get_config()["neighbors"] == plain(4)
     embedded = layer.position(layer.embedding(x))
     assert relative_error(loaded(embedded), to_numpy(layer(x))) < SINGLE
 
@@ -128,6 +128,31 @@ def test_the_neighbors_are_shared_and_the_models():
     assert second.nnz == gaussian_weights(SPHERE, 6).nnz
     assert first.nnz == gaussian_weights(SPHERE, 8).nnz
     assert model.output_shape == (None, 48, 6)
+
+
+@pytest.mark.parametrize("edges", ["mesh", "adjacent", Nearest(6, spread=True)], ids=str)
+def test_edges_other_than_the_nearest(edges):
+    """The model's choice, as convolutions take it, reached the layer and crashed it."""
+    model = Sequential(SPHERE, [GraphTransformer(3, 2)], neighbors=edges)
+    model.build((None, 48, 3))
+    (pattern,) = (layer.blocks[0].pattern for layer in model.layers[-1:])
+    expected = edge_weights(SPHERE, edges).toarray() != 0
+    np.testing.assert_array_equal(pattern.matrix.toarray(), expected)
+    again = GraphTransformer.from_config(model.layers[-1].get_config())
+    assert again.neighbors == model.layers[-1].neighbors == edges
+
+
+def test_on_a_grid_with_rows_at_the_poles():
+    """The nearest neighbors of a pixel at a pole were the others there."""
+    grid = Equiangular(9, 16, "clenshaw-curtis")
+    layer = built(grid, None, position_embedding=False)
+    x = data(grid).reshape(3, 9, 16, 3)
+    x[:, [0, -1]] = x[:, [0, -1], :1]
+    x = x.reshape(3, 144, 3)
+    y = to_numpy(layer(x)).reshape(3, 9, 16, -1)
+    assert np.ptp(y[:, [0, -1]], axis=2).max() < 1e-5 * np.abs(y).max()  # single precision
+    pattern = layer.blocks[0].pattern.matrix.tocoo()
+    assert (grid.places[pattern.row] != grid.places[pattern.col]).all()
 
 
 def test_without_position_the_weights_fit_any_sampling():

@@ -5,10 +5,22 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.graph import Nearest
-from deepsphere.layers import ChebyshevConv, MonomialConv, PatchConv, PatchConvTranspose, Pool
-from deepsphere.models import Sequential
-from deepsphere.sampling import Healpix, extend_pixels
+from deepsphere.graph import (
+    DisconnectedGraphWarning,
+    Nearest,
+    clear_cache,
+    rescaled_laplacian,
+)
+from deepsphere.layers import (
+    ChebyshevConv,
+    MonomialConv,
+    PatchConv,
+    PatchConvTranspose,
+    Pool,
+    Resample,
+)
+from deepsphere.models import Sequential, UNet
+from deepsphere.sampling import Equiangular, GaussLegendre, Healpix, extend_pixels
 from harness import QUICK, SINGLE, relative_error, to_numpy
 
 PART = Healpix(8, extend_pixels(np.arange(100), 8, 2))
@@ -189,6 +201,62 @@ def test_a_million_pixels_save_small(tmp_path):
         with zipfile.ZipFile(path) as file:
             assert len(file.read("config.json")) < 5e6
         assert keras.models.load_model(path).sampling == sampling
+
+
+def operators(model):
+    return [layer.operator.matrix for layer in model.layers if hasattr(layer, "operator")]
+
+
+GRID = GaussLegendre(16)
+
+
+def test_the_default_graph_is_that_of_each_sampling(tmp_path):
+    layers = [ChebyshevConv(2, 2), Resample(Healpix(4)), ChebyshevConv(1, 2)]
+    model = Sequential(GRID, layers)
+    model.build((None, len(GRID), 1))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for made in (model, again):
+        first, second = operators(made)
+        assert abs(first - rescaled_laplacian(GRID, scale=0.75)).max() == 0
+        assert abs(second - rescaled_laplacian(Healpix(4), 20, "normalized", 0.75)).max() == 0
+        spread = {"neighbors": Nearest(20, spread=True), "laplacian": "optimal"}
+        assert made.layers[0].graph == spread
+    numbered = Sequential(GRID, [ChebyshevConv(2, 2)], neighbors=12, laplacian="combinatorial")
+    numbered = Sequential.from_config(numbered.get_config())
+    assert numbered.neighbors == 12
+    assert numbered.layers[0].graph["neighbors"] == Nearest(12, spread=True)
+
+
+@pytest.mark.parametrize("written_by", ["model", "layer"])
+def test_what_was_trained_on_the_nearest_neighbors_stays_on_them(written_by):
+    """Configurations of before 0.1.0: on grids they meant a graph in pieces, and say so."""
+    grid = Equiangular(32 if written_by == "model" else 34, 64)  # warned of once
+    graph = {"neighbors": 8, "laplacian": "normalized"}
+    model = Sequential(grid, [ChebyshevConv(2, 2)], 8, "normalized")
+    config = model.get_config()
+    if written_by == "model":
+        config["layers"][0]["config"].update(neighbors=None, laplacian=None)
+        config.update(graph)
+    else:
+        config["layers"][0]["config"].update(graph)
+    old = Sequential.from_config(config)
+    edges = Nearest(8, spread=False)
+    clear_cache()
+    with pytest.warns(DisconnectedGraphWarning, match="in .* pieces"):
+        old.build((None, len(grid), 1))
+    expected = rescaled_laplacian(grid, edges, "normalized", 0.75)
+    assert abs(operators(old)[0] - expected).max() == 0
+    again = Sequential.from_config(old.get_config())
+    assert again.layers[0].neighbors == edges  # and goes on being so
+
+
+def test_old_configurations_of_other_models():
+    config = UNet(GRID, 1, filters=(2, 2)).get_config()
+    assert config["neighbors"] is None
+    old = UNet.from_config({**config, "neighbors": 20, "laplacian": "normalized"})
+    assert old.neighbors == Nearest(20, spread=False)
+    assert UNet.from_config(config).neighbors is None
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def edges_name(neighbors: Edges) -> str:
     """Return a short name of a set of edges: a number, ``20 spread``, or the name it has."""
     if isinstance(neighbors, Nearest):
         width = "" if neighbors.width == "tuned" else f", width {neighbors.width}"
-        return f"{neighbors.neighbors}{' spread' * neighbors.spread}{width}"
+        return f"{neighbors.neighbors}{' spread' * bool(neighbors.spread)}{width}"
     return str(neighbors)
 
 

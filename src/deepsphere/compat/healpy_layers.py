@@ -24,6 +24,7 @@ from deepsphere.compat.gnn_transformers import (
     OldTransformer,
 )
 from deepsphere.compat.old_constructors import AnyPixels, OldError, OldSignature, old_errors
+from deepsphere.graph import definite_edges
 from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.layers import (
     BernsteinConv,
@@ -39,7 +40,6 @@ from deepsphere.layers import (
     TransformerBlock,
 )
 from deepsphere.layers.base import PACKAGE
-from deepsphere.layers.graph_conv import DEFAULT_NEIGHBORS
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.sampling import Healpix
@@ -223,9 +223,11 @@ class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noq
         """Return a block, on the old graph where the network is."""
         if not self._on_old_graph:
             return super().make_block(**kwargs)
-        weights = first_neighbors_weights(
-            self.require_sampling(), self.neighbors or DEFAULT_NEIGHBORS
-        )
+        sampling = self.require_sampling()
+        edges = definite_edges(sampling, self.neighbors)
+        if not isinstance(edges, int):
+            raise ValueError(f"the old graph needs a number of neighbors, got {edges!r}")
+        weights = first_neighbors_weights(sampling, edges)
         return GivenPattern(given=SparseOperator(weights), **kwargs)
 
     def __init__(

@@ -181,7 +181,7 @@ class HealpyGCNN(FilterInspection, Sequential):
         return self.layers
 
     @property
-    def n_neighbors(self) -> Edges:
+    def n_neighbors(self) -> Edges | None:
         """Number of nearest neighbours, or other edges."""
         return self.neighbors
 

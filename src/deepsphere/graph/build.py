@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, diags_array, issparse
 
 from deepsphere.graph.choices import WEIGHTED_KINDS, Edges, Kind, Optimal
 from deepsphere.graph.edges import edge_weights
 from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.graph.optimal_laplacian import optimal_laplacian
+from deepsphere.graph.places import distinct, spread_back
 from deepsphere.graph.spectrum import largest_eigenvalue
 from deepsphere.sampling import Sampling
 
-FORMAT = 3
+FORMAT = 4
 """Version of what is written to disk; raise it when the same request builds another graph."""
+
+
+ROUNDING = 1e-9
+"""Part of the largest weight by which the two directions of an edge may differ."""
 
 
 class Spectral(NamedTuple):
@@ -34,7 +39,7 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
     Parameters
     ----------
     weights : csr_array, shape (n, n)
-        Symmetric, non-negative, with an empty diagonal.
+        Symmetric, finite, zero or more, with an empty diagonal.
     kind : str, default "normalized"
         Which Laplacian.
 
@@ -45,11 +50,19 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
 
     Raises
     ------
+    TypeError
+        If the weights are not real numbers in a sparse matrix.
     ValueError
-        If the kind is unknown.
+        If the kind is unknown; or if the weights are not a square matrix, not finite, negative, not
+        symmetric (up to `ROUNDING` of the largest), or have entries on the diagonal.
     """
     if kind not in WEIGHTED_KINDS:
         raise ValueError(f"laplacian kind must be one of {', '.join(WEIGHTED_KINDS)}; got {kind!r}")
+    return _laplacian(_checked_weights(weights), kind)
+
+
+def _laplacian(weights: csr_array, kind: str) -> csr_array:
+    """Return the Laplacian of weights of this package, some of which may be below 0 on a mesh."""
     degrees = np.asarray(weights.sum(axis=1)).ravel()
     connected = degrees > 0
     identity = diags_array(connected.astype(float))
@@ -66,6 +79,40 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
     result = result.tocsr()
     result.sort_indices()
     return result
+
+
+def _checked_weights(weights: csr_array) -> csr_array:
+    """Return the weights of a graph as a CSR matrix of float64, or raise if they are none."""
+    if not issparse(weights):
+        raise TypeError(f"weights must be a sparse matrix, got {type(weights).__name__}")
+    if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
+        raise ValueError(f"weights must be a square matrix, got shape {weights.shape}")
+    if weights.dtype.kind not in "fiub":
+        raise TypeError(f"weights must be real numbers, got dtype {weights.dtype}")
+    weights = csr_array(weights, dtype=np.float64)
+    if not np.isfinite(weights.data).all():
+        count = np.count_nonzero(~np.isfinite(weights.data))
+        raise ValueError(f"weights must be finite, got {count} that are NaN or infinite")
+    if weights.data.min(initial=0) < 0:
+        count = np.count_nonzero(weights.data < 0)
+        raise ValueError(
+            f"weights must be zero or more, got {count} that are negative, down to "
+            f"{weights.data.min():g}: their Laplacian could have eigenvalues below 0"
+        )
+    if weights.diagonal().any():
+        row = np.flatnonzero(weights.diagonal())[0]
+        raise ValueError(
+            f"weights join different points, but vertex {row} has an edge to itself of weight "
+            f"{weights.diagonal()[row]:g}; use weights.setdiag(0)"
+        )
+    difference = abs(weights - weights.T)
+    largest = abs(weights).max() if weights.nnz else 0.0
+    if difference.nnz and difference.max() > ROUNDING * largest:
+        raise ValueError(
+            "weights must be symmetric, but those of the two directions of an edge differ by up "
+            f"to {difference.max():g}; take the mean (weights + weights.T) / 2, or the maximum"
+        )
+    return weights
 
 
 def build_spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
@@ -88,6 +135,11 @@ def build_spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral
     TypeError, ValueError
         If these edges do not go with the sampling or the kind.
     """
+    graph = _on_distinct_points(distinct(sampling), neighbors, kind)
+    return Spectral(spread_back(graph.laplacian, sampling), graph.eigenvalue)
+
+
+def _on_distinct_points(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
     if kind == "optimal" or isinstance(kind, Optimal):
         choice = kind if isinstance(kind, Optimal) else Optimal()
         return Spectral(*optimal_laplacian(sampling, neighbors, choice))
@@ -99,7 +151,7 @@ def build_spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral
         weights, kind = first_neighbors_weights(sampling, neighbors), "normalized"
     else:
         weights = edge_weights(sampling, neighbors)
-    result = laplacian_of_weights(weights, kind)
+    result = _laplacian(weights, kind)
     # The random-walk Laplacian is similar to the normalized one: same eigenvalues, but symmetric.
-    symmetric = laplacian_of_weights(weights) if kind == "random_walk" else result
+    symmetric = _laplacian(weights, "normalized") if kind == "random_walk" else result
     return Spectral(result, largest_eigenvalue(symmetric))

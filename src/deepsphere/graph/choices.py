@@ -10,6 +10,9 @@ import numpy as np
 
 from deepsphere.graph.neighbors import check_neighbors
 
+DEFAULT_NEIGHBORS = 20
+"""What the papers settled on: more are closer to rotation equivariance and cost more."""
+
 EDGE_SETS = ("mesh", "grid", "adjacent")
 """Sets of edges by name, beside the nearest neighbours: see `deepsphere.graph.edges`."""
 
@@ -37,12 +40,14 @@ class Nearest:
     width : {"tuned", "average"} or float, default "tuned"
         Width of the kernel, see `deepsphere.graph.gaussian_weights`. A number, which fits one
         number of neighbours at one resolution, does not go with ``"auto"``.
-    spread : bool, default False
+    spread : bool, optional
         Where points crowd, as at the poles of longitude-latitude grids, the nearest ones lie on one
-        ring, and no weights make a filter of those. With True as many are chosen that are spread
-        over the disc that holds `neighbors` points of the mean density, so that neighbourhoods are
-        about as large everywhere; see `deepsphere.graph.spread.edges_to_spread`. Where points are
-        even, nothing changes.
+        ring: the graph falls apart, and no weights make a filter of it. With True as many are
+        chosen that are spread over the disc that holds `neighbors` points of the mean density, so
+        that neighborhoods are about as large everywhere; see
+        `deepsphere.graph.spread.edges_to_spread`. Where points are even, little changes. Default:
+        what the sampling needs: True on `Equiangular`, `GaussLegendre` and `ReducedGaussian` grids
+        and parts of them (`Sampling.crowded`), False on all others. A plain number says the same.
     equivariance : float, optional
         With ``"auto"``, and only then: the largest equivariance error that the Laplacian may have,
         between 0 (commutes with rotations) and 2 (output unrelated to the input). What is compared
@@ -65,14 +70,15 @@ class Nearest:
 
     neighbors: int | Literal["auto"] = 20
     width: str | float = "tuned"
-    spread: bool = False
+    spread: bool | None = None
     equivariance: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", check_width(self.width))
-        if not isinstance(self.spread, (bool, np.bool_)):
-            raise TypeError(f"spread must be True or False, got {self.spread!r}")
-        object.__setattr__(self, "spread", bool(self.spread))
+        if self.spread is not None:
+            if not isinstance(self.spread, (bool, np.bool_)):
+                raise TypeError(f"spread must be True, False or None, got {self.spread!r}")
+            object.__setattr__(self, "spread", bool(self.spread))
         if isinstance(self.neighbors, str) and self.neighbors == "auto":
             object.__setattr__(self, "equivariance", check_equivariance(self.equivariance))
             if not isinstance(self.width, str):
@@ -233,7 +239,35 @@ def check_kind(kind: Kind | dict[str, Any]) -> Kind:
 
 
 def plain(choice: Edges | Kind | None) -> Any:
-    """Return a choice as plain JSON data, which `check_edges` and `check_kind` read."""
+    """Return a choice as plain JSON data, which `check_edges` and `check_kind` read.
+
+    A number of neighbors is written as a `Nearest`: see `choice_as_written`.
+    """
+    if isinstance(choice, int):
+        choice = Nearest(choice)
     if isinstance(choice, (Nearest, Optimal)):
         return {name: value for name, value in asdict(choice).items() if value is not None}
     return choice
+
+
+def choice_as_written(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved configuration with the edges that were meant when it was written.
+
+    `plain` writes every number of neighbors as a dictionary. A bare number is from before 0.1.0,
+    when it meant the nearest ones, also on longitude-latitude grids, which need spread ones. What
+    was trained on that graph stays on it.
+
+    Parameters
+    ----------
+    config : dict
+        With or without ``neighbors``.
+
+    Returns
+    -------
+    dict
+        The same, or a copy with other ``neighbors``.
+    """
+    number = config.get("neighbors")
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+        return config
+    return {**config, "neighbors": plain(Nearest(int(number), spread=False))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from math import inf
 
@@ -12,7 +13,16 @@ from scipy.sparse import csr_array
 
 from deepsphere.graph.build import FORMAT, build_spectral
 from deepsphere.graph.cache import DiskCache, MemoryCache
-from deepsphere.graph.choices import Edges, Kind, Nearest, Optimal, check_edges, check_kind, plain
+from deepsphere.graph.choices import (
+    DEFAULT_NEIGHBORS,
+    Edges,
+    Kind,
+    Nearest,
+    Optimal,
+    check_edges,
+    check_kind,
+    plain,
+)
 from deepsphere.graph.isotropy import (
     FRACTIONS,
     geometric_mean,
@@ -54,7 +64,7 @@ def choose_neighbors(
     kind: Kind = "normalized",
     *,
     width: str = "tuned",
-    spread: bool = False,
+    spread: bool | None = None,
 ) -> int:
     """Return the least number of neighbours with which a Laplacian is as equivariant as wanted.
 
@@ -77,8 +87,8 @@ def choose_neighbors(
         Which Laplacian, see `deepsphere.graph.laplacian`.
     width : {"tuned", "average"}, default "tuned"
         Width of the Gaussian kernel, see `gaussian_weights`.
-    spread : bool, default False
-        Whether neighbours are spread where points crowd, see `Nearest`.
+    spread : bool, optional
+        Whether neighbors are spread where points crowd, see `Nearest`.
 
     Returns
     -------
@@ -104,41 +114,67 @@ def choose_neighbors(
     >>> choose_neighbors(Healpix(256), 1e-3, "optimal")
     8
     """
-    choice = Nearest("auto", width, spread, equivariance)
+    choice = _definite_spread(_checked(sampling), Nearest("auto", width, spread, equivariance))
     kind = check_kind(kind)
-    measured = representative(_checked(sampling))
+    measured = representative(sampling)
     return _chosen.get((measured, choice, kind), lambda: _choose(measured, choice, kind))
 
 
-def definite_edges(sampling: Sampling, neighbors: Edges, kind: Kind) -> Edges:
-    """Return a choice of edges in which no number of neighbours is ``"auto"`` any more.
+def definite_graph(
+    sampling: Sampling, neighbors: Edges | None = None, kind: Kind | None = None
+) -> tuple[Edges, Kind]:
+    """Return which graph a sampling has, with nothing left to be chosen.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int, str or Nearest
-        Which edges, see `deepsphere.graph.laplacian`.
-    kind : str or Optimal
-        Which Laplacian they are for.
+    neighbors : int, str or Nearest, optional
+        Which edges, see `deepsphere.graph.laplacian`. Default: `DEFAULT_NEIGHBORS`.
+    kind : str or Optimal, optional
+        Which Laplacian. Default: ``"optimal"`` for spread neighbors of crowded samplings, where
+        Gaussian weights make no filter of them; ``"normalized"`` otherwise.
 
     Returns
     -------
-    int, str or Nearest
-        What `check_edges` returns; instead of ``"auto"``, the number of `choose_neighbors`.
+    neighbors : int, str or Nearest
+        What `check_edges` returns. Where the sampling is crowded, ``spread`` is True or False; and
+        instead of ``"auto"`` there is the number of `choose_neighbors`. Equal graphs are equal.
+    kind : str or Optimal
+        What `check_kind` returns.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or no number of neighbours will do.
+        If an argument is not as described, or no number of neighbors will do.
     """
     _checked(sampling)
-    neighbors = check_edges(neighbors)
-    if not isinstance(neighbors, Nearest) or neighbors.equivariance is None:
-        return neighbors
-    width, spread = str(neighbors.width), neighbors.spread
-    count = choose_neighbors(sampling, neighbors.equivariance, kind, width=width, spread=spread)
-    return check_edges(Nearest(count, width, spread))
+    neighbors = check_edges(DEFAULT_NEIGHBORS if neighbors is None else neighbors)
+    if isinstance(neighbors, str):
+        return neighbors, "normalized" if kind is None else check_kind(kind)
+    choice = neighbors if isinstance(neighbors, Nearest) else Nearest(neighbors)
+    choice = _definite_spread(sampling, choice)
+    if kind is None:
+        kind = "optimal" if sampling.crowded and choice.spread else "normalized"
+    kind = check_kind(kind)
+    if choice.equivariance is not None:
+        width, spread = str(choice.width), choice.spread
+        count = choose_neighbors(sampling, choice.equivariance, kind, width=width, spread=spread)
+        choice = Nearest(count, width, spread)
+    return check_edges(choice), kind
+
+
+def definite_edges(
+    sampling: Sampling, neighbors: Edges | None = None, kind: Kind | None = None
+) -> Edges:
+    """Return which edges a graph has: the first of the two that `definite_graph` returns."""
+    return definite_graph(sampling, neighbors, kind)[0]
+
+
+def _definite_spread(sampling: Sampling, choice: Nearest) -> Nearest:
+    """Return the choice with `spread` said where it matters, and only there if it is False."""
+    spread = sampling.crowded if choice.spread is None else choice.spread
+    return replace(choice, spread=spread if spread or sampling.crowded else None)
 
 
 def _checked(sampling: Sampling) -> Sampling:

@@ -7,26 +7,30 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial import ConvexHull
 
-from deepsphere.graph.choices import Edges, Nearest
-from deepsphere.graph.weights import gaussian_weights
+from deepsphere.graph.choices import DEFAULT_NEIGHBORS, Edges, Nearest
+from deepsphere.graph.pieces import warn_if_disconnected
+from deepsphere.graph.places import DistinctPoints, distinct, spread_back
+from deepsphere.graph.weights import gaussian_weights, join
 from deepsphere.sampling import Healpix, Sampling
 
 
-def edge_weights(sampling: Sampling, neighbors: Edges) -> csr_array:
+def edge_weights(sampling: Sampling, neighbors: Edges | None = None) -> csr_array:
     """Return the weighted edges of a graph.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int, str or Nearest
-        A number of nearest neighbours, with Gaussian weights; or ``"mesh"``, ``"grid"`` or
-        ``"adjacent"`` for the functions of this module.
+    neighbors : int, str or Nearest, optional
+        A number of nearest neighbors, with Gaussian weights, by default 20; or ``"mesh"``,
+        ``"grid"`` or ``"adjacent"`` for the functions of this module.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric weights with an empty diagonal.
+        Symmetric weights with an empty diagonal. Pixels that coincide, as on rows at the poles,
+        each have the edges of the one point that they are; on such grids a point near by reads the
+        mean of some of them, so that the weights are symmetric elsewhere only.
 
     Raises
     ------
@@ -34,13 +38,58 @@ def edge_weights(sampling: Sampling, neighbors: Edges) -> csr_array:
         If an argument is not as described; or if the number is ``"auto"``, which depends on the
         Laplacian and not on edges alone.
     """
+    if neighbors is None:
+        neighbors = DEFAULT_NEIGHBORS
     if isinstance(neighbors, int):
         neighbors = Nearest(neighbors)
     if isinstance(neighbors, Nearest):
         return gaussian_weights(sampling, neighbors.count, neighbors.width, neighbors.spread)
+    if isinstance(distinct(sampling), DistinctPoints):
+        raise ValueError(
+            f"several points of {sampling!r} lie at a pole, where neighbors={neighbors!r} has no "
+            "edges; use the default neighbors=20, or a grid without rows at the poles"
+        )
     return {"mesh": mesh_weights, "grid": grid_weights, "adjacent": adjacent_weights}[neighbors](
         sampling
     )
+
+
+def edge_pattern(sampling: Sampling, neighbors: Edges | None = None) -> csr_array:
+    """Return which edges a graph has.
+
+    Parameters
+    ----------
+    sampling, neighbors
+        As for `edge_weights`.
+
+    Returns
+    -------
+    csr_array of float64, shape (n, n)
+        Ones, symmetric, with an empty diagonal. Of several pixels at one place, a neighbor is
+        joined to a single one, that of its own longitude.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `edge_weights`.
+
+    Warns
+    -----
+    DisconnectedGraphWarning
+        If the graph is in more pieces than the part of the sphere that is sampled.
+    """
+    if neighbors is None:
+        neighbors = DEFAULT_NEIGHBORS
+    if isinstance(neighbors, int):
+        neighbors = Nearest(neighbors)
+    if isinstance(neighbors, Nearest):
+        spread = sampling.crowded if neighbors.spread is None else neighbors.spread
+        edges = spread_back(join(distinct(sampling), neighbors.count, spread), sampling, read=1)
+    else:
+        edges = edge_weights(sampling, neighbors)
+    edges.data = np.ones_like(edges.data)
+    warn_if_disconnected(edges, sampling, f"neighbors={neighbors!r}")
+    return edges
 
 
 def mesh_weights(sampling: Sampling) -> csr_array:

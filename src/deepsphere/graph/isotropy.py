@@ -245,6 +245,8 @@ def padded_rows(
     (ndarray of int, ndarray of float64), shape (len(rows), widest)
         Padding is the row's own number, and an entry of 0.
     """
+    if not matrix.nnz:
+        return rows[:, None].astype(np.int64), np.zeros((len(rows), 1))
     starts, lengths = matrix.indptr[rows], np.diff(matrix.indptr)[rows]
     slots = np.arange(int(lengths.max(initial=1)))
     filled = slots < lengths[:, None]

@@ -6,8 +6,9 @@ from scipy.sparse import csr_array
 
 from deepsphere.graph.build import FORMAT, Spectral, build_spectral
 from deepsphere.graph.cache import DiskCache, MemoryCache, matrix_bytes
-from deepsphere.graph.choices import Edges, Kind, check_kind, plain
-from deepsphere.graph.choose import definite_edges, forget_choices
+from deepsphere.graph.choices import Edges, Kind, plain
+from deepsphere.graph.choose import definite_graph, forget_choices
+from deepsphere.graph.pieces import warn_if_disconnected
 from deepsphere.graph.spectrum import rescale
 from deepsphere.sampling import Sampling, serialize
 
@@ -26,16 +27,18 @@ def clear_cache() -> None:
     forget_choices()
 
 
-def spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
+def spectral(
+    sampling: Sampling, neighbors: Edges | None = None, kind: Kind | None = None
+) -> Spectral:
     """Return the shared Laplacian of a sampling with its largest eigenvalue.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int, str or Nearest
+    neighbors : int, str or Nearest, optional
         Which edges, see `laplacian`.
-    kind : str or Optimal
+    kind : str or Optimal, optional
         Which Laplacian: one of `KINDS`, or `Optimal`.
 
     Returns
@@ -48,9 +51,8 @@ def spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
     TypeError, ValueError
         If an argument is not as described.
     """
-    kind = check_kind(kind)
     # First of all: 8.0 and True would hit the keys 8 and 1.
-    neighbors = definite_edges(sampling, neighbors, kind)
+    neighbors, kind = definite_graph(sampling, neighbors, kind)
 
     def build() -> Spectral:
         if len(sampling) < LARGE:
@@ -64,6 +66,7 @@ def spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
             graph = Spectral(
                 *_disk.get(key, lambda: build_spectral(sampling, neighbors, kind), len(sampling))
             )
+        warn_if_disconnected(graph.laplacian, sampling, f"neighbors={neighbors!r}")
         for array in (graph.laplacian.data, graph.laplacian.indices, graph.laplacian.indptr):
             array.flags.writeable = False
         return graph
@@ -71,28 +74,33 @@ def spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
     return _memory.get((sampling, neighbors, kind), build)
 
 
-def laplacian(sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalized") -> csr_array:
+def laplacian(
+    sampling: Sampling, neighbors: Edges | None = None, kind: Kind | None = None
+) -> csr_array:
     """Return the graph Laplacian of a sampling, not rescaled.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled, for instance ``Healpix(64)``.
-    neighbors : int, str or Nearest, default 20
-        Number of nearest neighbours, clipped to ``len(sampling) - 1``. 20 is what the papers
-        settled on: more neighbours are closer to rotation equivariance and cost more. `Nearest`
-        also says how wide the Gaussian kernel is, and with ``spread`` makes neighbourhoods as large
-        near the poles of grids as elsewhere, which optimal weights need there;
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors, clipped to ``len(sampling) - 1``. Default: 20, which is what
+        the papers settled on: more neighbors are closer to rotation equivariance and cost more. On
+        longitude-latitude grids, whose points crowd at the poles, they are spread over a disc that
+        is as large at the poles as elsewhere, unless ``Nearest(20, spread=False)`` says otherwise.
+        `Nearest` also says how wide the Gaussian kernel is;
         ``Nearest("auto", equivariance=1e-4)`` takes the least number that reaches this error, see
         `choose_neighbors`. Other edges go by name: ``"mesh"`` (Voronoi cells that touch),
-        ``"grid"`` (four neighbours on a longitude-latitude grid) and ``"adjacent"`` (the eight
+        ``"grid"`` (four neighbors on a longitude-latitude grid) and ``"adjacent"`` (the eight
         HEALPix pixels around), see `deepsphere.graph.edges`.
-    kind : str or Optimal, default "normalized"
+    kind : str or Optimal, optional
         ``"normalized"``, ``"combinatorial"``, ``"random_walk"``; ``"optimal"`` or `Optimal`, with
         weights that make it as equivariant to rotation as these edges allow; or
-        ``"normalized_tf2"``: the
-        normalized one of the TensorFlow 2 code, which keeps exactly `neighbors` neighbours where
-        several are at equal distance, and with which its trained weights give the same numbers.
+        ``"normalized_tf2"``: the normalized one of the TensorFlow 2 code, which keeps exactly
+        `neighbors` neighbors where several are at equal distance, and with which its trained
+        weights give the same numbers. Default: ``"optimal"`` on longitude-latitude grids with
+        spread neighbors, where Gaussian weights respond differently at each latitude, and
+        ``"normalized"`` for everything else.
 
     Returns
     -------
@@ -104,8 +112,17 @@ def laplacian(sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalize
     TypeError, ValueError
         If an argument is not as described.
 
+    Warns
+    -----
+    DisconnectedGraphWarning
+        If the graph is in more pieces than the part of the sphere that is sampled, so that nothing
+        gets from one to another.
+
     Notes
     -----
+    The pixels of a row at a pole are one point of the sphere, and one vertex of the graph: see
+    `deepsphere.graph.places` for what that means for maps that differ along the row.
+
     Perraudin et al., arXiv 1810.12186, section 3; Defferrard et al., arXiv 2012.15000.
 
     Examples
@@ -118,7 +135,10 @@ def laplacian(sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalize
 
 
 def rescaled_laplacian(
-    sampling: Sampling, neighbors: Edges = 20, kind: Kind = "normalized", scale: float = 1.0
+    sampling: Sampling,
+    neighbors: Edges | None = None,
+    kind: Kind | None = None,
+    scale: float = 1.0,
 ) -> csr_array:
     """Return the Laplacian of a sampling with its spectrum mapped into [-1, 1].
 

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from deepsphere.processors import thread_count
 from deepsphere.sampling.base import check_count
+from deepsphere.sampling.voronoi import COINCIDENT
 
 TIE = 1e-10
 """Relative difference below which two distances count as equal.
@@ -32,7 +33,9 @@ def check_neighbors(neighbors: int) -> int:
     return check_count(neighbors, "neighbors")
 
 
-def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:
+def nearest_neighbors(
+    points: NDArray[np.float64], neighbors: int, centers: NDArray[np.int64] | None = None
+) -> Neighbors:
     """Find the `neighbors` nearest other points of each point.
 
     All points at the distance of the last neighbour are taken, so that the graph has the
@@ -44,6 +47,8 @@ def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:
         Distinct unit vectors.
     neighbors : int
         How many; clipped to ``n - 1``.
+    centers : ndarray of int64, optional
+        Of which points, in increasing order. Default: of all.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def nearest_neighbors(points: NDArray[np.float64], neighbors: int) -> Neighbors:
         return Neighbors(nothing, nothing, np.zeros(0))
     # Quick splits without balancing: equally good for points spread evenly, and faster to build.
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    todo, found = np.arange(n), []
+    todo, found = np.arange(n) if centers is None else centers, []
     spare = 1
     while len(todo):
         distances, columns = tree.query(points[todo], min(k + 1 + spare, n), workers=thread_count())
@@ -96,6 +101,11 @@ def edges_to_nearest(points: NDArray[np.float64], neighbors: int) -> csr_array:
     """
     n = len(points)
     rows, columns, distances = nearest_neighbors(points, neighbors)
+    if len(distances) and distances.min() < COINCIDENT:
+        raise ValueError(
+            f"points must be distinct, but vertices {rows[distances.argmin()]} and "
+            f"{columns[distances.argmin()]} coincide: a sampling says which ones do in `places`"
+        )
     starts = np.searchsorted(rows, np.arange(n + 1))
     index = np.int32 if len(rows) < 2**30 else np.int64
     directed = csr_array((distances, columns.astype(index), starts.astype(index)), shape=(n, n))

@@ -43,6 +43,10 @@ RIDGES_SPREAD = ((16, 1e-3), (np.inf, 3e-4))
 large weights of opposite sign. With a third of these, Laplacians of grids become unstable in some
 sizes; three times these cost up to three times the error."""
 
+STRONGER = (1, 3, 10, 30, 100, 1e3, 1e4, 1e6)
+"""Factors of mu that are tried one after the other where neighbors are spread, until the Laplacian
+is stable. With the last one the weights are ``B(t_ij) / mu``, which is symmetric and positive."""
+
 SLOPE = 1.5
 """Exponent of the weights p_l in the degree."""
 
@@ -223,7 +227,7 @@ def _function(
         return total
 
     series = chebyshev.Chebyshev.interpolate(divided, INTERPOLATION - 1).coef
-    needed = np.flatnonzero(np.abs(series) > 1e-17 * np.abs(series).max())[-1] + 1
+    needed = np.flatnonzero(np.abs(series) >= 1e-17 * np.abs(series).max())[-1] + 1
     series = series[:needed]
 
     def function(t: NDArray[np.float64]) -> NDArray[np.float64]:

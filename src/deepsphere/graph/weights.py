@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from deepsphere.graph.choices import check_width
+from deepsphere.graph.meridian import meridian_of
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
+from deepsphere.graph.places import distinct, spread_back, whole_and_rows
 from deepsphere.graph.spread import edges_to_spread
 from deepsphere.sampling import Healpix, Sampling
 from deepsphere.sampling.healpix import check_nside
@@ -68,7 +70,7 @@ def _interpolated(
 
 
 def gaussian_weights(
-    sampling: Sampling, neighbors: int, width: str | float = "tuned", spread: bool = False
+    sampling: Sampling, neighbors: int, width: str | float = "tuned", spread: bool | None = None
 ) -> csr_array:
     """Join each point to its nearest neighbours by edges with Gaussian weights.
 
@@ -86,14 +88,16 @@ def gaussian_weights(
         ``"tuned"`` minimises the equivariance error, where that was found: on HEALPix
         (`kernel_width`) and on the samplings of `TUNED`. Elsewhere it is as ``"average"``: the
         mean distance to the neighbours.
-    spread : bool, default False
-        Whether neighbours are spread where points crowd (`deepsphere.graph.spread`), and not always
-        the nearest. The mean distance is then the one along the edges.
+    spread : bool, optional
+        Whether neighbors are spread where points crowd (`deepsphere.graph.spread`), and not always
+        the nearest. The mean distance is then the one along the edges. Default: whether the
+        sampling is `crowded`, as longitude-latitude grids are.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric weights with an empty diagonal.
+        Symmetric weights with an empty diagonal. Where points coincide, they are those of the
+        distinct points, which `deepsphere.graph.places.spread_back` brings back to the pixels.
 
     Raises
     ------
@@ -101,23 +105,38 @@ def gaussian_weights(
         If an argument is not as described.
     """
     width, neighbors = check_width(width), check_neighbors(neighbors)
-    points = sampling.points
+    spread = sampling.crowded if spread is None else spread
+    vertices = distinct(sampling)
     if width == "tuned":
         width = tuned_width(sampling, neighbors) or "average"
-    weights = join(sampling, neighbors, spread)
+    weights = join(vertices, neighbors, spread)
     if width == "average":
-        distances = weights.data if spread else nearest_neighbors(points, neighbors).distances
+        nearest = None if spread else nearest_neighbors(vertices.points, neighbors)
+        distances = weights.data if nearest is None else nearest.distances
         width = float(distances.mean()) if len(distances) else 1.0
     weights.data = gaussian_kernel(weights.data, float(width))
-    return weights
+    return spread_back(weights, sampling)
 
 
 def join(sampling: Sampling, neighbors: int, spread: bool = False) -> csr_array:
-    """Return the edges to the nearest neighbours, or to spread ones, with their chord distances."""
+    """Return the edges to the nearest neighbors, or to spread ones, with their chord distances.
+
+    The sampling's points are distinct.
+    """
     if not spread:
         return edges_to_nearest(sampling.points, neighbors)
-    count = 4 * np.pi / float(sampling.areas.mean())  # of a whole sphere of this density
-    return edges_to_spread(sampling.points, neighbors, count)
+    return edges_to_spread(
+        sampling.points, neighbors, points_on_sphere(sampling), meridian_of(sampling)
+    )
+
+
+def points_on_sphere(sampling: Sampling) -> float:
+    """Return how many points the whole sphere has, or would have at the density of a part.
+
+    On crowded samplings it is that of the whole: one part of a grid is denser than another.
+    """
+    whole = whole_and_rows(sampling)[0] if sampling.crowded else sampling
+    return 4 * np.pi / float(whole.areas.mean())
 
 
 def gaussian_kernel(distances: NDArray[np.float64], width: float) -> NDArray[np.float64]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from inspect import Parameter, signature
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from warnings import catch_warnings, simplefilter
 
 import keras
 
+from deepsphere.graph import choice_as_written, plain
 from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask
 from deepsphere.ops.arguments import refuse_masked
@@ -50,6 +51,9 @@ class SphereLayer(Features, keras.layers.Layer):
     TypeError
         If `sampling` is not a sampling.
     """
+
+    on_graph: ClassVar[bool] = False
+    """Whether an argument ``neighbors`` says which graph the layer runs on."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember the arguments for copies."""
@@ -132,8 +136,14 @@ class SphereLayer(Features, keras.layers.Layer):
         config = self._arguments()
         for name, value in graph.items():
             if name in config and config[name] is None:
-                config[name] = value
+                config[name] = plain(value)
         return type(self).from_config({**config, "sampling": sampling})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make a layer from what `get_config` returned."""
+        layer: Self = super().from_config(choice_as_written(config) if cls.on_graph else config)
+        return layer
 
     def _copy_with(self, **changes: Any) -> Self:
         """Return an unbuilt layer of the same arguments, but for some."""

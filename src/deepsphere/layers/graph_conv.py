@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain, spectral
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, definite_graph, plain, spectral
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import BatchNormalization
@@ -21,8 +21,8 @@ from deepsphere.ops import (
 )
 from deepsphere.sampling import Sampling
 
-DEFAULT_NEIGHBORS = 20
-DEFAULT_LAPLACIAN = "normalized"
+MOST_ORDER = 1000
+"""Largest order of the polynomials; the papers' networks use 4 to 20."""
 
 
 class GraphConv(SphereConv):
@@ -46,7 +46,7 @@ class GraphConv(SphereConv):
         Default: the model's, or 20.
     laplacian : str or Optimal, optional
         Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: the model's, or
-        ``"normalized"``.
+        ``"optimal"`` on longitude-latitude grids and ``"normalized"`` elsewhere.
     scale : float, optional
         Part of the interval [-1, 1] that the spectrum fills, see `deepsphere.graph.rescale`.
         Default: that of the subclass.
@@ -80,6 +80,7 @@ class GraphConv(SphereConv):
         another number of pixels than the sampling.
     """
 
+    on_graph = True
     basis: ClassVar[str]
     default_scale: ClassVar[float] = 1.0
 
@@ -104,6 +105,11 @@ class GraphConv(SphereConv):
             )
         super().__init__(filters, sampling, **kwargs)
         self.order = check_count("order", order, least=0)
+        if self.order > MOST_ORDER:
+            raise ValueError(
+                f"order must be at most {MOST_ORDER}, got {order}: each order costs a product with "
+                "the Laplacian, and a filter reaches as many edges far"
+            )
         self.depthwise = bool(depthwise)
         self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.laplacian = None if laplacian is None else check_kind(laplacian)
@@ -140,23 +146,24 @@ class GraphConv(SphereConv):
 
     @property
     def graph(self) -> dict[str, Any]:
-        """The graph that the layer runs on: ``neighbors`` and ``laplacian``, defaults filled in."""
-        return {
-            "neighbors": self.neighbors or DEFAULT_NEIGHBORS,
-            "laplacian": self.laplacian or DEFAULT_LAPLACIAN,
-        }
+        """The graph that the layer runs on: ``neighbors`` and ``laplacian``, defaults filled in.
+
+        The defaults are those of the sampling, and None as long as that is not known.
+        """
+        neighbors, laplacian = self.neighbors, self.laplacian
+        if self.sampling is not None:
+            neighbors, laplacian = definite_graph(self.sampling, neighbors, laplacian)
+        return {"neighbors": neighbors, "laplacian": laplacian}
 
     @property
     def spectral_bound(self) -> float:
         """Largest eigenvalue of the graph's Laplacian, where its spectrum ends."""
-        return spectral(
-            self.require_sampling(), self.graph["neighbors"], self.graph["laplacian"]
-        ).eigenvalue
+        return spectral(self.require_sampling(), self.neighbors, self.laplacian).eigenvalue
 
     def make_operator(self) -> SparseOperator:
         """Return the rescaled Laplacian, shared with all layers on the same graph."""
         return laplacian_operator(
-            self.require_sampling(), self.graph["neighbors"], self.graph["laplacian"], self.scale
+            self.require_sampling(), self.neighbors, self.laplacian, self.scale
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

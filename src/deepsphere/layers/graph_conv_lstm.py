@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from deepsphere.graph import Edges, Kind, plain
+from deepsphere.graph import Edges, Kind, choice_as_written, plain
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
@@ -39,6 +39,8 @@ class GraphConvLSTMCell(SphereLayer):
     TypeError, ValueError
         As for `GraphConvLSTM`.
     """
+
+    on_graph = True
 
     def __init__(
         self,
@@ -276,4 +278,4 @@ class GraphConvLSTM(Features, keras.layers.RNN):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GraphConvLSTM:  # noqa: ARG003
         """Return a layer of that configuration."""
-        return cls(**config)
+        return cls(**choice_as_written(config))

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
+from deepsphere.graph import Edges, check_edges, plain
 from deepsphere.layers.attention import TransformerBlock
-from deepsphere.layers.base import PACKAGE, check_count
-from deepsphere.layers.graph_conv import DEFAULT_NEIGHBORS
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.masking import hide
 from deepsphere.layers.transformer import Transformer
 from deepsphere.ops import SparseOperator
@@ -28,8 +28,9 @@ class NeighborTransformerBlock(TransformerBlock):
     ----------
     key_dim, num_heads, sampling, activation, layer_norm
         As for `TransformerBlock`.
-    neighbors : int, optional
-        Number of nearest neighbours. Default: the model's, or 20.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors, or other edges, see `deepsphere.graph.laplacian`; ``"auto"``
+        is for Laplacians. Default: the model's, or 20.
     self_loops : bool, default False
         Whether each pixel attends to itself too. By default it does not, as in the earlier
         implementation: it keeps its own features by the residual.
@@ -50,18 +51,20 @@ class NeighborTransformerBlock(TransformerBlock):
     (2, 192, 32)
     """
 
+    on_graph = True
+
     def __init__(
         self,
         key_dim: int,
         num_heads: int,
         sampling: Sampling | None = None,
         *,
-        neighbors: int | None = None,
+        neighbors: Edges | None = None,
         self_loops: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(key_dim, num_heads, sampling, **kwargs)
-        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.self_loops = bool(self_loops)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -71,9 +74,7 @@ class NeighborTransformerBlock(TransformerBlock):
 
     def make_pattern(self) -> SparseOperator:
         """Return which pixels attend to which, shared with all layers on the same graph."""
-        return neighbor_pattern(
-            self.require_sampling(), self.neighbors or DEFAULT_NEIGHBORS, self.self_loops
-        )
+        return neighbor_pattern(self.require_sampling(), self.neighbors, self.self_loops)
 
     def attend(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
         """Return the attention's output, from and to shape (batch, pixels, num_heads, key_dim)."""
@@ -81,7 +82,7 @@ class NeighborTransformerBlock(TransformerBlock):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
-        graph = {"neighbors": self.neighbors, "self_loops": self.self_loops}
+        graph = {"neighbors": plain(self.neighbors), "self_loops": self.self_loops}
         return {**super().get_config(), **graph}
 
 
@@ -104,9 +105,10 @@ class GraphTransformer(Transformer):
         Where the inputs are sampled. Default: given by the model.
     num_layers : int, default 1
         Number of blocks; the output at a pixel depends on pixels up to `num_layers` edges away.
-    neighbors : int, optional
-        Number of nearest neighbours. Two pixels attend to each other where either is among the
-        nearest of the other. Default: the model's, or 20.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors, or other edges, see `deepsphere.graph.laplacian`. Two pixels
+        attend to each other where either is among the nearest of the other. Default: the model's,
+        or 20.
     self_loops : bool, default False
         Whether each pixel attends to itself too. By default it does not, as in the earlier
         implementation: it keeps its own features by the residual.
@@ -139,6 +141,8 @@ class GraphTransformer(Transformer):
     (2, 192, 32)
     """
 
+    on_graph = True
+
     def __init__(
         self,
         key_dim: int,
@@ -146,7 +150,7 @@ class GraphTransformer(Transformer):
         sampling: Sampling | None = None,
         *,
         num_layers: int = 1,
-        neighbors: int | None = None,
+        neighbors: Edges | None = None,
         self_loops: bool = False,
         position_embedding: bool = True,
         activation: Any = "relu",
@@ -163,7 +167,7 @@ class GraphTransformer(Transformer):
             layer_norm=layer_norm,
             **kwargs,
         )
-        self.neighbors = None if neighbors is None else check_count("neighbors", neighbors, least=1)
+        self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.self_loops = bool(self_loops)
 
     def make_embedding(self, width: int) -> keras.layers.Layer:
@@ -182,5 +186,5 @@ class GraphTransformer(Transformer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
-        graph = {"neighbors": self.neighbors, "self_loops": self.self_loops}
+        graph = {"neighbors": plain(self.neighbors), "self_loops": self.self_loops}
         return {**super().get_config(), **graph}

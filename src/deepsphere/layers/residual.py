@@ -88,6 +88,8 @@ class ResidualBlock(SphereLayer):
     (2, 192, 5)
     """
 
+    on_graph = True
+
     def __init__(
         self,
         conv: SphereLayer,

@@ -14,7 +14,7 @@ from scipy.special import ive
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
 from deepsphere.graph.isotropy import spectrum
 from deepsphere.layers.base import PACKAGE, check_count
-from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS, ChebyshevConv
+from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.pooling import Pool
 from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator
@@ -91,6 +91,8 @@ class SmoothPool(Pool):
     (2, 48, 5)
     """
 
+    on_graph = True
+
     def __init__(
         self,
         p: int = 1,
@@ -120,8 +122,8 @@ class SmoothPool(Pool):
         sampling = self.require_sampling()
         self.operator: SparseOperator = laplacian_operator(
             sampling,
-            self.neighbors or DEFAULT_NEIGHBORS,
-            self.laplacian or DEFAULT_LAPLACIAN,
+            self.neighbors,
+            self.laplacian,
             ChebyshevConv.default_scale,  # the operator that convolutions have already
         )
         self.coefficients = low_pass(self.operator, sampling, self.degree, self.order)

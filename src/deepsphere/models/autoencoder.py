@@ -16,7 +16,6 @@ from deepsphere.layers import (
     SurveyMask,
 )
 from deepsphere.layers.base import PACKAGE, check_count
-from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import resample_mask
 from deepsphere.models.base import (
     LEARNED_POOLINGS,
@@ -60,10 +59,11 @@ class Autoencoder(SphereModel):
         Keras activation after each step but the last.
     last_activation : str or callable, optional
         Keras activation of the output, in single precision. Default: none.
-    neighbors : int, str or Nearest, default 20
-        Number of nearest neighbours in the graph.
-    laplacian : str or Optimal, default "normalized"
-        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors in the graph. Default: 20.
+    laplacian : str or Optimal, optional
+        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
+        longitude-latitude grids, ``"normalized"`` elsewhere.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
         NaN, are 0 in the output, and do not count in the loss.
@@ -111,8 +111,8 @@ class Autoencoder(SphereModel):
         order: int = 4,
         activation: Any = "elu",
         last_activation: Any = None,
-        neighbors: Edges = DEFAULT_NEIGHBORS,
-        laplacian: Kind = DEFAULT_LAPLACIAN,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:

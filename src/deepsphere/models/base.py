@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, choice_as_written, plain
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
-from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.models.observed import ObservedPixels
 from deepsphere.sampling import Sampling, serialize
 
@@ -117,10 +116,11 @@ class SphereModel(ObservedPixels):
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`. Losses and
         metrics are given these only: predictions of shape ``(batch, observed pixels, channels)``.
-    neighbors : int, str or Nearest, default 20
-        Number of nearest neighbours in the graphs.
-    laplacian : str or Optimal, default "normalized"
-        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors in the graphs. Default: 20.
+    laplacian : str or Optimal, optional
+        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
+        longitude-latitude grids, ``"normalized"`` elsewhere.
     **kwargs
         Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
 
@@ -135,14 +135,14 @@ class SphereModel(ObservedPixels):
         sampling: Sampling,
         *,
         mask: ArrayLike | str | None = None,
-        neighbors: Edges = DEFAULT_NEIGHBORS,
-        laplacian: Kind = DEFAULT_LAPLACIAN,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.sampling = check_sampling(sampling)
-        self.neighbors = check_edges(neighbors)
-        self.laplacian = check_kind(laplacian)
+        self.neighbors = None if neighbors is None else check_edges(neighbors)
+        self.laplacian = None if laplacian is None else check_kind(laplacian)
         self.supports_masking = True
         self.survey = self.observed = None
         if mask is not None:
@@ -199,6 +199,12 @@ class SphereModel(ObservedPixels):
             "mask": None if self.survey is None else self.survey.get_config()["mask"],
             **{name: plain(choice) for name, choice in self.graph_options.items()},
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Make a model from what `get_config` returned."""
+        model: Self = super().from_config(choice_as_written(config), custom_objects)
+        return model
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return how the model was compiled, in terms that every backend knows."""

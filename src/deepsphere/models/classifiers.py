@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from deepsphere.graph import Edges, Kind
 from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask
 from deepsphere.layers.base import PACKAGE, check_count
-from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import hide
 from deepsphere.models.base import check_widths, make_pool, resolutions
 from deepsphere.models.sequential import Sequential
@@ -25,8 +24,8 @@ def fcn_classifier(
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
-    neighbors: Edges = DEFAULT_NEIGHBORS,
-    laplacian: Kind = DEFAULT_LAPLACIAN,
+    neighbors: Edges | None = None,
+    laplacian: Kind | None = None,
     batch_norm: bool = True,
     activation: Any = "relu",
     pooling: str = "max",
@@ -58,11 +57,12 @@ def fcn_classifier(
         Number of channels of each convolution that is followed by a pooling; those of the paper.
     order : int, default 4
         Degree of the polynomials of all convolutions; 4 is ``K = 5`` of the paper.
-    neighbors : int, str or Nearest, default 20
-        Number of nearest neighbours in the graphs (the paper's had 8; 20 came with arXiv
-        2012.15000 and is more equivariant).
-    laplacian : str or Optimal, default "normalized"
-        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors in the graphs. Default: 20 (the paper's had 8; 20 came with
+        arXiv 2012.15000 and is more equivariant).
+    laplacian : str or Optimal, optional
+        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
+        longitude-latitude grids, ``"normalized"`` elsewhere.
     batch_norm : bool, default True
         Whether all convolutions but the last normalise their channels.
     activation : str or callable, default "relu"
@@ -143,8 +143,8 @@ def cnn_classifier(
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
-    neighbors: Edges = DEFAULT_NEIGHBORS,
-    laplacian: Kind = DEFAULT_LAPLACIAN,
+    neighbors: Edges | None = None,
+    laplacian: Kind | None = None,
     batch_norm: bool = True,
     activation: Any = "relu",
     pooling: str = "max",

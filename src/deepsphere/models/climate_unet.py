@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from deepsphere.graph import Edges, Kind
 from deepsphere.layers import ChebyshevConv, Pool, Unpool
 from deepsphere.layers.base import PACKAGE, check_count
-from deepsphere.layers.graph_conv import DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import hide
 from deepsphere.models.base import SphereModel, check_widths, resolutions
 from deepsphere.sampling import Sampling
@@ -40,8 +39,8 @@ class ClimateUNet(SphereModel):
         Number of channels at each resolution, from fine to coarse; the first is even.
     order : int, default 2
         Degree of the polynomials: three terms, the ``kernel_size=3`` of the papers' code.
-    neighbors : int, str or Nearest, default 20
-        Number of nearest neighbors in the graphs.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors in the graphs. Default: 20.
     laplacian : str or Optimal, default "combinatorial"
         Kind of Laplacian, as in the papers' code.
     mask : array_like of bool, shape (len(sampling),), optional
@@ -77,7 +76,7 @@ class ClimateUNet(SphereModel):
         *,
         filters: Sequence[int] = (64, 128, 256, 512, 512, 512),
         order: int = 2,
-        neighbors: Edges = DEFAULT_NEIGHBORS,
+        neighbors: Edges | None = None,
         laplacian: Kind = "combinatorial",
         mask: ArrayLike | str | None = None,
         **kwargs: Any,

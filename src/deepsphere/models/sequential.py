@@ -9,9 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
+from deepsphere.graph import Edges, Kind, check_edges, check_kind, choice_as_written, plain
 from deepsphere.layers.base import PACKAGE, SphereLayer
-from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.models.base import portable_compile_config
 from deepsphere.models.observed import ObservedPixels, observed_after
 from deepsphere.sampling import Sampling, deserialize, serialize
@@ -34,10 +33,12 @@ class Sequential(ObservedPixels, keras.Sequential):
         The layers, in order; more can be added with `add`. Layers of this package are copied
         (`SphereLayer.bind`): the same list makes several independent models. Other Keras layers
         are used as they are.
-    neighbors : int, str or Nearest, default 20
-        Number of nearest neighbours in the graphs of layers that do not set their own.
-    laplacian : str or Optimal, default "normalized"
-        Kind of Laplacian of layers that do not set their own.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors in the graphs of layers that do not set their own. Default:
+        20.
+    laplacian : str or Optimal, optional
+        Kind of Laplacian of layers that do not set their own. Default: ``"optimal"`` on
+        longitude-latitude grids, ``"normalized"`` elsewhere.
     **kwargs
         Arguments of `keras.Sequential`: ``name``, ``trainable``.
 
@@ -70,16 +71,16 @@ class Sequential(ObservedPixels, keras.Sequential):
         self,
         sampling: Sampling,
         layers: Sequence[keras.layers.Layer] = (),
-        neighbors: Edges = DEFAULT_NEIGHBORS,
-        laplacian: Kind = DEFAULT_LAPLACIAN,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(sampling, Sampling):
             raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
         super().__init__(**kwargs)
         self.sampling = sampling
-        self.neighbors = check_edges(neighbors)
-        self.laplacian = check_kind(laplacian)
+        self.neighbors = None if neighbors is None else check_edges(neighbors)
+        self.laplacian = None if laplacian is None else check_kind(laplacian)
         for layer in layers:
             self.add(layer, rebuild=False)
         if self._layers:
@@ -162,7 +163,7 @@ class Sequential(ObservedPixels, keras.Sequential):
         return cls._from_arguments(
             {
                 "sampling": deserialize(config["sampling"]),
-                "neighbors": config["neighbors"],
+                "neighbors": choice_as_written(config)["neighbors"],
                 "laplacian": config["laplacian"],
             },
             config,

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from deepsphere.graph import Edges, Kind
 from deepsphere.layers import ChebyshevConv, PatchConvTranspose, Unpool
 from deepsphere.layers.base import PACKAGE, check_count
-from deepsphere.layers.graph_conv import DEFAULT_LAPLACIAN, DEFAULT_NEIGHBORS
 from deepsphere.layers.masking import hide
 from deepsphere.models.base import (
     POOLINGS,
@@ -73,10 +72,11 @@ class UNet(SphereModel):
     last_activation : str or callable, optional
         Keras activation of the output, computed in single precision: ``"softmax"`` for classes;
         None, the default, for logits and regression.
-    neighbors : int, str or Nearest, default 20
-        Number of nearest neighbours in the graphs.
-    laplacian : str or Optimal, default "normalized"
-        Kind of Laplacian, see `deepsphere.graph.laplacian`.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors in the graphs. Default: 20.
+    laplacian : str or Optimal, optional
+        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
+        longitude-latitude grids, ``"normalized"`` elsewhere.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
         NaN (in targets too), are 0 in the output, and do not count in the loss.
@@ -117,8 +117,8 @@ class UNet(SphereModel):
         batch_norm: bool = True,
         activation: Any = "relu",
         last_activation: Any = None,
-        neighbors: Edges = DEFAULT_NEIGHBORS,
-        laplacian: Kind = DEFAULT_LAPLACIAN,
+        neighbors: Edges | None = None,
+        laplacian: Kind | None = None,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:

@@ -28,17 +28,24 @@ import numpy as np
 from keras import ops
 from scipy.sparse import csr_array, eye_array
 
-from deepsphere.graph import nearest_neighbors
+from deepsphere.graph import (
+    DEFAULT_NEIGHBORS,
+    Edges,
+    Nearest,
+    check_edges,
+    definite_edges,
+    edge_pattern,
+)
 from deepsphere.ops import blockwise
 from deepsphere.ops.arguments import as_floats, complete_shape, is_empty, known_shape
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.sampling import Sampling
 
-_patterns: WeakValueDictionary[tuple[Sampling, int, bool], SparseOperator] = WeakValueDictionary()
+_patterns: WeakValueDictionary[tuple[Sampling, Edges, bool], SparseOperator] = WeakValueDictionary()
 
 
 def neighbor_pattern(
-    sampling: Sampling, neighbors: int, self_loops: bool = False
+    sampling: Sampling, neighbors: Edges | None = None, self_loops: bool = False
 ) -> SparseOperator:
     """Return which points of a sampling attend to which, shared by all layers that ask for it.
 
@@ -46,10 +53,10 @@ def neighbor_pattern(
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int
-        Number of nearest neighbours, clipped to ``len(sampling) - 1``. Two points attend to each
-        other where either is among the nearest of the other, as in the graphs of
-        `deepsphere.graph.gaussian_weights`.
+    neighbors : int, str or Nearest, optional
+        Number of nearest neighbors, clipped to ``len(sampling) - 1``, or other edges: see
+        `deepsphere.graph.laplacian`. Two points attend to each other where either is among the
+        neighbors of the other. Only which edges there are counts, not their weights. Default: 20.
     self_loops : bool, default False
         Whether each point attends to itself too.
 
@@ -62,7 +69,17 @@ def neighbor_pattern(
     Raises
     ------
     TypeError, ValueError
-        If `neighbors` is not an integer of one or more.
+        If `neighbors` is not as described, or has ``"auto"``, which is for Laplacians.
+
+    Warns
+    -----
+    DisconnectedGraphWarning
+        If the graph is in more pieces than the part of the sphere that is sampled.
+
+    Notes
+    -----
+    The pixels of a row at a pole are one point. Each of them attends to the neighbors of that
+    point; a neighbor attends to one of them, that of its own longitude.
 
     Examples
     --------
@@ -70,15 +87,16 @@ def neighbor_pattern(
     >>> neighbor_pattern(Healpix(1), 4).nnz
     48
     """
-    key = (sampling, neighbors, self_loops)
+    edges = check_edges(DEFAULT_NEIGHBORS if neighbors is None else neighbors)
+    if isinstance(edges, Nearest):
+        _ = edges.count  # or an error
+    edges = definite_edges(sampling, edges)
+    key = (sampling, edges, self_loops)
     pattern = _patterns.get(key)
     if pattern is None:
-        rows, columns, _ = nearest_neighbors(sampling.points, neighbors)
-        n = len(sampling)
-        matrix = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
-        matrix = matrix.maximum(matrix.T.tocsr())
+        matrix = edge_pattern(sampling, edges)
         if self_loops:
-            matrix = matrix + eye_array(n, format="csr")
+            matrix = matrix + eye_array(len(sampling), format="csr")
         pattern = SparseOperator(csr_array(matrix))
         _patterns[key] = pattern
     return pattern

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.graph import Edges, Kind, check_kind, definite_edges, rescaled_laplacian
+from deepsphere.graph import Edges, Kind, definite_graph, rescaled_laplacian
 from deepsphere.ops.matrices import to_csr
 from deepsphere.sampling import Sampling
 
@@ -124,7 +124,7 @@ _laplacians: WeakValueDictionary[Hashable, SparseOperator] = WeakValueDictionary
 
 
 def laplacian_operator(
-    sampling: Sampling, neighbors: Edges, kind: Kind, scale: float
+    sampling: Sampling, neighbors: Edges | None, kind: Kind | None, scale: float
 ) -> SparseOperator:
     """Return the rescaled Laplacian of a sampling, shared by all layers that ask for it.
 
@@ -138,8 +138,8 @@ def laplacian_operator(
     SparseOperator
         It lives as long as someone holds it.
     """
-    neighbors = definite_edges(sampling, neighbors, kind)
-    key = (sampling, neighbors, check_kind(kind), scale)
+    neighbors, kind = definite_graph(sampling, neighbors, kind)
+    key = (sampling, neighbors, kind, scale)
     operator = _laplacians.get(key)
     if operator is None:
         operator = SparseOperator(rescaled_laplacian(sampling, neighbors, kind, scale))

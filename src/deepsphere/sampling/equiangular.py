@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.sampling.base import check_count, check_levels, halve
+from deepsphere.sampling.base import check_count, check_levels, check_size, halve
 from deepsphere.sampling.rings import RingSampling
 
 GRIDS = ("soft", "driscoll-healy", "clenshaw-curtis")
@@ -43,9 +43,9 @@ class Equiangular(RingSampling):
     A row at a pole is `nlon` times the same point, kept so that arrays keep their shape:
     `north_pole` and `south_pole` tell. These points share the area of the polar cap equally.
 
-    Mind the poles in graphs of nearest neighbours. Coincident points are neighbours of each
-    other, at distance 0. And where a row is much shorter than rows are apart, the nearest
-    neighbours of a point all lie on its own row, so that such a graph falls apart into rows.
+    Where a row is much shorter than rows are apart, the nearest neighbors of a point all lie on its
+    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Nearest`, and
+    a row at a pole is one vertex of the graph (`deepsphere.graph.places`).
 
     Cells reach halfway to the next row and column, those of the last row of
     ``"driscoll-healy"`` down to the south pole.
@@ -70,12 +70,14 @@ class Equiangular(RingSampling):
     """
 
     kind: ClassVar[str] = "equiangular"
+    crowded = True
 
     def __init__(self, nlat: int, nlon: int, grid: str = "soft") -> None:
         if grid not in GRIDS:
             raise ValueError(f"grid must be one of {', '.join(GRIDS)}; got {grid!r}")
         self._nlat = check_count(nlat, "nlat", 2 if grid == "clenshaw-curtis" else 1)
         self._nlon = check_count(nlon, "nlon")
+        check_size(self._nlat * self._nlon, f"Equiangular({nlat}, {nlon})")
         self._grid = grid
 
     @classmethod

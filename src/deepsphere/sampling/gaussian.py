@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import roots_legendre
 
-from deepsphere.sampling.base import check_count, check_levels, halve, read_only
+from deepsphere.sampling.base import check_count, check_levels, check_size, halve, read_only
 from deepsphere.sampling.classical_rings import NUMBERS, classical_rings
 from deepsphere.sampling.rings import RingSampling
 
@@ -78,9 +78,8 @@ class GaussLegendre(GaussianRings):
     degree below ``2 * nlat`` and order below `nlon` are integrals. A. H. Stroud and D. Secrest,
     "Gaussian Quadrature Formulas" (1966); roots by SciPy.
 
-    Mind the poles in graphs of nearest neighbours: where a row is much shorter than rows are
-    apart, the nearest neighbours of a point all lie on its own row, so that such a graph falls
-    apart into rows. `ReducedGaussian` has no such rows.
+    Where a row is much shorter than rows are apart, the nearest neighbors of a point all lie on its
+    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Nearest`.
 
     Latitudes of a coarser grid lie elsewhere: a cell that lies astride two coarser ones belongs
     to each by the part that it shares.
@@ -94,10 +93,12 @@ class GaussLegendre(GaussianRings):
     """
 
     kind: ClassVar[str] = "gauss-legendre"
+    crowded = True
 
     def __init__(self, nlat: int, nlon: int | None = None) -> None:
         self._nlat = check_count(nlat, "nlat")
         self._nlon = 2 * self._nlat if nlon is None else check_count(nlon, "nlon")
+        check_size(self._nlat * self._nlon, f"GaussLegendre({self._nlat}, {self._nlon})")
 
     @property
     def nlat(self) -> int:
@@ -191,9 +192,11 @@ class ReducedGaussian(GaussianRings):
     """
 
     kind: ClassVar[str] = "reduced-gaussian"
+    crowded = True
 
     def __init__(self, number: int, grid: str = "octahedral") -> None:
         number = check_count(number, "number")
+        check_size(4 * number * (number + 9), f"ReducedGaussian({number})")
         if grid not in ("octahedral", "classical"):
             raise ValueError(f"grid must be octahedral or classical; got {grid!r}")
         if grid == "classical" and number not in NUMBERS:

@@ -68,6 +68,18 @@ class RingSampling(Sampling):
         sizes = self.ring_sizes
         return np.repeat(-2 * np.pi * np.diff(self.band_edges) / sizes, sizes)
 
+    @property
+    def places(self) -> NDArray[np.int64] | None:
+        """The place of each point, one for all points of a row at a pole; None without such."""
+        sizes = self.ring_sizes
+        colatitudes = self.colatitudes
+        single = (np.sin(np.minimum(colatitudes, np.pi - colatitudes)) == 0) & (sizes > 1)
+        if not single.any():
+            return None
+        begins = np.repeat(~single, sizes)
+        begins[(np.cumsum(sizes) - sizes)[single]] = True
+        return np.cumsum(begins) - 1
+
     def __len__(self) -> int:
         return int(self.ring_sizes.sum())
 

@@ -76,6 +76,20 @@ class Subset(Sampling):
         return self._indices
 
     @property
+    def crowded(self) -> bool:  # type: ignore[override]
+        """Whether points of the whole crowd somewhere."""
+        return self._whole.crowded
+
+    @property
+    def places(self) -> NDArray[np.int64] | None:
+        """The place of each point, or None where no two coincide."""
+        places = self._whole.places
+        if places is None:
+            return None
+        distinct, numbers = np.unique(places[self._indices], return_inverse=True)
+        return numbers if len(distinct) < len(numbers) else None
+
+    @property
     def points(self) -> NDArray[np.float64]:
         """Unit vectors of the points, shape ``(len(self), 3)``."""
         return self._whole.points[self._indices]
@@ -173,7 +187,8 @@ class Subset(Sampling):
         """Make a sampling from what `get_config` returned."""
         from deepsphere.sampling import deserialize
 
-        return cls(deserialize(config["whole"]), decode_pixels(config["indices"]))
+        whole = deserialize(config["whole"])
+        return cls(whole, decode_pixels(config["indices"], len(whole)))
 
     @cached_property
     def _digest(self) -> str:
