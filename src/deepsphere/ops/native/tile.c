@@ -27,8 +27,8 @@ static Product *const two_samples[] = {product_v16_1_2, product_v16_2_2, product
                                        product_v16_4_2};
 static Product *const four_samples[] = {product_v16_1_4, product_v16_2_4};
 
-static void columns(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
-                    float *out, int64_t stride, int samples, int64_t apart, float factor) {
+void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
+                  float *out, int64_t stride, int samples, int64_t apart, float factor) {
   Product *const *wide = samples == 4 ? four_samples : samples == 2 ? two_samples : one_sample;
   const int64_t most = samples == 1 ? BLOCK : BLOCK / 2 / (samples / 2) > 4 ? 4 : BLOCK / samples;
   int64_t done = 0;
@@ -45,18 +45,6 @@ static void columns(const Matrix *a, int64_t lo, int64_t hi, const float *in, co
   }
   if (stride - done >= 4) ON(product_v4_1_1);
 #undef ON
-}
-
-void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
-                  float *out, int64_t stride, int samples, int64_t apart, float factor) {
-  while (samples > 0) {
-    const int together = samples >= 4 ? 4 : samples >= 2 ? 2 : 1;
-    columns(a, lo, hi, in, old, out, stride, together, apart, factor);
-    in += together * apart;
-    if (old) old += together * apart;
-    out += together * apart;
-    samples -= together;
-  }
 }
 
 /* ---- products with the kernel ---- */

@@ -9,7 +9,8 @@
    layout by channels. */
 
 /* out = factor * A in [- old] on rows lo to hi of `samples` blocks that lie `apart` floats from
-   each other; `stride` floats in a row, a multiple of 4, or of 8 if samples > 1. */
+   each other; `stride` floats in a row, a multiple of 4, or of 8 if samples > 1: these are 1, 2
+   or 4. */
 void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
                   float *out, int64_t stride, int samples, int64_t apart, float factor);
 
