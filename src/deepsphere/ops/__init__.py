@@ -81,7 +81,7 @@ def chebyshev_filter(
         If a shape does not fit, or the activation is unknown.
     """
     x, kernel, bias = _check(x, kernel, operator, bias, activation)
-    if _native.available(x, kernel) and not is_empty(x, kernel):
+    if _native.available(x, kernel, bias) and not is_empty(x, kernel):
         return _native.chebyshev_filter(x, kernel, operator, bias, activation)
     y = _filter(x, kernel, operator)
     if bias is not None:
@@ -127,7 +127,7 @@ def normalized_filter(
     x, kernel, bias = _check(x, kernel, operator, bias, activation)
     if not 0 <= epsilon < float("inf"):
         raise ValueError(f"epsilon must be a number from 0 on, got {epsilon}")
-    if _native.available(x, kernel) and not is_empty(x, kernel):
+    if _native.available(x, kernel, bias) and not is_empty(x, kernel):
         return _native.normalized_filter(x, kernel, operator, bias, epsilon, activation)
     raw = _filter(x, kernel, operator)
     dtype = raw.dtype

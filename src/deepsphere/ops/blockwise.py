@@ -38,6 +38,8 @@ def count_blocks(n: int, numbers: int, device: str) -> int:
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
+    from deepsphere.ops.tensorflow import constants
+
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of tensors, and an `operator`, as the backend runs it best."""
         return tf.autograph.experimental.do_not_convert(function)
@@ -53,12 +55,7 @@ if BACKEND == "tensorflow":
         like: Any,  # noqa: ARG001
     ) -> Any:
         """Return an array next to a tensor, made once for an operator and a key."""
-
-        def transfer() -> Any:
-            with tf.init_scope():
-                return tf.constant(make())
-
-        return operator.constant(("tensorflow", key), transfer)
+        return constants(operator, ("tensorflow", key), lambda: tf.constant(make()))
 
     def gather(table: Any, indices: Any) -> Any:
         """Return the rows of (n, batch, ...) at indices (slots, size), to be read slot by slot."""

@@ -9,7 +9,17 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.tensorflow import Product, _fold, _unfold, _with_product, clear_empty_rows
+from deepsphere.ops.tensorflow import (
+    Product,
+    _fold,
+    _unfold,
+    _with_product,
+    clear_empty_rows,
+    constants,
+    has_tangent,
+    plain_product,
+    plain_unfold,
+)
 
 UNROLL = 8  # neighbours per step of the loop, as on JAX
 
@@ -17,12 +27,23 @@ UNROLL = 8  # neighbours per step of the loop, as on JAX
 @tf.autograph.experimental.do_not_convert
 def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
     """Multiply features; see `deepsphere.ops.product.sparse_product`."""
+    if has_tangent(x):
+        return _plain(x, operator, power)
 
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         return _product(x, operator, power), lambda g: sparse_product(g, operator.transpose, power)
 
     return apply(x)
+
+
+def _plain(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
+    """Multiply by operations that TensorFlow differentiates by itself."""
+    z = _fold(tf.cast(x, x.dtype if x.dtype == tf.float64 else tf.float32))
+    columns, product = tf.reshape(z, [z.shape[0], -1]), plain_product(operator, z.dtype)
+    for _ in range(power):
+        columns = product(columns)
+    return plain_unfold(tf.reshape(columns, [-1, z.shape[2]]), x)
 
 
 def _product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
@@ -48,7 +69,7 @@ def _product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
 
 
 def _neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
-    def constants() -> tuple[tf.Tensor, tf.Tensor]:
+    def make() -> tuple[tf.Tensor, tf.Tensor]:
         lists = operator.neighbor_lists
         n, spare = len(operator), -len(lists.indices) % UNROLL
         # The padding reads what its row reads anyway: another vertex could hold NaN.

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import forwardprop_util
 from tensorflow.python.ops import control_flow_util
+from tensorflow.python.ops.while_v2 import _WhileBodyGradFuncGraph
 
 from deepsphere.ops import plan
 from deepsphere.ops.callers import called_from
@@ -46,6 +48,8 @@ class Product(NamedTuple):
 def chebyshev_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""
     dtype = x.dtype if x.dtype == tf.float64 else tf.float32
+    if has_tangent(x, kernel):
+        return _plain_filter(x, kernel, operator)
 
     @tf.custom_gradient
     def apply(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
@@ -53,6 +57,42 @@ def chebyshev_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) 
         return tf.cast(_unfold(y, x), x.dtype), lambda g: _filter_gradients(x, kernel, g, operator)
 
     return apply(x, kernel)
+
+
+def has_tangent(*tensors: tf.Tensor) -> bool:
+    """Whether a `tf.autodiff.ForwardAccumulator` differentiates along any of some tensors.
+
+    It does not heed gradients of our own in graphs: the derivative would be zero. What it does
+    heed is every operation by itself.
+    """
+    return bool(forwardprop_util.pack_tangents(list(tensors)).tangents)
+
+
+def _plain_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
+    """Filter by operations that TensorFlow differentiates by itself."""
+    dtype = x.dtype if x.dtype == tf.float64 else tf.float32
+
+    def add(y: Any, _: Any, term: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
+        return y + _rows(term, x.shape[2]) @ coefficients
+
+    y = _walk_basis(
+        _fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), plain_product(operator, dtype), 0.0, add
+    )
+    return plain_unfold(y, x)
+
+
+def plain_unfold(y: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """(n * batch, channels) -> (batch, n, channels), where accumulators fail at `ensure_shape`."""
+    filters = y.shape[-1]
+    y = tf.transpose(tf.reshape(y, [like.shape[1], -1, filters]), [1, 0, 2])
+    y.set_shape([like.shape[0], like.shape[1], filters])
+    return tf.cast(y, like.dtype)
+
+
+def plain_product(operator: SparseOperator, dtype: tf.DType) -> Product:
+    """Return the product as a sum over neighbors."""
+    lists = _neighbor_lists(operator, dtype, embed=False)
+    return Product(lambda columns: _neighbor_sum(*lists, columns), unroll=True)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -268,14 +308,13 @@ def _csr(operator: SparseOperator, dtype: tf.DType) -> tf.Tensor:
     def components() -> tuple[tf.Tensor, tf.Tensor]:
         matrix = operator.matrix
         rows = np.repeat(np.arange(len(operator)), np.diff(matrix.indptr))
-        with tf.init_scope():
-            return (
-                tf.constant(np.column_stack((rows, matrix.indices)).astype(np.int64)),
-                tf.constant(matrix.data, dtype),
-            )
+        return (
+            tf.constant(np.column_stack((rows, matrix.indices)).astype(np.int64)),
+            tf.constant(matrix.data, dtype),
+        )
 
     def convert() -> tf.Tensor:
-        indices, values = operator.constant(("tensorflow", dtype), components)
+        indices, values = constants(operator, ("tensorflow", dtype), components)
         return tf.raw_ops.SparseTensorToCSRSparseMatrix(
             indices=indices, values=values, dense_shape=[len(operator)] * 2
         )
@@ -283,6 +322,27 @@ def _csr(operator: SparseOperator, dtype: tf.DType) -> tf.Tensor:
     if tf.executing_eagerly():
         return operator.constant(("tensorflow csr", dtype), convert)
     return convert()
+
+
+def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> Any:
+    """Return the tensors that were made of an operator under a key, made eagerly on first use."""
+
+    def eagerly() -> Any:
+        with tf.init_scope():
+            return make()
+
+    tensors = operator.constant(key, eagerly)
+    graph = tf.compat.v1.get_default_graph()
+    outer = None
+    while getattr(graph, "outer_graph", None) is not None:
+        if isinstance(graph, _WhileBodyGradFuncGraph):
+            outer = graph.outer_graph
+        graph = graph.outer_graph
+    if outer is None or tf.executing_eagerly():
+        return tensors
+    # The gradient of a loop cannot capture eager tensors, but it can those of the graph around it.
+    with outer.as_default(), tf.control_dependencies(None):
+        return tf.nest.map_structure(tf.identity, tensors)
 
 
 def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> tuple[Any, Any]:
@@ -293,11 +353,11 @@ def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> t
             tf.constant(v[:, None], dtype) for v in values
         ]
 
-    def constants() -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.init_scope():
-            return tf.constant(indices), tf.constant(values[..., None], dtype)
-
-    return operator.constant(("tensorflow lists", dtype), constants)
+    return constants(
+        operator,
+        ("tensorflow lists", dtype),
+        lambda: (tf.constant(indices), tf.constant(values[..., None], dtype)),
+    )
 
 
 def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:

@@ -47,7 +47,7 @@ def _register(path: str) -> bool:
     return True
 
 
-def available(x: Any, kernel: Any) -> bool:
+def available(x: Any, kernel: Any, bias: Any | None = None) -> bool:
     """Whether the compiled functions do what these arguments ask for."""
     return (
         jax.default_backend() == "cpu"

@@ -14,6 +14,7 @@ from deepsphere.ops.callers import called_from
 from deepsphere.ops.native import build
 from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
+from deepsphere.ops.tensorflow import constants, has_tangent
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 
@@ -32,14 +33,19 @@ def _operations() -> Any:
     return build.load(tf.load_op_library, "tensorflow.c", options, tf.__version__)
 
 
-def available(x: tf.Tensor, kernel: tf.Tensor) -> bool:
+def available(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> bool:
     """Whether the compiled operations do what these arguments ask for."""
     return (
         tf.float64 not in (x.dtype, kernel.dtype)
         and not tf.config.list_logical_devices("GPU")
         and (tf.executing_eagerly() or not (_in_xla() or called_from(_WRITERS)))
+        and not has_tangent(x, kernel, *([] if bias is None else [bias]))
         and _operations() is not None
     )
+
+
+def _compute(name: str, *arguments: Any) -> Any:
+    return getattr(_operations(), f"deepsphere_{name}")(*arguments)
 
 
 def _in_xla() -> bool:
@@ -52,11 +58,11 @@ def _options(activation: str, epsilon: float = 0.0, wanted: Any = (1, 1, 1)) -> 
 
 
 def _matrix(operator: SparseOperator) -> list[tf.Tensor]:
-    def transfer() -> list[tf.Tensor]:
-        with tf.init_scope():
-            return [tf.constant(array) for array in operator.compressed]
-
-    return operator.constant("compiled tensorflow", transfer)
+    return constants(
+        operator,
+        "compiled tensorflow",
+        lambda: [tf.constant(array) for array in operator.compressed],
+    )
 
 
 def _output_shape(x: tf.Tensor, kernel: tf.Tensor) -> tf.TensorShape:
@@ -95,9 +101,7 @@ def _forward(
 
     @tf.custom_gradient
     def apply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        y = _operations().deepsphere_forward(
-            _options(activation), x, kernel, bias, *_matrix(operator)
-        )
+        y = _compute("forward", _options(activation), x, kernel, bias, *_matrix(operator))
         y = tf.ensure_shape(y, _output_shape(x, kernel))
         has_bias = bias.shape[0] > 0
         # Made here, not in the gradient: what a function keeps may be differentiated as well.
@@ -131,8 +135,8 @@ def _backward(
         x: tf.Tensor, kernel: tf.Tensor, y: tf.Tensor, g: tf.Tensor
     ) -> tuple[list[tf.Tensor], Any]:
         matrices = *_matrix(operator), *_matrix(operator.transpose)
-        found = _operations().deepsphere_backward(
-            _options(activation, wanted=wanted), x, kernel, y, g, *matrices
+        found = _compute(
+            "backward", _options(activation, wanted=wanted), x, kernel, y, g, *matrices
         )
 
         def second(*cotangents: tf.Tensor) -> list[Any]:
@@ -195,8 +199,8 @@ def _normalized(
 
     @tf.custom_gradient
     def apply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
-        y, raw, mean, variance = _operations().deepsphere_forward_normalized(
-            _options(activation, epsilon), x, kernel, bias, *_matrix(operator)
+        y, raw, mean, variance = _compute(
+            "forward_normalized", _options(activation, epsilon), x, kernel, bias, *_matrix(operator)
         )
         y = tf.ensure_shape(y, _output_shape(x, kernel))
         mean, variance = (tf.ensure_shape(v, kernel.shape[2:]) for v in (mean, variance))
@@ -235,8 +239,8 @@ def _backward_normalized(
     @tf.custom_gradient
     def apply(*inputs: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
         matrices = *_matrix(operator), *_matrix(operator.transpose)
-        found = _operations().deepsphere_backward_normalized(
-            _options(activation, epsilon, wanted), *inputs, *matrices
+        found = _compute(
+            "backward_normalized", _options(activation, epsilon, wanted), *inputs, *matrices
         )
 
         def second(*cotangents: tf.Tensor) -> list[Any]:
@@ -300,7 +304,7 @@ def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Ten
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         options = tf.constant([power, build.threads(), 1], tf.float32)
-        y = _operations().deepsphere_product(options, x, *_matrix(operator))
+        y = _compute("product", options, x, *_matrix(operator))
         y = tf.ensure_shape(y, x.shape)
         return y, lambda g: sparse_product(g, operator.transpose, power)
 
@@ -320,7 +324,7 @@ def _pool_backward(
 ) -> tf.Tensor:
     @tf.custom_gradient
     def apply(g: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        dx = _operations().deepsphere_pool_backward(_pool_options(mode, children), x, y, g)
+        dx = _compute("pool_backward", _pool_options(mode, children), x, y, g)
         return tf.ensure_shape(dx, x.shape), lambda v: pull_to_coarse(v, x, y, mode)
 
     return apply(gradient)
@@ -332,7 +336,7 @@ def pool(x: tf.Tensor, children: int, mode: str) -> tf.Tensor:
 
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        y = _operations().deepsphere_pool(_pool_options(POOL_MODES[mode], children), x)
+        y = _compute("pool", _pool_options(POOL_MODES[mode], children), x)
         n = None if x.shape[1] is None else x.shape[1] // children
         y = tf.ensure_shape(y, [x.shape[0], n, x.shape[2]])
         kept = tf.stop_gradient(y)

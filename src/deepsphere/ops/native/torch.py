@@ -45,7 +45,7 @@ def _open(path: str) -> Any:
     return call
 
 
-def available(x: Tensor, kernel: Tensor) -> bool:
+def available(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> bool:
     """Whether the compiled functions do what these arguments ask for."""
     return (
         x.device.type == "cpu"
