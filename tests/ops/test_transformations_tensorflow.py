@@ -77,10 +77,10 @@ def test_reverse_over_forward(case, engine):
     close(backward, to_numpy(outer.gradient(slope, x[-1], unconnected_gradients="zero")))
 
 
-def test_jacobian(case, run, engine):
+def test_jacobian(case, engine):
     x = inputs(case)
 
-    @run
+    @tf.function(autograph=False)
     def compute():
         with tf.GradientTape() as tape:
             tape.watch(x[0])
@@ -134,10 +134,10 @@ def test_gradient_through_loops_in_loops(case, engine):
     close(compute(), total_gradient(case))
 
 
-def test_recomputed_gradients(case, run, engine):
+def test_recomputed_gradients(case, engine):
     first, *rest = inputs(case)
 
-    @run
+    @tf.function(autograph=False)
     def compute():
         with tf.GradientTape() as tape:
             tape.watch(first)

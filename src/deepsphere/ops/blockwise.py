@@ -94,6 +94,8 @@ if BACKEND == "tensorflow":
 elif BACKEND == "jax":
     import jax
 
+    from deepsphere.ops.jax import align
+
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of tensors, and an `operator`, as the backend runs it best."""
         # Compiled also where the caller is not: each call would compile its loops anew.
@@ -139,7 +141,7 @@ elif BACKEND == "jax":
                 y = forward(q, k, v, mask, operator=operator)
                 return y, lambda g: backward(q, k, v, g, mask, operator=operator)
 
-            return apply(q, k, v)
+            return apply(*align(q, k, v))
 
         return attend
 

@@ -16,9 +16,45 @@ from deepsphere.ops import plan
 from deepsphere.ops.operator import SparseOperator
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def chebyshev_filter(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""
+    return _chebyshev_filter(*align(x, kernel), operator)
+
+
+def in_shard_map() -> bool:
+    """Whether a function is being traced for one of the devices of a mesh."""
+    return bool(getattr(jax.sharding.get_abstract_mesh(), "manual_axes", ()))
+
+
+def align(*arrays: jax.Array) -> list[jax.Array]:
+    """Let arrays vary over the same axes of a mesh within `jax.shard_map`.
+
+    Functions with a gradient of their own return one of the type of each argument. The gradient of
+    what is done here sums over the devices, as that of a kernel that they share must.
+    """
+    axes = [_varying_axes(array) for array in arrays]
+    every: frozenset[str] = frozenset().union(*axes)
+    return [
+        _vary(array, tuple(sorted(every - own))) if every - own else array
+        for array, own in zip(arrays, axes, strict=True)
+    ]
+
+
+def _varying_axes(array: jax.Array) -> frozenset[str]:
+    kind = jax.typeof(array)
+    if hasattr(kind, "mat"):  # the name in JAX 0.10
+        return kind.mat.varying
+    return getattr(kind, "vma", frozenset())
+
+
+def _vary(array: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+    if hasattr(lax, "pcast"):  # the name in JAX 0.9
+        return lax.pcast(array, axes, to="varying")
+    return lax.pvary(array, axes)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _chebyshev_filter(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     return _forward_pass(x, kernel, operator)
 
 
@@ -41,8 +77,8 @@ def _backward_pass(
     return _unfold(dx, x).astype(x.dtype), dw.astype(kernel.dtype)
 
 
-chebyshev_filter.defvjp(
-    lambda x, kernel, operator: (chebyshev_filter(x, kernel, operator), (x, kernel)),
+_chebyshev_filter.defvjp(
+    lambda x, kernel, operator: (_chebyshev_filter(x, kernel, operator), (x, kernel)),
     lambda operator, saved, gradient: _backward_pass(*saved, gradient, operator),
 )
 

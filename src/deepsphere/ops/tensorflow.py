@@ -65,6 +65,7 @@ def has_tangent(*tensors: tf.Tensor) -> bool:
     It does not heed gradients of our own in graphs: the derivative would be zero. What it does
     heed is every operation by itself.
     """
+    tensors = tuple(map(tf.convert_to_tensor, tensors))  # of variables, too
     return bool(forwardprop_util.pack_tangents(list(tensors)).tangents)
 
 

@@ -12,6 +12,7 @@ import jaxlib
 import numpy as np
 
 from deepsphere.ops.callers import called_from
+from deepsphere.ops.jax import in_shard_map
 from deepsphere.ops.native import build
 from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
@@ -53,7 +54,7 @@ def available(x: Any, kernel: Any, bias: Any | None = None) -> bool:
         jax.default_backend() == "cpu"
         and jnp.float64 not in (x.dtype, kernel.dtype)
         and all(isinstance(size, int) for size in x.shape)  # none left open by an export
-        and not (isinstance(x, jax.core.Tracer) and called_from(_EXPORTERS))
+        and not (isinstance(x, jax.core.Tracer) and (in_shard_map() or called_from(_EXPORTERS)))
         and _registered()
     )
 
