@@ -1,6 +1,7 @@
 """Losses and metrics of masked models are those of the observed pixels, for all that Keras has."""
 
 import inspect
+import warnings
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from deepsphere.layers import ChebyshevConv, Pool, SurveyMask
-from deepsphere.models import Sequential, UNet
+from deepsphere.models import Autoencoder, Sequential, UNet
 from deepsphere.sampling import Healpix
 from harness import BACKEND, to_numpy
 
@@ -196,3 +197,18 @@ def test_weights_of_classes_are_refused_for_maps():
     whole.add(keras.layers.Dense(3, "softmax"))
     whole.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     whole.fit(X, LABELS[:, 0], class_weight={0: 1.0, 1: 2.0, 2: 1.0}, verbose=0)
+
+
+def test_masks_go_through_stacks_without_a_warning():
+    """A stack inside of a model takes a mask and says what becomes of it."""
+    inner = Sequential(SPHERE, [keras.Input((48, 1)), Pool(), keras.layers.Dense(2)])
+    model = Sequential(SPHERE, [keras.Input((48, 1)), SurveyMask(OBSERVED)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        masked = inner(model(X), mask=np.broadcast_to(OBSERVED, (4, 48)))
+        autoencoder = Autoencoder(SPHERE, filters=(2,), latent=2, order=1, mask=OBSERVED)
+        autoencoder(X)
+    expected = inner.layers[0](X, mask=np.broadcast_to(OBSERVED, (4, 48)))
+    np.testing.assert_allclose(to_numpy(masked), to_numpy(inner.layers[1](expected)), rtol=1e-5)
+    found = inner.compute_mask(X, np.broadcast_to(OBSERVED, (4, 48)))
+    np.testing.assert_array_equal(to_numpy(found)[0], OBSERVED.reshape(12, 4).any(1))

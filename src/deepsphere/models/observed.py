@@ -116,17 +116,18 @@ def observed_after(layers: list[Any]) -> NDArray[np.bool_] | None:
 
 
 def _observed_after(layers: list[Any]) -> NDArray[np.bool_] | None:
-    mask = _carry(None, layers)
+    mask = carry_mask(None, layers)
     if mask is None:
         return None
     observed = np.array(keras.ops.convert_to_numpy(mask), dtype=bool)[0]
     return None if observed.all() else observed
 
 
-def _carry(mask: Any, layers: list[Any]) -> Any:
+def carry_mask(mask: Any, layers: list[Any]) -> Any:
+    """Return the mask after some layers, given that before them; None stands for no mask."""
     for layer in layers:
         if isinstance(layer, keras.Sequential):
-            mask = _carry(mask, layer.layers)
+            mask = carry_mask(mask, layer.layers)
             continue
         if mask is not None:  # Keras drops it where a layer does not say what becomes of it
             known = layer.supports_masking and not isinstance(layer, keras.layers.Masking)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, choice_as_written, plain
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.models.base import portable_compile_config
-from deepsphere.models.observed import ObservedPixels, observed_after
+from deepsphere.models.observed import ObservedPixels, carry_mask, observed_after
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 
@@ -79,6 +79,7 @@ class Sequential(ObservedPixels, keras.Sequential):
             raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
         super().__init__(**kwargs)
         self.sampling = sampling
+        self.supports_masking = True
         self.neighbors = None if neighbors is None else check_edges(neighbors)
         self.laplacian = None if laplacian is None else check_kind(laplacian)
         for layer in layers:
@@ -134,6 +135,10 @@ class Sequential(ObservedPixels, keras.Sequential):
             found = key, observed_after(self.layers)
             object.__setattr__(self, "_observed_output", found)
         return found[1]
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
+        """Return which pixels of the output are observed, given those of the input."""
+        return None if previous_mask is None else carry_mask(previous_mask, self.layers)
 
     def predicts_maps(self) -> bool:
         """Return whether the output has pixels, as far as that is known before it is built."""
