@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
-from deepsphere.layers import ChebyshevConv, Pool, SurveyMask
+from deepsphere.layers import ChebyshevConv, Pool, Resample, SurveyMask
 from deepsphere.models import Autoencoder, Sequential, UNet
 from deepsphere.sampling import Healpix
 from harness import BACKEND, to_numpy
@@ -182,6 +182,9 @@ def test_coarser_maps_and_single_values():
     assert model.evaluate(X, y, verbose=0) == pytest.approx(truth, rel=1e-5)
     model.add(keras.layers.GlobalAveragePooling1D())
     assert model.observed_output() is None
+    resampled = Sequential(SPHERE, [keras.Input((48, 1)), SurveyMask(observed)])
+    resampled.add(Resample(Healpix(1), "inverse_distance"))
+    assert 0 < resampled.observed_output().sum() < 12
     nested = Sequential(SPHERE, [keras.Input((48, 1)), unet()])
     np.testing.assert_array_equal(nested.observed_output(), OBSERVED)
     assert Sequential(SPHERE, [SurveyMask(np.ones(48, bool))]).observed_output() is None

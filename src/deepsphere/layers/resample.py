@@ -132,6 +132,8 @@ class Resample(SphereLayer):
         """Return which points of the target have anything observed near."""
         if previous_mask is None:
             return None
+        if isinstance(previous_mask, keras.KerasTensor):  # while a model is put together
+            return keras.KerasTensor((previous_mask.shape[0], len(self.target)), "bool")
         seen = self._map(keras.ops.cast(previous_mask, "float32")[..., None])[..., 0]
         return seen > 0
 
