@@ -44,10 +44,9 @@ def to_csr(matrix: Any, name: str = "matrix") -> csr_array:
     _check_indices(matrix, name)
     result = csr_array(matrix, dtype=np.float64)
     _check_indices(result, name)
-    if not result.has_canonical_format or len(result.indices) > result.nnz:
+    if not result.has_canonical_format:
         result = result.copy()
         result.sum_duplicates()
-        result.prune()
     if not np.isfinite(result.data).all():
         raise ValueError(f"{name} must be finite, got NaN or infinite entries")
     return result
