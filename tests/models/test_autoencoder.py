@@ -8,7 +8,7 @@ import pytest
 from deepsphere.layers import ConvPool
 from deepsphere.layers.masking import resample_mask
 from deepsphere.models import Autoencoder, VariationalAutoencoder
-from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
+from deepsphere.sampling import Footprint, Healpix, Icosahedral, extend_pixels, regions
 from harness import (
     HALF,
     QUICK,
@@ -295,3 +295,10 @@ def test_half_precision(kind, policy):
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_hierarchy_without_an_order_is_refused_with_a_mask_too():
+    sphere = Icosahedral(3)
+    for mask in (None, np.arange(len(sphere)) < 500):
+        with pytest.raises(ValueError, match="patches need points that lie in the order of their"):
+            Autoencoder(sphere, pooling="conv", mask=mask)

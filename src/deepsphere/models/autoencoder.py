@@ -168,7 +168,7 @@ class Autoencoder(SphereModel):
             keras.layers.Activation(self.last_activation, dtype=self.variable_dtype),
         ]
         if self.observed is not None:
-            coarse = self.observed.reshape(len(self.latent_sampling), -1).any(axis=1)
+            coarse = self.sampling.membership(len(self.filters)) @ self.observed > 0
             layers = [
                 SurveyMask(coarse, dtype=dtype),
                 *layers,
