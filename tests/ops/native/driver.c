@@ -120,7 +120,8 @@ static void compare(const char *what, const Own *found, const double *right, con
   for (int64_t i = 0; i < count(found); i++) {
     size = fmax(size, fabs(right[i]));
     const double difference = fabs(data(found)[i] - right[i]);
-    error = difference <= error ? error : difference; /* NaN counts */
+    error = difference > error || isnan(difference) ? difference : error;
+    if (isnan(error)) break; /* nothing is greater, and all else would be smaller */
   }
   /* Thousands of roundings of 6e-8, and normalisation by small deviations. */
   if (!(error <= 1e-4 * size)) {
