@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import re
+import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -48,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{stem}-{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -77,7 +79,7 @@ def check_directory(path: Path, space: int = 2**20) -> None:
         probe = path / f".probe-{uuid.uuid4().hex}"
         try:
             probe.write_bytes(bytes(space))
-            _flush(probe)
+            flush(probe)
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
@@ -119,7 +121,7 @@ def is_leftover(path: Path) -> bool:
     return age > HOUR and _TEMPORARY.fullmatch(path.name) is not None
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have the operating system write a file to the disk.
 
     Without that a power failure after the renaming may leave an empty file in place of both.
@@ -132,3 +134,29 @@ def _flush(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Raise unless a file of some size can be written.
+
+    HDF5 crashes the whole process when the disk is full as it closes a file: ask before.
+
+    Parameters
+    ----------
+    folder : Path
+        Directory of the file.
+    size : int
+        Number of bytes.
+
+    Raises
+    ------
+    OSError
+        If there is no room, by the disk or by the limits of user and process.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise OSError(errno.ENOSPC, f"{size} bytes are needed and {free} are free", str(folder))
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, max(size, 1))

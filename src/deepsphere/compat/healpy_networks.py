@@ -18,7 +18,7 @@ from deepsphere.compat.old_weights import is_old_weights, load_tf2_weights
 from deepsphere.graph import Edges, Kind
 from deepsphere.layers.base import PACKAGE
 from deepsphere.models import Sequential
-from deepsphere.sampling import Healpix, deserialize
+from deepsphere.sampling import Healpix
 
 _OLD_LAYERS: dict[type, type[OldSignature]] = {
     old.native: old
@@ -191,16 +191,15 @@ class HealpyGCNN(FilterInspection, Sequential):
         return self.nside_in / self.nside_out
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Make a model from what `get_config` returned."""
-        sampling = cast(Healpix, deserialize(config["sampling"]))
-        return cls._from_arguments(
-            {
-                "nside": sampling.nside,
-                "indices": sampling.pixels,
-                "n_neighbors": config["neighbors"],
-                "laplacian": config["laplacian"],
-            },
-            config,
-            custom_objects,
-        )
+    def _arguments(cls, config: dict[str, Any]) -> dict[str, Any]:
+        arguments = super()._arguments(config)
+        sampling = cast(Healpix, arguments.pop("sampling"))
+        neighbors = arguments.pop("neighbors")
+        own = {"nside": sampling.nside, "indices": sampling.pixels, "n_neighbors": neighbors}
+        return {**arguments, **own}
+
+    def clone(self, clone_function: Any = None, input_tensors: Any = None) -> Self:
+        """Return a model of the same layers with new weights, see `Sequential.clone`."""
+        model = super().clone(clone_function, input_tensors)
+        model._given.layers = list(self._given.layers)
+        return model

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -140,6 +141,7 @@ def run_demo(
 
     _say(f"Training on {len(train_rows)} maps with {keras.backend.backend()}")
     start = time.perf_counter()
+    backup = Path(cache) / demo.training_name
     history = train(
         model,
         (scaled[train_rows], labels[train_rows]),
@@ -147,11 +149,11 @@ def run_demo(
         epochs=demo.epochs,
         batch_size=demo.batch_size,
         history_file=output / "history.csv",
-        backup=Path(cache) / demo.training_name,
+        backup=backup,
     )
     train_seconds = time.perf_counter() - start
-    with replacing(output / "model.keras") as path:
-        model.save(path)
+    model.save(output / "model.keras")
+    shutil.rmtree(backup, ignore_errors=True)  # only now, when nothing can be lost
     predicted = model.predict(scaled[test_rows], batch_size=demo.batch_size, verbose=0).argmax(1)
 
     _say("Comparing with linear support vector machines")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.files import replacing
+from deepsphere.resume import Resume
 
 Examples = tuple[NDArray[np.float32], NDArray[np.int32]]
 History = dict[str, list[float]]
@@ -47,8 +48,8 @@ def train(
     history_file : Path
         CSV file for the measures of each epoch, written at the end.
     backup : Path
-        Directory for the state after each epoch and the measures until then; removed at the end.
-        It must belong to this training alone.
+        Directory for the state after each epoch and the measures until then. It must belong to
+        this training alone; delete it when the model is saved.
 
     Returns
     -------
@@ -71,14 +72,10 @@ def train(
         batch_size=batch_size,
         epochs=epochs,
         validation_data=validation,
-        callbacks=[  # logged first: an epoch that is cut off in between is logged twice, not never
-            keras.callbacks.CSVLogger(str(log), append=log.exists()),
-            keras.callbacks.BackupAndRestore(str(backup / "state")),
-        ],
+        callbacks=[Resume(backup / "state", [keras.callbacks.CSVLogger(str(log))])],
     )
     with replacing(history_file) as path:
         shutil.copyfile(log, path)
-    shutil.rmtree(backup, ignore_errors=True)
     return read_history(history_file)
 
 

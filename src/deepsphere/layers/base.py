@@ -11,7 +11,9 @@ import keras
 from deepsphere.graph import choice_as_written, plain
 from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask
+from deepsphere.layers.sublayers import SublayerState
 from deepsphere.ops.arguments import refuse_masked
+from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 PACKAGE = "deepsphere"
@@ -27,7 +29,7 @@ def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
     return sampling
 
 
-class SphereLayer(Features, keras.layers.Layer):
+class SphereLayer(SublayerState, Features, keras.layers.Layer):
     """Base of the layers that work on the points of a sampling.
 
     A layer knows its sampling from the start, or is given it by the model that walks the
@@ -177,6 +179,14 @@ class SphereLayer(Features, keras.layers.Layer):
             given.update(value if kind is Parameter.VAR_KEYWORD else {name: value})
         return given
 
+    def _as_features(self, inputs: Any) -> Any:
+        # An unknown number of pixels becomes that of the sampling.
+        inputs = super()._as_features(inputs)
+        shape = getattr(inputs, "shape", None) or ()
+        if len(shape) == 3 and shape[1] is None:
+            inputs = ensure_shape(inputs, (None, self.input_points, None))
+        return inputs
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Check that the input lies on the sampling."""
         points = self.input_points
@@ -185,10 +195,12 @@ class SphereLayer(Features, keras.layers.Layer):
                 f"{type(self).__name__} {self.name!r} needs inputs of shape (batch, pixels, "
                 f"channels), got {tuple(input_shape)}"
             )
-        if input_shape[1] != points or input_shape[2] is None:
+        # An unknown number of pixels is checked at run time, by `__call__`.
+        if input_shape[1] not in (points, None) or input_shape[2] is None:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} is on {self.sampling or 'a graph'} and needs "
-                f"inputs of shape (batch, {points}, channels), got {tuple(input_shape)}"
+                f"inputs of shape (batch, {points}, channels), got {tuple(input_shape)}; the "
+                "number of channels must be known"
             )
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={1: points, 2: int(input_shape[2])})
 

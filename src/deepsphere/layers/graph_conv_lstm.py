@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 
@@ -10,6 +10,8 @@ from deepsphere.graph import Edges, Kind, choice_as_written, plain
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
+from deepsphere.layers.sublayers import SublayerState
+from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling
 
 
@@ -74,9 +76,10 @@ class GraphConvLSTMCell(SphereLayer):
         )
 
     @property
-    def state_size(self) -> list[tuple[int, int]]:
+    def state_size(self) -> list[tuple[int | None, int]]:
         """Shapes of the two states without the batch: hidden, and of the cell."""
-        return 2 * [(self.input_points, self.filters)]
+        points = None if self.sampling is None else self.input_points  # Keras asks early
+        return 2 * [(points, self.filters)]
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Return zeros."""
@@ -126,7 +129,7 @@ def remember(shape: Any, dtype: Any = None) -> Any:
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class GraphConvLSTM(Features, keras.layers.RNN):
+class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
     """A convolutional LSTM on the sphere: a memory at each point, of what was there and around it.
 
     An LSTM with graph convolutions for its matrices: ``[i, f, g, o] = [x, h] * W + b``, with
@@ -143,8 +146,8 @@ class GraphConvLSTM(Features, keras.layers.RNN):
     order : int, default 4
         Degree of the polynomials of the graph convolutions. What a state depends on reaches
         `order` edges farther with each step.
-    sampling : Sampling
-        Where the maps are sampled.
+    sampling : Sampling, optional
+        Where the maps are sampled. Default: given by the model.
     activation : str or callable, default "tanh"
         Keras activation of what goes into the cell and comes out of it.
     recurrent_activation : str or callable, default "sigmoid"
@@ -221,25 +224,52 @@ class GraphConvLSTM(Features, keras.layers.RNN):
             dtype=kwargs.get("dtype"),
             name="cell",
         )
-        cell.require_sampling()
         super().__init__(cell, unroll=unroll, **kwargs)
 
     @property
-    def sampling(self) -> Sampling:
-        """Where the maps are sampled."""
-        return self.cell.require_sampling()
+    def sampling(self) -> Sampling | None:
+        """Where the maps are sampled; None before a model gives it."""
+        return self.cell.sampling
+
+    @property
+    def output_sampling(self) -> Sampling:
+        """Where the output is sampled: as the input is."""
+        return self.cell.output_sampling
+
+    def bind(self, sampling: Sampling, **graph: Any) -> Self:
+        """Return an unbuilt copy of this layer on a sampling, see `SphereLayer.bind`."""
+        if self.sampling not in (None, sampling):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} is on {self.sampling}, "
+                f"but its place in the model is on {sampling}"
+            )
+        config = {**self.get_config(), "sampling": sampling, "dtype": self.dtype_policy}
+        for name, value in graph.items():
+            if name in config and config[name] is None:
+                config[name] = value
+        for name in ("activation", "recurrent_activation"):  # the functions, not their names
+            config[name] = getattr(self.cell, name)
+        config["kernel_initializer"] = self.cell.conv.kernel_initializer
+        return type(self).from_config(config)
+
+    def _as_features(self, inputs: Any) -> Any:
+        inputs = super()._as_features(inputs)
+        shape = getattr(inputs, "shape", None) or ()
+        if len(shape) == 4 and shape[2] is None:
+            inputs = ensure_shape(inputs, (None, None, self.cell.input_points, None))
+        return inputs
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Build the cell."""
-        if len(sequences_shape) != 4:
+        points = self.cell.input_points
+        if len(sequences_shape) != 4 or sequences_shape[3] is None:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} needs inputs of shape (batch, time, "
-                f"{len(self.sampling)}, channels), got {tuple(sequences_shape)}"
+                f"{points}, channels) with a known number of channels, got "
+                f"{tuple(sequences_shape)}"
             )
         super().build(sequences_shape, initial_state_shape)
-        self.input_spec = keras.layers.InputSpec(
-            ndim=4, axes={2: len(self.sampling), 3: sequences_shape[3]}
-        )
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={2: points, 3: sequences_shape[3]})
 
     def call(
         self,
@@ -265,13 +295,16 @@ class GraphConvLSTM(Features, keras.layers.RNN):
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:  # noqa: ARG002
         """Return the shape of the output, and with `return_state` those of the states."""
-        state = (sequences_shape[0], len(self.sampling), self.cell.filters)
+        state = (sequences_shape[0], self.cell.output_points, self.cell.filters)
         output = (*state[:1], sequences_shape[1], *state[1:]) if self.return_sequences else state
         return (output, state, state) if self.return_state else output
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
-        config = {**self.cell.get_config(), **super().get_config()}  # the layer's own name
+        cell = self.cell.get_config()
+        for name in ("frozen", "quantized"):  # the layer's own tell of all sublayers
+            cell.pop(name, None)
+        config = {**cell, **super().get_config()}  # the layer's own name
         del config["cell"]
         return config
 

@@ -221,6 +221,10 @@ class ResidualBlock(SphereLayer):
         if "sampling" in conv["config"]:
             conv["config"]["sampling"] = None  # the block's, kept once
         conv.pop("build_config", None)  # built by the block
+        # A pattern for both convolutions: what is said of the first alone is in `frozen`.
+        conv["config"]["trainable"] = True
+        for name in ("frozen", "quantized"):
+            conv["config"].pop(name, None)
         return {
             **super().get_config(),
             "conv": conv,

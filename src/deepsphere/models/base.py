@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import keras
 import numpy as np
@@ -13,6 +13,8 @@ from deepsphere.graph import Edges, Kind, check_edges, check_kind, choice_as_wri
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.models.observed import ObservedPixels
+from deepsphere.models.saving import SavedModel
+from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, serialize
 
 LEARNED_POOLINGS = ("patch", "conv")
@@ -103,7 +105,20 @@ def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
     return found
 
 
-class SphereModel(ObservedPixels):
+Model = TypeVar("Model", bound=keras.Model)
+
+
+def on_sampling(model: Model, sampling: Sampling) -> Model:
+    """Return a model, or raise if it is on another sampling than its place in a larger one."""
+    if model.sampling != sampling:
+        raise ValueError(
+            f"{type(model).__name__} {model.name!r} is on {model.sampling}, but its place in the "
+            f"model is on {sampling}"
+        )
+    return model
+
+
+class SphereModel(SavedModel, ObservedPixels):
     """Base of the models that are classes of their own.
 
     A subclass makes its layers from its constructor's arguments, so that its configuration holds
@@ -157,12 +172,31 @@ class SphereModel(ObservedPixels):
         """
         return {"neighbors": self.neighbors, "laplacian": self.laplacian}
 
+    @property
+    def output_sampling(self) -> Sampling:
+        """Where the output is sampled: as the input is."""
+        return self.sampling
+
+    def bind(self, sampling: Sampling, **graph: Any) -> Self:  # noqa: ARG002
+        """Return this model, as part of another one; raise ValueError on another sampling."""
+        return on_sampling(self, sampling)
+
+    def _as_features(self, inputs: Any) -> Any:
+        # An unknown number of pixels becomes that of the sampling.
+        inputs = super()._as_features(inputs)
+        shape = getattr(inputs, "shape", None) or ()
+        if len(shape) >= 3 and shape[-2] is None:
+            inputs = ensure_shape(inputs, (*[None] * (len(shape) - 2), len(self.sampling), None))
+        return inputs
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Take note of the input's shape, or raise if it does not lie on the sampling."""
-        if len(input_shape) != 3 or input_shape[1] != len(self.sampling) or not input_shape[2]:
+        points = len(self.sampling)
+        if len(input_shape) != 3 or input_shape[1] not in (points, None) or not input_shape[2]:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} is on {self.sampling} and needs inputs of "
-                f"shape (batch, {len(self.sampling)}, channels), got {tuple(input_shape)}"
+                f"shape (batch, {points}, channels), got {tuple(input_shape)}; the number of "
+                "channels must be known"
             )
         if self.survey is not None:  # it ends the network
             self.survey.build(self.compute_output_shape((None, *input_shape[1:])))
@@ -205,16 +239,3 @@ class SphereModel(ObservedPixels):
         """Make a model from what `get_config` returned."""
         model: Self = super().from_config(choice_as_written(config), custom_objects)
         return model
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """Return how the model was compiled, in terms that every backend knows."""
-        return portable_compile_config(super().get_compile_config())
-
-
-def portable_compile_config(config: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what Keras writes about a compiled model without the name of a backend in it."""
-    optimizer = (config or {}).get("optimizer")
-    # Under PyTorch Keras writes its private subclass, which needs PyTorch to be loaded.
-    if isinstance(optimizer, dict) and optimizer["module"].startswith("keras.src.backend."):
-        optimizer.update(module="keras.optimizers", registered_name=None)
-    return config

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, Self
 
 import keras
 import numpy as np
+from keras.src.models import cloning
 from numpy.typing import NDArray
 
 from deepsphere.graph import Edges, Kind, check_edges, check_kind, choice_as_written, plain
-from deepsphere.layers.base import PACKAGE, SphereLayer
-from deepsphere.models.base import portable_compile_config
+from deepsphere.layers.base import PACKAGE
+from deepsphere.layers.protocol import bind, find_output_sampling, is_bound_by_copy
+from deepsphere.models.base import on_sampling
 from deepsphere.models.observed import ObservedPixels, carry_mask, observed_after
+from deepsphere.models.saving import SavedModel
+from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Sequential(ObservedPixels, keras.Sequential):
+class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     """A `keras.Sequential` on a sampling of the sphere.
 
     Walks through the layers with the current sampling, gives each layer of this package the
@@ -89,11 +94,16 @@ class Sequential(ObservedPixels, keras.Sequential):
 
     @property
     def output_sampling(self) -> Sampling:
-        """Where the output of the last layer of this package is sampled."""
+        """Where the output of the last layer that knows its sampling is sampled."""
         for layer in reversed(self._layers):
-            if isinstance(layer, SphereLayer):
-                return layer.output_sampling
+            sampling = find_output_sampling(layer)
+            if sampling is not None:
+                return sampling
         return self.sampling
+
+    def bind(self, sampling: Sampling, **graph: Any) -> Self:  # noqa: ARG002
+        """Return this model, as part of another one; raise ValueError on another sampling."""
+        return on_sampling(self, sampling)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Add a layer on top of the stack, on the sampling reached so far.
@@ -101,27 +111,37 @@ class Sequential(ObservedPixels, keras.Sequential):
         Parameters
         ----------
         layer : keras.layers.Layer
-            A layer of this package is copied, any other is used as it is.
+            A layer of this package is copied, and so is one in a wrapper such as
+            `keras.layers.TimeDistributed`; models and any other layers are used as they are.
         rebuild : bool, default True
             Whether to build the model again, if its input is known.
         """
-        if isinstance(layer, SphereLayer):
-            layer = layer.bind(
-                self.output_sampling, neighbors=self.neighbors, laplacian=self.laplacian
-            )
+        layer = bind(layer, self.output_sampling, **self._graph)
         super().add(layer, rebuild=rebuild)
+
+    @property
+    def _graph(self) -> dict[str, Any]:
+        return {"neighbors": self.neighbors, "laplacian": self.laplacian}
+
+    def _as_features(self, inputs: Any) -> Any:
+        # An unknown number of pixels becomes that of the sampling.
+        inputs = super()._as_features(inputs)
+        shape = getattr(inputs, "shape", None) or ()
+        if len(shape) >= 2 and shape[1] is None:
+            inputs = ensure_shape(inputs, (None, len(self.sampling), *[None] * (len(shape) - 2)))
+        return inputs
 
     def build(self, input_shape: tuple[int | None, ...] | None = None) -> None:
         """Build all layers for inputs of shape ``(batch, len(sampling), channels)``."""
         if input_shape is not None and (
-            len(input_shape) < 2 or input_shape[1] != len(self.sampling)
+            len(input_shape) < 2 or input_shape[1] not in (len(self.sampling), None)
         ):
             raise ValueError(
                 f"the model is on {self.sampling} and needs inputs of shape "
                 f"(batch, {len(self.sampling)}, channels), got {tuple(input_shape)}"
             )
         if input_shape is not None:  # a batch size that happened to be first is no commitment
-            input_shape = (None, *input_shape[1:])
+            input_shape = (None, len(self.sampling), *input_shape[2:])
         super().build(input_shape)
 
     def observed_output(self) -> NDArray[np.bool_] | None:
@@ -147,46 +167,99 @@ class Sequential(ObservedPixels, keras.Sequential):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal model."""
         config = super().get_config()
+        bound = {layer.name for layer in self.layers if is_bound_by_copy(layer)}
         for layer in config["layers"]:
-            if "sampling" in layer["config"]:  # found again by walking: kept once, not per layer
+            if layer["config"].get("name") in bound:
+                # Found again by walking: the sampling is kept once, not in each layer.
                 layer["config"]["sampling"] = None
                 layer.pop("build_config", None)  # built by the model, on its sampling
+        return {**config, **self._spherical_config()}
+
+    def _spherical_config(self) -> dict[str, Any]:
         return {
-            **config,
             "sampling": serialize(self.sampling),
             "neighbors": plain(self.neighbors),
             "laplacian": plain(self.laplacian),
         }
 
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """Return how the model was compiled, in terms that every backend knows."""
-        return portable_compile_config(super().get_compile_config())
-
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Make a model from what `get_config` returned."""
-        return cls._from_arguments(
-            {
-                "sampling": deserialize(config["sampling"]),
-                "neighbors": choice_as_written(config)["neighbors"],
-                "laplacian": config["laplacian"],
-            },
-            config,
-            custom_objects,
-        )
-
-    @classmethod
-    def _from_arguments(
-        cls, arguments: dict[str, Any], config: dict[str, Any], custom_objects: Any
-    ) -> Self:
         layers = [
             keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
             for layer in config["layers"]
         ]
-        model = cls(
-            layers=layers, name=config["name"], trainable=config.get("trainable", True), **arguments
-        )
+        model = cls(layers=layers, **cls._arguments(config))
         shape = config.get("build_input_shape")
         if shape and not model.built:
             model.build(tuple(shape))
         return model
+
+    @classmethod
+    def _arguments(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the constructor's arguments in a configuration, but for the layers."""
+        return {
+            "name": config["name"],
+            "trainable": config.get("trainable", True),
+            "sampling": deserialize(config["sampling"]),
+            "neighbors": choice_as_written(config)["neighbors"],
+            "laplacian": config["laplacian"],
+        }
+
+    def clone(
+        self,
+        clone_function: Callable[[keras.layers.Layer], keras.layers.Layer] | None = None,
+        input_tensors: Any = None,
+    ) -> Self:
+        """Return a model of the same layers with new weights, as `keras.models.clone_model` does.
+
+        Parameters
+        ----------
+        clone_function : callable, optional
+            Makes a layer of the clone from one of this model. Default: makes an equal layer.
+        input_tensors : keras.KerasTensor, optional
+            Input of the clone. Default: a new one.
+
+        Returns
+        -------
+        Sequential
+            A model of the same class on the same sampling, compiled as this one is.
+        """
+        config = {**keras.Model.get_config(self), **self._spherical_config(), "name": self.name}
+        arguments = self._arguments(config)
+        model = type(self)(layers=[], **arguments)
+        for layer in self.layers:
+            if clone_function is None:
+                copy = type(layer).from_config(layer.get_config())
+            else:
+                copy = clone_function(layer)
+            # What knows its place is used as it is: it may be shared with this model.
+            if getattr(copy, "sampling", None) is None:
+                copy = bind(copy, model.output_sampling, **self._graph)
+            keras.Sequential.add(model, copy, rebuild=False)
+        start = self._layers[0] if self._layers else None
+        if input_tensors is not None:
+            (tensor,) = keras.tree.flatten(input_tensors)
+            model._layers.insert(0, keras.layers.InputLayer(input_tensor=tensor))
+            model._maybe_rebuild()
+        elif isinstance(start, keras.layers.InputLayer):
+            model._layers.insert(0, type(start).from_config(start.get_config()))
+            model._maybe_rebuild()
+        if self.compiled:
+            model.compile_from_config(self.get_compile_config())
+        return model
+
+
+def _clone_spheres_too(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def clone(model: Any, clone_function: Any, input_tensors: Any = None) -> Any:
+        if isinstance(model, Sequential):
+            return model.clone(clone_function, input_tensors)
+        return original(model, clone_function=clone_function, input_tensors=input_tensors)
+
+    return clone
+
+
+# `keras.models.clone_model` makes a plain `keras.Sequential` of every subclass, which has lost its
+# sampling, and offers no hook. Other models still get what Keras does.
+cloning._clone_sequential_model = _clone_spheres_too(cloning._clone_sequential_model)

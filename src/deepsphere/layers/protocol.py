@@ -1,0 +1,111 @@
+"""The one way in which layers and models speak of where they are on the sphere.
+
+Whatever has ``bind`` and ``output_sampling`` follows it: `deepsphere.layers.SphereLayer`,
+`deepsphere.layers.GraphConvLSTM`, and the models. The functions here apply it to any Keras layer,
+also to one that contains or wraps such a layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from deepsphere.sampling import Sampling
+
+
+def follows_protocol(layer: Any) -> bool:
+    """Return whether a layer knows what samplings are."""
+    kind = type(layer)  # not the instance, whose property raises before there is a sampling
+    return hasattr(kind, "bind") and hasattr(kind, "output_sampling")
+
+
+def is_bound_by_copy(layer: Any) -> bool:
+    """Return whether `bind` makes a new layer, so that a sampling need not be saved with it."""
+    return follows_protocol(layer) and not isinstance(layer, keras.Model)
+
+
+def bind(layer: Any, sampling: Sampling, **graph: Any) -> Any:
+    """Put any Keras layer on a sampling.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        A layer of this package is copied, and so is a wrapper around one, such as
+        `keras.layers.TimeDistributed`. A model must be on the sampling already and is returned, as
+        is any other layer.
+    sampling : Sampling
+        Where the inputs are sampled.
+    **graph
+        The model's choice of graph, see `deepsphere.layers.SphereLayer.bind`.
+
+    Returns
+    -------
+    keras.layers.Layer
+        The layer on the sampling.
+
+    Raises
+    ------
+    ValueError
+        If the layer is on another sampling, or the sampling lacks the resolution that it leads to.
+    """
+    if follows_protocol(layer):
+        return layer.bind(sampling, **graph)
+    inner = _wrapped(layer)
+    bound = None if inner is None else bind(inner, sampling, **graph)
+    if bound is inner:
+        return layer
+    config = layer.get_config()
+    del config["layer"]
+    if "backward_layer" in config:  # one of its own, of `keras.layers.Bidirectional`
+        config["backward_layer"] = bind(layer.backward_layer, sampling, **graph)
+    return type(layer)(bound, **config)
+
+
+def _wrapped(layer: Any) -> Any:
+    if isinstance(layer, keras.layers.Bidirectional):  # which is no `Wrapper`
+        return layer.forward_layer
+    return layer.layer if isinstance(layer, keras.layers.Wrapper) else None
+
+
+def find_output_sampling(layer: Any) -> Sampling | None:
+    """Return where the output of any Keras layer is sampled, or None if it does not say.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        A layer or model of this package, a wrapper around one, or a functional model that contains
+        some; the last counts.
+
+    Returns
+    -------
+    Sampling or None
+        The sampling of the output.
+    """
+    if follows_protocol(layer):
+        return layer.output_sampling
+    inner = _wrapped(layer)
+    if inner is not None:
+        return find_output_sampling(inner)
+    if isinstance(layer, keras.Sequential):
+        found = (find_output_sampling(inner) for inner in reversed(layer.layers))
+        return next((sampling for sampling in found if sampling is not None), None)
+    if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
+        return _of_functional(layer)
+    return None
+
+
+def _of_functional(model: Any) -> Sampling | None:
+    # Back from the output, breadth first: the nearest layer that knows tells.
+    queue, seen = list(keras.tree.flatten(model.outputs)), set()
+    while queue:
+        history = queue.pop(0)._keras_history
+        step = (id(history.operation), history.node_index)
+        if step in seen:
+            continue
+        seen.add(step)
+        sampling = find_output_sampling(history.operation)
+        if sampling is not None:
+            return sampling
+        queue += history.operation._inbound_nodes[history.node_index].input_tensors
+    return None

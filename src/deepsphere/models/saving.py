@@ -1,0 +1,283 @@
+"""How models are written to files, whole or not at all, and how they are read."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import h5py
+import keras
+
+from deepsphere.files import flush, replacing, require_space
+from deepsphere.layers.sublayers import SublayerState
+
+LEGACY_SUFFIXES = (".h5", ".hdf5")
+
+
+class SavedModel(SublayerState):
+    """Mixin for the models of this package: safe files, and nothing lost in them.
+
+    Put it before the Keras class among the bases. Files are written under a temporary name in the
+    same directory, read back, flushed to the disk and renamed: when the disk is full, or the
+    process is killed, the file that was there before stays as it was.
+    """
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Write the model to a ``.keras`` file, see `keras.Model.save`.
+
+        Parameters
+        ----------
+        filepath : path
+            Where to. A file that is there already is replaced in one step, when the new one is
+            complete.
+        overwrite : bool, default True
+            Whether to replace an existing file without asking.
+        zipped : bool, optional
+            False writes a directory in place of one file.
+        **kwargs
+            Other arguments of `keras.Model.save`.
+
+        Raises
+        ------
+        ValueError
+            If the name ends in ``.h5`` or ``.hdf5``: that format of Keras 2 has no room for
+            samplings, and what it holds could not be loaded.
+        OSError
+            If the file cannot be written.
+        """
+        name = os.fspath(filepath)
+        if name.lower().endswith(LEGACY_SUFFIXES):
+            refuse_legacy_file(self, name)
+        path = Path(name)
+        if name.startswith("hf://") or (path.exists() and not overwrite):  # Keras asks the user
+            super().save(filepath, overwrite, zipped, **kwargs)  # type: ignore[misc]
+        elif zipped is False:
+            size = size_of_weights(self)
+            _save_directory(path, size, lambda new: super(SavedModel, self).save(new, True, False))  # type: ignore[misc]
+        else:
+            with replacing(path) as temporary:
+                require_space(path.parent, size_of_weights(self))
+                super().save(temporary, overwrite, zipped, **kwargs)  # type: ignore[misc]
+                _check_archive(temporary)
+
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
+        """Write the weights to a ``.weights.h5`` file, see `keras.Model.save_weights`.
+
+        Parameters
+        ----------
+        filepath : path
+            Where to. A file that is there already is replaced when the new one is complete.
+        overwrite : bool, default True
+            Whether to replace an existing file without asking.
+        max_shard_size : float, optional
+            Size in GB of each file, where there are to be several.
+
+        Raises
+        ------
+        ValueError
+            If the name does not end as Keras asks.
+        OSError
+            If the file cannot be written.
+        """
+        path = Path(filepath)
+        if path.exists() and not overwrite:  # Keras asks the user
+            super().save_weights(filepath, overwrite, max_shard_size)  # type: ignore[misc]
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent, prefix=".weights-") as folder:
+            require_space(Path(folder), size_of_weights(self))
+            super().save_weights(Path(folder) / path.name, True, max_shard_size)  # type: ignore[misc]
+            files = sorted(Path(folder).iterdir(), key=lambda file: file.suffix == ".json")
+            for file in files:
+                if file.suffix == ".h5":
+                    _check_hdf5(file)
+                flush(file)
+            for file in files:  # the list of several files last
+                file.replace(path.parent / file.name)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Read weights from a file, see `keras.Model.load_weights`.
+
+        Parameters
+        ----------
+        filepath : path
+            A file that `save_weights` or `save` wrote.
+        skip_mismatch : bool, default False
+            Whether to warn about weights that do not fit, and leave them as they are.
+        **kwargs
+            Other arguments of `keras.Model.load_weights`.
+
+        Raises
+        ------
+        ValueError
+            If the file does not hold the weights of a model like this one; the message names the
+            weights that differ, with their shapes.
+        """
+        try:
+            super().load_weights(filepath, skip_mismatch, **kwargs)  # type: ignore[misc]
+        except ValueError as error:
+            differences = weight_differences(self, filepath) if self.built else []  # type: ignore[attr-defined]
+            if not differences:
+                raise
+            shown = "\n".join(f"- {line}" for line in differences[:MOST_SHOWN])
+            more = len(differences) - MOST_SHOWN
+            if more > 0:
+                shown += f"\n- and {more} more"
+            raise ValueError(
+                f"{os.fspath(filepath)} does not hold the weights of "
+                f"{type(self).__name__} {self.name!r}:\n{shown}\n"  # type: ignore[attr-defined]
+                "Build the model with the sampling, the filters and the order that it was saved "
+                "with, or load the whole model with keras.models.load_model."
+            ) from error
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return how the model was compiled, in terms that every backend knows."""
+        return portable_compile_config(super().get_compile_config())  # type: ignore[misc]
+
+
+MOST_SHOWN = 8
+"""How many differences an error message lists."""
+
+
+def size_of_weights(model: keras.Model) -> int:
+    """Return about how many bytes a file of a model's weights and optimizer takes.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A built model.
+
+    Returns
+    -------
+    int
+        Size of all variables, and something for the structure of the file.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
+    bits = (re.search(r"\d+$", keras.backend.standardize_dtype(v.dtype)) for v in variables)
+    sizes = (max(1, int(found.group()) // 8) if found else 1 for found in bits)
+    data = sum(math.prod(v.shape) * size for v, size in zip(variables, sizes, strict=True))
+    return data + 2048 * len(variables) + 16384
+
+
+def refuse_legacy_file(model: Any, name: str) -> None:
+    """Raise an error that names the format to use."""
+    raise ValueError(
+        f"{type(model).__name__} {model.name!r} cannot be saved as {name}: the HDF5 format of "
+        "Keras 2 loses the samplings, and such a file could not be loaded. Save "
+        f"{Path(name).with_suffix('.keras').name} instead, or the weights alone with "
+        f"save_weights({Path(name).with_suffix('.weights.h5').name!r})"
+    )
+
+
+def portable_compile_config(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what Keras writes about a compiled model without the name of a backend in it."""
+    optimizer = (config or {}).get("optimizer")
+    # Under PyTorch Keras writes its private subclass, which needs PyTorch to be loaded.
+    if isinstance(optimizer, dict) and optimizer["module"].startswith("keras.src.backend."):
+        optimizer.update(module="keras.optimizers", registered_name=None)
+    return config
+
+
+def _save_directory(path: Path, size: int, write: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        require_space(Path(folder), size)
+        new, old = Path(folder) / path.name, Path(folder) / "old"
+        write(new)
+        if not path.exists():
+            new.rename(path)
+            return
+        path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_archive(path: Path) -> None:
+    if path.is_dir() or not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise OSError(f"{path} could not be read back after writing: {damaged} is damaged")
+
+
+def _check_hdf5(path: Path) -> None:
+    with h5py.File(path, "r") as file:
+        file.visititems(_read_dataset)
+
+
+def weight_differences(model: Any, filepath: Any) -> list[str]:
+    """Compare the weights in a file with those of a model, by name and shape.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A built model.
+    filepath : path
+        A ``.weights.h5`` or ``.keras`` file.
+
+    Returns
+    -------
+    list of str
+        One line per weight that is missing, superfluous or of another shape; the states of
+        optimizers and metrics do not count. Empty if the file is of another kind.
+    """
+    found = _shapes_in_file(Path(filepath))
+    if not found:
+        return []
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.weights.h5"
+        keras.Model.save_weights(model, path)
+        wanted = _shapes_in_file(path)
+    lines = []
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found:
+            lines.append(f"{name}: missing from the file, {wanted[name]} in the model")
+        elif name not in wanted:
+            lines.append(f"{name}: {found[name]} in the file, missing from the model")
+        elif found[name] != wanted[name]:
+            lines.append(f"{name}: {found[name]} in the file, {wanted[name]} in the model")
+    return lines
+
+
+def _shapes_in_file(path: Path) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and name.split("/")[0] not in NO_WEIGHTS:
+            shapes[name] = item.shape
+
+    if path.name.endswith(".h5"):
+        with h5py.File(path, "r") as file:
+            file.visititems(note)
+    elif path.suffix == ".keras" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read("model.weights.h5")
+        with h5py.File(BytesIO(content), "r") as file:
+            file.visititems(note)
+    return shapes
+
+
+NO_WEIGHTS = ("optimizer", "metrics", "_loss_tracker", "_compile_metrics")
+"""Groups of a weights file that belong to the training and not to the network."""
+
+
+def _read_dataset(_: str, item: Any) -> None:
+    if isinstance(item, h5py.Dataset):
+        item[()]
