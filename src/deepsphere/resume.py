@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -214,6 +215,10 @@ class Resume(keras.callbacks.Callback):
         for i, (callback, settings) in enumerate(
             zip(self.callbacks, state["callbacks"], strict=True)
         ):
+            # Those that compare measures choose how at the first one, and forget the best then.
+            if settings and hasattr(callback, "_set_monitor_op"):
+                with contextlib.suppress(ValueError):
+                    callback._set_monitor_op()
             for name, value in settings.items():
                 setattr(callback, name, _decoded(value, state["arrays"], f"callback/{i}/{name}"))
         history = getattr(self.model, "history", None)

@@ -135,8 +135,12 @@ def _direct_sublayers(layer: Any) -> Iterator[tuple[str, keras.layers.Layer]]:
     else:
         # PyTorch keeps submodules apart from the other attributes.
         attributes = {**vars(layer), **vars(layer).get("_modules", {})}
-        for store in ("_layers", "_modules"):  # where Keras and PyTorch themselves list all of them
-            attributes.pop(store, None)
+        attributes = {
+            name: value
+            for name, value in attributes.items()
+            # Not where Keras, PyTorch and TensorFlow themselves list all of them.
+            if name not in ("_layers", "_modules") and not name.startswith("_self_")
+        }
     for name, value in attributes.items():
         for path, child in _layers_in(value, name):
             if id(child) in children:
