@@ -135,6 +135,7 @@ def test_copies_and_pickles(name):
 def all_layers():
     """One of every layer of the package, with the shape of its input."""
     made = {
+        "BatchNormalization": {"sampling": None},
         "BernsteinConv": {"filters": 2, "order": 1},
         "ChebyshevConv": {"filters": 2, "order": 1, "batch_norm": True},
         "ConvPool": {"filters": 2},
