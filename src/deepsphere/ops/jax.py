@@ -50,7 +50,7 @@ def _varying_axes(array: jax.Array) -> frozenset[str]:
 def _vary(array: jax.Array, axes: tuple[str, ...]) -> jax.Array:
     if hasattr(lax, "pcast"):  # the name in JAX 0.9
         return lax.pcast(array, axes, to="varying")
-    return lax.pvary(array, axes)
+    return lax.pvary(array, axes)  # type: ignore[attr-defined]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

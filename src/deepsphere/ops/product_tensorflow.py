@@ -76,10 +76,9 @@ def _neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
         last = np.tile(lists.indices[-1], (spare, 1))
         indices = np.concatenate((lists.indices, last)).reshape(-1, UNROLL, n)
         values = np.pad(lists.values, ((0, spare), (0, 0))).reshape(-1, UNROLL, n)
-        with tf.init_scope():
-            return tf.constant(indices), tf.constant(values, columns.dtype)
+        return tf.constant(indices), tf.constant(values, columns.dtype)
 
-    indices, values = operator.constant(("tensorflow blocks", columns.dtype), constants)
+    indices, values = constants(operator, ("tensorflow blocks", columns.dtype), make)
 
     def step(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         neighbors, weights = indices[i], values[i]
