@@ -297,7 +297,8 @@ def _write(
         require_space(Path(folder), size_of_weights(model))
         keras.Model.save_weights(model, weights)
         buffer = BytesIO()
-        np.savez(buffer, **{name.replace("/", "|"): array for name, array in arrays.items()})
+        named: dict[str, Any] = {name.replace("/", "|"): array for name, array in arrays.items()}
+        np.savez(buffer, **named)
         with zipfile.ZipFile(temporary, "w") as archive:  # with a checksum of each member
             archive.write(weights, WEIGHTS)
             archive.writestr(ARRAYS, buffer.getvalue())

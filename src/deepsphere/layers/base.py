@@ -182,7 +182,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
     def _as_features(self, inputs: Any) -> Any:
         # An unknown number of pixels becomes that of the sampling.
         inputs = super()._as_features(inputs)
-        shape = getattr(inputs, "shape", None) or ()
+        shape = tuple(getattr(inputs, "shape", None) or ())
         if len(shape) == 3 and shape[1] is None:
             inputs = ensure_shape(inputs, (None, self.input_points, None))
         return inputs

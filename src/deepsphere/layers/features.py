@@ -27,16 +27,20 @@ class Features:
                 kwargs[name] = self._as_features(kwargs[name])
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
-    def _as_features(self, inputs: Any) -> Any:
-        return keras.tree.map_structure(self._as_feature, inputs)
-
-    def _as_feature(self, x: Any) -> Any:
+    def _refuse_complex(self, x: Any) -> None:
         dtype = str(getattr(x, "dtype", ""))
         if "complex" in dtype:
             raise TypeError(
                 f"{type(self).__name__} {self.name!r} needs real numbers, got {dtype}: give real "
                 "and imaginary parts as two channels"
             )
+
+    def _as_features(self, inputs: Any) -> Any:
+        return keras.tree.map_structure(self._as_feature, inputs)
+
+    def _as_feature(self, x: Any) -> Any:
+        dtype = str(getattr(x, "dtype", ""))
+        self._refuse_complex(x)
         if not any(kind in dtype for kind in ("int", "bool")):
             return x
         y = keras.ops.cast(x, self.compute_dtype)

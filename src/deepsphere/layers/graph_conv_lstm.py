@@ -254,7 +254,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
 
     def _as_features(self, inputs: Any) -> Any:
         inputs = super()._as_features(inputs)
-        shape = getattr(inputs, "shape", None) or ()
+        shape = tuple(getattr(inputs, "shape", None) or ())
         if len(shape) == 4 and shape[2] is None:
             inputs = ensure_shape(inputs, (None, None, self.cell.input_points, None))
         return inputs

@@ -131,7 +131,7 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
 
     def load_own_variables(self, store: Any) -> None:
         """Load the variables; files of Keras' layer have no count."""
-        if len(store.keys()) == len(self.weights):
+        if self.built and len(store.keys()) == len(self.weights):
             self.moving_steps.assign(LONG)
             for i, weight in enumerate(self._trainable_variables + self._non_trainable_variables):
                 if weight is not self.moving_steps:

@@ -47,6 +47,9 @@ class SublayerState:
         object.__setattr__(self, "_frozen_paths", tuple(frozen))
         object.__setattr__(self, "_quantized_paths", dict(quantized or {}))
 
+    _frozen_paths: tuple[str, ...]
+    _quantized_paths: dict[str, Any]
+
     def _post_build(self) -> None:
         # Keras calls this after `build`, when all sublayers exist.
         super()._post_build()  # type: ignore[misc]

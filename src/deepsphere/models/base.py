@@ -184,7 +184,7 @@ class SphereModel(SavedModel, ObservedPixels):
     def _as_features(self, inputs: Any) -> Any:
         # An unknown number of pixels becomes that of the sampling.
         inputs = super()._as_features(inputs)
-        shape = getattr(inputs, "shape", None) or ()
+        shape = tuple(getattr(inputs, "shape", None) or ())
         if len(shape) >= 3 and shape[-2] is None:
             inputs = ensure_shape(inputs, (*[None] * (len(shape) - 2), len(self.sampling), None))
         return inputs

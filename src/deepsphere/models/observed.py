@@ -75,8 +75,19 @@ class ObservedPixels(Features, keras.Model):
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train, see `keras.Model.fit`."""
+        self._refuse_complex(x)
         self._check_class_weight(kwargs.get("class_weight"))
         return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Return losses and metrics, see `keras.Model.evaluate`."""
+        self._refuse_complex(x)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for many inputs, see `keras.Model.predict`."""
+        self._refuse_complex(x)  # JAX would drop the imaginary part before the model is called
+        return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Take one step of training, see `keras.Model.train_on_batch`."""

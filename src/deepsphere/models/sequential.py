@@ -126,7 +126,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     def _as_features(self, inputs: Any) -> Any:
         # An unknown number of pixels becomes that of the sampling.
         inputs = super()._as_features(inputs)
-        shape = getattr(inputs, "shape", None) or ()
+        shape = tuple(getattr(inputs, "shape", None) or ())
         if len(shape) >= 2 and shape[1] is None:
             inputs = ensure_shape(inputs, (None, len(self.sampling), *[None] * (len(shape) - 2)))
         return inputs

@@ -77,7 +77,7 @@ class TemporalUNet(UNet):
             )
         self.steps = int(input_shape[1])
         super().build((input_shape[0], *input_shape[2:]))
-        coarse = len(self.memory.sampling)
+        coarse = self.memory.cell.input_points
         self.memory.build((None, self.steps, coarse, self.filters[-1]))
         points, channels = input_shape[2:]
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={2: points, 3: channels})
