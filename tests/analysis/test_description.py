@@ -198,6 +198,7 @@ def test_multiply_adds_of_a_graph_convolution(channels, filters):
     ],
     ids=lambda value: type(value).__name__,
 )
+@pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")  # Keras' Conv1D
 def test_multiply_adds_of_other_layers(layer, expected):
     model = stack(SurveyMask(np.ones(768, bool)), layer, channels=3)
     assert describe(model)[-1].multiply_adds == expected

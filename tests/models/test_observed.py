@@ -100,6 +100,7 @@ def check(cls, model, y_pred, weight):
 
 
 @pytest.mark.parametrize("make", [unet, stack])
+@pytest.mark.filterwarnings("ignore:You are passing weight as `float`:UserWarning")  # Keras' IoU
 def test_every_loss_and_metric_of_keras(make):
     model = make()
     y_pred = model(X)
