@@ -94,6 +94,9 @@ def test_second_run_takes_the_maps_from_the_cache(monkeypatch, tmp_path):
     run_demo(SMALL, tmp_path)
 
 
+# Keras' CSVLogger leaves its file open when `fit` raises.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.usefixtures("quick")
 def test_a_cut_off_training_goes_on(tmp_path, monkeypatch):
     class Cut(keras.callbacks.Callback):
