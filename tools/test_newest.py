@@ -71,7 +71,7 @@ def _version(python: str) -> str:
 
 def _install(folder: Path, backend: str, version: str) -> bool:
     pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command = [*pip, "-e", f"{ROOT}[{backend}]", "pytest", "pytest-xdist"]
+    command = [*pip, "-e", f"{ROOT}[{backend}]", "pytest", "pytest-timeout", "pytest-xdist"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         reason = run.stderr.strip().splitlines()[-1:] or ["pip failed"]
@@ -86,7 +86,15 @@ def _test(folder: Path, backend: str, version: str) -> bool:
     )
     print(f"Python {version}:", end=" ", flush=True)
     subprocess.run([folder / "bin/python", "-c", show, "keras", backend], check=True)
-    command = [folder / "bin/python", "-m", "pytest", "--numprocesses=auto", *TESTS]
+    command = [
+        folder / "bin/python",
+        "-m",
+        "pytest",
+        "--numprocesses=auto",
+        "-W",
+        "default",
+        *TESTS,
+    ]
     environment = {**os.environ, "KERAS_BACKEND": backend}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
