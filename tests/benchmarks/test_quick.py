@@ -12,14 +12,11 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-# The last three start many processes: one backend must do.
+# The others are made of the same parts. The last starts many processes: one backend must do.
 SCRIPTS = {
-    "graph_build": [],
     "layer": [],
     "roofline": [],
     "memory": ["--backends", keras.backend.backend()],
-    "network": ["--backends", keras.backend.backend(), "--networks", "quick-start", "U-Net"],
-    "scaling": ["--backends", keras.backend.backend()],
 }
 
 

@@ -359,7 +359,8 @@ class TestSeveralFiles:
 
     def test_nothing_left(self, table):
         half = np.where(np.arange(PIXELS) < 300, 1, np.nan)
-        paths = [whole(table, values) for values in (half, half, VALUES + 0 / (np.isnan(half)))]
+        other = np.where(np.isnan(half), VALUES, np.nan)
+        paths = [whole(table, values) for values in (half, half, other)]
         with pytest.raises(ValueError, match=r"of all 3 maps \(none is left with .*2\.fits\)"):
             read_healpix_maps(paths)
 

@@ -98,7 +98,10 @@ def test_integers_and_booleans_are_numbers(name, engine):
         for dtype in dtypes:
             y = to_numpy(call(name, layer, counts.astype(dtype)))
             assert y.dtype == np.float32, dtype
-            np.testing.assert_array_equal(y, expected, err_msg=dtype)
+            if dtype == "float64":  # rounded before or after the moments of a normalization
+                np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+            else:
+                np.testing.assert_array_equal(y, expected, err_msg=dtype)
     with pytest.raises(TypeError, match="needs real numbers"):
         call(name, layer, COUNTS.astype(np.complex64))
 

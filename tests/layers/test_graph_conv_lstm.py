@@ -209,4 +209,4 @@ def test_a_loop_trains_as_what_is_unrolled():
         model = keras.Sequential([keras.Input((None, 12, 1)), layer])
         model.compile("sgd", "mse")
         with pytest.raises(ValueError, match="known number of steps"):
-            layer(keras.Input((None, 12, 1)), training=True)
+            layer.call(keras.Input((None, 12, 1)), training=True)

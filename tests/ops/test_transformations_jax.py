@@ -96,8 +96,11 @@ def test_checkpoint_in_a_scan(case, engine):
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_shard_map(case, check, engine):
-    """Values and gradients, where features are spread over devices and weights are shared."""
+def test_shard_map(case, check):
+    """Values and gradients, where features are spread over devices and weights are shared.
+
+    Within `jax.shard_map` the portable form runs, whichever runs around it.
+    """
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     tensors = inputs(case)
     sharded = jax.shard_map(

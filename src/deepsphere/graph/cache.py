@@ -197,7 +197,8 @@ def read_matrix(
     fault = distrust(path)
     if fault:
         raise ValueError(fault)
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here: NumPy leaves the file open where its contents are damaged.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         made_for = str(file["key"])
         if key is not None and made_for != key:
             raise ValueError(f"it was made for {made_for:.200}")
