@@ -196,8 +196,8 @@ class TestGraphsOnDisk:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"indices": lambda a: np.where(np.arange(len(a)) == 5, 2**30, a)}, "indices"),
-            ({"indices": lambda a: np.where(np.arange(len(a)) == 5, -1, a)}, "indices"),
+            ({"indices": lambda a: np.where(np.arange(len(a)) == 5, 2**30, a)}, "ind"),
+            ({"indices": lambda a: np.where(np.arange(len(a)) == 5, -1, a)}, "ind"),
             ({"indices": lambda a: a[::-1].copy()}, "its indices are not in order"),
             ({"indices": lambda a: a.astype(float)}, "its arrays are of float64, float64, int32"),
             ({"indptr": lambda a: a + (np.arange(len(a)) == 7) * 2**30}, ""),
