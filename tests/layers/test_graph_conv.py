@@ -176,6 +176,7 @@ def test_regularizer_and_constraint_reach_the_kernel():
 
 if BACKEND == "torch":  # the other backends compile in every test
 
+    @pytest.mark.filterwarnings("default")  # PyTorch's compiler warns about itself
     @pytest.mark.slow
     def test_torch_compile(engine):
         inputs = keras.Input((48, 3))

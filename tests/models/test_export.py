@@ -27,6 +27,9 @@ from deepsphere.ops import plan
 from deepsphere.sampling import Healpix
 from harness import BACKEND, relative_error, to_numpy
 
+pytestmark = pytest.mark.filterwarnings("default")
+"""The exporters of Keras and of the backends warn about themselves."""
+
 FORMATS = {
     "tensorflow": ["tf_saved_model", "onnx", "litert", "openvino"],
     "jax": ["tf_saved_model", "onnx"],

@@ -18,6 +18,9 @@ from deepsphere.models import (
 from deepsphere.sampling import Healpix
 from harness import BACKEND, relative_error, to_numpy
 
+pytestmark = pytest.mark.filterwarnings("default")
+"""The exporters of Keras and of the backends warn about themselves."""
+
 PART = Healpix(1, [3, 5]).refine(3)
 SMALL = {"filters": (4, 4), "neighbors": 4, "order": 2}
 MODELS = {
