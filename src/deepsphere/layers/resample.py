@@ -65,8 +65,9 @@ class Resample(SphereLayer):
     >>> x = np.ones((1, 512, 1), "float32")
     >>> x[0, 100:200] = np.nan
     >>> count = lambda y: int(np.isnan(np.asarray(y)).sum())
+    >>> keeping = Resample(Healpix(8), sampling=Equiangular(16, 32))
     >>> skipping = Resample(Healpix(8), sampling=Equiangular(16, 32), skip_missing=True)
-    >>> count(layer(x)) > count(skipping(x)) > 0
+    >>> count(keeping(x)) > count(skipping(x)) > 0
     True
     """
 
