@@ -207,6 +207,18 @@ def test_the_old_format_is_refused(name, suffix, tmp_path):
         model.fit(MAPS, target, callbacks=[keep], verbose=0)
 
 
+@pytest.mark.parametrize("name", ["unet", "classifier", "old"])
+def test_functions_of_keras_refuse_the_old_format(name, tmp_path):
+    model = built(name)
+    inputs = keras.Input(MAPS.shape[1:])
+    for whole in (model, keras.Model(inputs, model(inputs))):
+        with pytest.raises(ValueError, match=r"as HDF5.*Save model\.keras.*begun holds no model"):
+            keras.saving.save_model(whole, tmp_path / "model.h5")
+    keras.saving.save_model(model, tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(loaded(MAPS)), to_numpy(model(MAPS)))
+
+
 @pytest.fixture
 def small_disk():
     """Let no file grow over 4 kB, as on a full disk."""

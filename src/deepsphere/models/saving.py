@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import keras
+from keras.src.backend.common import global_state
 
 from deepsphere.files import flush, replacing, require_space
 from deepsphere.layers.sublayers import SublayerState
@@ -141,6 +142,20 @@ class SavedModel(SublayerState):
                 "with, or load the whole model with keras.models.load_model."
             ) from error
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal model.
+
+        Raises
+        ------
+        ValueError
+            If `keras.saving.save_model`, or `save` of a plain Keras model around this one, writes
+            the HDF5 format of Keras 2.
+        """
+        if global_state.get_global_attribute("use_legacy_config", False):
+            refuse_legacy_file(self)
+        config: dict[str, Any] = super().get_config()
+        return config
+
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return how the model was compiled, in terms that every backend knows."""
         return portable_compile_config(super().get_compile_config())  # type: ignore[misc]
@@ -171,13 +186,15 @@ def size_of_weights(model: keras.Model) -> int:
     return data + 2048 * len(variables) + 16384
 
 
-def refuse_legacy_file(model: Any, name: str) -> None:
-    """Raise an error that names the format to use."""
+def refuse_legacy_file(model: Any, name: str | None = None) -> None:
+    """Raise an error that names the format to use; without a name, Keras has begun the file."""
+    path = Path("model.h5" if name is None else name)
+    begun = "" if name is not None else "; the file that Keras has begun holds no model"
     raise ValueError(
-        f"{type(model).__name__} {model.name!r} cannot be saved as {name}: the HDF5 format of "
-        "Keras 2 loses the samplings, and such a file could not be loaded. Save "
-        f"{Path(name).with_suffix('.keras').name} instead, or the weights alone with "
-        f"save_weights({Path(name).with_suffix('.weights.h5').name!r})"
+        f"{type(model).__name__} {model.name!r} cannot be saved as {name or 'HDF5'}: the HDF5 "
+        "format of Keras 2 loses the samplings, and such a file could not be loaded. Save "
+        f"{path.with_suffix('.keras').name} instead, or the weights alone with "
+        f"save_weights({path.with_suffix('.weights.h5').name!r}){begun}"
     )
 
 
