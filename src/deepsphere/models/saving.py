@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -115,15 +116,16 @@ class SavedModel(SublayerState):
         filepath : path
             A file that `save_weights` or `save` wrote.
         skip_mismatch : bool, default False
-            Whether to warn about weights that do not fit, and leave them as they are.
+            Whether to warn about weights that do not fit, or for which the model has no place, and
+            load the others.
         **kwargs
             Other arguments of `keras.Model.load_weights`.
 
         Raises
         ------
         ValueError
-            If the file does not hold the weights of a model like this one; the message names the
-            weights that differ, with their shapes.
+            If the file does not hold the weights of a model like this one, or more than these; the
+            message names the weights that differ, with their shapes.
         """
         try:
             super().load_weights(filepath, skip_mismatch, **kwargs)  # type: ignore[misc]
@@ -131,16 +133,25 @@ class SavedModel(SublayerState):
             differences = weight_differences(self, filepath) if self.built else []  # type: ignore[attr-defined]
             if not differences:
                 raise
-            shown = "\n".join(f"- {line}" for line in differences[:MOST_SHOWN])
-            more = len(differences) - MOST_SHOWN
-            if more > 0:
-                shown += f"\n- and {more} more"
             raise ValueError(
                 f"{os.fspath(filepath)} does not hold the weights of "
-                f"{type(self).__name__} {self.name!r}:\n{shown}\n"  # type: ignore[attr-defined]
+                f"{type(self).__name__} {self.name!r}:\n{_listed(differences)}\n"  # type: ignore[attr-defined]
                 "Build the model with the sampling, the filters and the order that it was saved "
                 "with, or load the whole model with keras.models.load_model."
             ) from error
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what the model itself has; raise ValueError if the file has more layers than it.
+
+        Keras calls this for each part of a model, and reports the error or warns.
+        """
+        super().load_own_variables(store)  # type: ignore[misc]
+        superfluous = superfluous_weights(self, store)
+        if superfluous:
+            raise ValueError(
+                f"the file holds weights for which {type(self).__name__} {self.name!r} has no "  # type: ignore[attr-defined]
+                f"place:\n{_listed(superfluous)}\nLoad it with skip_mismatch=True to leave them out"
+            )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal model.
@@ -239,6 +250,15 @@ def _check_hdf5(path: Path) -> None:
         file.visititems(_read_dataset)
 
 
+def _listed(lines: list[str]) -> str:
+    more = len(lines) - MOST_SHOWN
+    shown = [*lines[:MOST_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+    return "\n".join(f"- {line}" for line in shown)
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
 def weight_differences(model: Any, filepath: Any) -> list[str]:
     """Compare the weights in a file with those of a model, by name and shape.
 
@@ -247,7 +267,7 @@ def weight_differences(model: Any, filepath: Any) -> list[str]:
     model : keras.Model
         A built model.
     filepath : path
-        A ``.weights.h5`` or ``.keras`` file.
+        A ``.weights.h5``, ``.weights.json`` or ``.keras`` file.
 
     Returns
     -------
@@ -258,10 +278,7 @@ def weight_differences(model: Any, filepath: Any) -> list[str]:
     found = _shapes_in_file(Path(filepath))
     if not found:
         return []
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.weights.h5"
-        keras.Model.save_weights(model, path)
-        wanted = _shapes_in_file(path)
+    wanted = _shapes_in_model(model)
     lines = []
     for name in sorted(wanted.keys() | found.keys()):
         if name not in found:
@@ -273,25 +290,97 @@ def weight_differences(model: Any, filepath: Any) -> list[str]:
     return lines
 
 
-def _shapes_in_file(path: Path) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
+def superfluous_weights(model: Any, store: Any) -> list[str]:
+    """Return the weights in an open file for which a model has no place.
 
-    def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and name.split("/")[0] not in NO_WEIGHTS:
-            shapes[name] = item.shape
+    Keras reads what a model has, and leaves out the rest without a word.
 
+    Parameters
+    ----------
+    model : keras.Model
+        A built model, or one inside the model that is loaded.
+    store : H5IOStore
+        What Keras hands to `load_own_variables`.
+
+    Returns
+    -------
+    list of str
+        One line per weight, with its shape. Empty if the store is of another kind.
+    """
+    inside = getattr(store, "_h5_entry_path", None)
+    if inside is None:
+        return []
+    if hasattr(store, "sharding_config"):
+        shapes = _shapes_in_shards(store.path, store.sharding_config)
+    else:
+        shapes = _shapes_in_group(store.h5_file)
+    prefix = f"{inside}/" if inside else ""
+    found = {
+        name.removeprefix(prefix): shape
+        for name, shape in shapes.items()
+        if name.startswith(prefix)
+    }
+    if len(found) <= _count_of_weights(model):  # Keras has found all of these
+        return []
+    wanted = _shapes_in_model(model)
+    return [f"{name}: {found[name]}" for name in sorted(found.keys() - wanted.keys())]
+
+
+def _count_of_weights(model: Any) -> int:
+    """Return how many variables Keras writes; `weights` lacks some of batch normalization."""
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    return sum(
+        id(variable) not in metrics and variable.name != "seed_generator_state"
+        for variable in model.variables
+    )
+
+
+def _shapes_in_model(model: Any) -> Shapes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.weights.h5"
+        require_space(path.parent, size_of_weights(model))
+        keras.Model.save_weights(model, path)
+        return _shapes_in_file(path)
+
+
+def _shapes_in_file(path: Path) -> Shapes:
     if path.name.endswith(".h5"):
         with h5py.File(path, "r") as file:
-            file.visititems(note)
-    elif path.suffix == ".keras" and zipfile.is_zipfile(path):
+            return _shapes_in_group(file)
+    if path.name.endswith(".weights.json"):
+        return _shapes_in_shards(path, json.loads(path.read_text()))
+    if path.suffix == ".keras" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             content = archive.read("model.weights.h5")
         with h5py.File(BytesIO(content), "r") as file:
-            file.visititems(note)
+            return _shapes_in_group(file)
+    return {}
+
+
+def _shapes_in_shards(path: Path, shards: dict[str, Any]) -> Shapes:
+    """Return the shapes in all files that a ``.weights.json`` file names."""
+    names: set[str] = set()
+    for files in shards["weight_map"].values():
+        names.update([files] if isinstance(files, str) else files)
+    shapes: Shapes = {}
+    for name in sorted(names):
+        with h5py.File(path.with_name(name), "r") as file:
+            shapes |= _shapes_in_group(file)
     return shapes
 
 
-NO_WEIGHTS = ("optimizer", "metrics", "_loss_tracker", "_compile_metrics")
+def _shapes_in_group(group: h5py.Group) -> Shapes:
+    shapes: Shapes = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not NO_WEIGHTS.intersection(name.split("/")):
+            shapes[name] = item.shape
+
+    group.visititems(note)
+    return shapes
+
+
+NO_WEIGHTS = frozenset({"optimizer", "metrics", "_loss_tracker", "_compile_metrics"})
 """Groups of a weights file that belong to the training and not to the network."""
 
 
