@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deepsphere
-from deepsphere import HealpyGCNN, healpy_networks
+from deepsphere import HealpyGCNN, gnn_layers, gnn_transformers, healpy_networks
 from deepsphere import healpy_layers as hl
 from deepsphere.graph import laplacian
 from deepsphere.models import Sequential
@@ -239,6 +239,69 @@ def test_layers_have_the_old_classes_and_arguments(tmp_path):
     assert [type(layer).__name__ for layer in model.layers[:3]] == [
         *("PatchConv", "PatchConvTranspose", "ChebyshevConv")
     ]
+
+
+def test_layers_by_the_names_that_the_old_code_gave():
+    layers = [
+        hl.HealpySmoothing(8, np.arange(768), sigma=100.0),
+        hl.HealpyChebyshev(3, 2),
+        hl.HealpyPool(1),
+        hl.Healpy_ResidualLayer("CHEBY", {"K": 3}),
+        hl.HealpyChebyshev(3),
+        hl.HealpyPseudoConv_Transpose(1, 2),
+        hl.HealpyPseudoConv(1, 2),
+        hl.Healpy_Transformer(2, 2),
+        hl.Healpy_ViT(1, 2, 2),
+        hl.HealpyMonomial(2, name="chebyshev_7"),
+    ]
+    model = HealpyGCNN(8, np.arange(768), layers)
+    names = [
+        *("healpy_smoothing", "chebyshev", "healpy_pool", "gcnn__residual_layer"),
+        "chebyshev_3",  # the residual layer holds two
+        *("healpy_pseudo_conv__transpose", "healpy_pseudo_conv", "graph__transformer"),
+        *("healpy__vi_t", "chebyshev_7"),
+    ]
+    for name, layer in zip(names, model.layers, strict=True):
+        assert model.get_layer(name) is layer
+        assert model.get_layer(layer.name) is layer
+    assert model.get_layer(index=1) is model.layers[1]
+    for name in ("chebyshev_1", "chebyshev_4"):
+        with pytest.raises(ValueError, match=f"No such layer: {name}"):
+            model.get_layer(name)
+
+
+def test_layers_are_what_old_models_were_made_of():
+    layers = [
+        hl.HealpyChebyshev(3, 2),
+        hl.HealpyMonomial(3),
+        hl.HealpyBernstein(2),
+        hl.Healpy_ResidualLayer("CHEBY", {"K": 3}),
+        hl.Healpy_Transformer(2, 2),
+    ]
+    model = HealpyGCNN(4, np.arange(192), layers, n_neighbors=20)
+    gnn = (gnn_layers.Chebyshev, gnn_layers.Monomial, gnn_layers.Bernstein)
+    kinds = (*gnn, gnn_layers.GCNN_ResidualLayer, gnn_transformers.Graph_Transformer)
+    for i, layer in enumerate(model.layers):
+        assert [isinstance(layer, kind) for kind in kinds] == [i == j for j in range(5)]
+    assert not any(isinstance(layer, kinds) for layer in layers)
+    L = laplacian(Healpix(4), 20, "normalized_tf2")
+    residual, transformer = model.layers[3:]
+    for layer in (*model.layers[:3], residual.layer1):
+        np.testing.assert_array_equal(layer.L.toarray(), L.toarray())
+    edges = (L - L.multiply(np.eye(192))).toarray() != 0
+    np.testing.assert_array_equal(transformer.A.toarray() != 0, edges)
+    assert isinstance(residual.layer1, gnn_layers.Chebyshev)
+
+
+def test_saving_makes_no_graph(tmp_path, monkeypatch):
+    model = HealpyGCNN(4, np.arange(192), [hl.HealpyChebyshev(3, 2), hl.Healpy_Transformer(2, 2)])
+    model.build((None, 192, 1))
+    made = []
+    for kind, name in ((hl.HealpyChebyshev, "L"), (hl.Healpy_Transformer, "A")):
+        monkeypatch.setattr(kind, name, property(lambda self: made.append(self)))
+    model.save_weights(tmp_path / "model.weights.h5")
+    model.load_weights(tmp_path / "model.weights.h5")
+    assert not made
 
 
 def test_transformers_attend_along_the_old_graph():

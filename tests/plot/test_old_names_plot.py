@@ -1,6 +1,7 @@
 from itertools import pairwise
 
 import healpy
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -8,6 +9,14 @@ from matplotlib.figure import Figure
 
 from deepsphere.plot import get_index_equator, plot_filters_gnomonic, plot_filters_section
 from deepsphere.sampling import Healpix
+
+plt.switch_backend("agg")
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    yield
+    plt.close("all")
 
 
 class Bank:
@@ -161,3 +170,10 @@ def test_filters_need_a_sampling():
             plot(Bank(None))
     with pytest.raises(ValueError, match="from 0 to 767"):
         plot_filters_gnomonic(Bank(FULL), ind=768)
+
+
+@pytest.mark.parametrize("plot", [plot_filters_gnomonic, plot_filters_section])
+def test_pyplot_knows_of_the_figures(plot):
+    figure = plot(Bank(FULL, 1, 1))
+    assert figure is plt.gcf()
+    assert plt.get_fignums() == [figure.number]

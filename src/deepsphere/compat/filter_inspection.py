@@ -11,8 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.analysis.filters import LayerLike, graph_convolutions
-from deepsphere.compat.filters import Filters, Index, add_legend, new_axes, style_of
-from deepsphere.layers import GraphConv, ResidualBlock
+from deepsphere.compat.filters import Filters, Index
+from deepsphere.extras import require
+from deepsphere.layers import (
+    GaussianSmoothing,
+    GraphConv,
+    GraphTransformer,
+    PatchConv,
+    PatchConvTranspose,
+    Pool,
+    ResidualBlock,
+    VisionTransformer,
+)
 from deepsphere.plot.old_names import plot_filters_gnomonic, plot_filters_section
 from deepsphere.plot.style import MARKERS
 
@@ -34,8 +44,8 @@ class FilterInspection:
         Which input and output channels; None for all. 0 is the first.
 
     and raise TypeError or ValueError if there is no such layer, no graph convolution in it, no
-    such channel, or the model is not built. No figure is known to pyplot: show what is returned,
-    or save it with ``figure.savefig``.
+    such channel, or the model is not built. As in the old code, they draw in the current axes of
+    pyplot or in new figures that pyplot knows of.
     """
 
     @overload
@@ -73,7 +83,7 @@ class FilterInspection:
         list of Filters, or of ndarray of shape (K, out, in)
             One, or two of a residual layer.
         """
-        found = graph_convolutions(_by_old_name(layer, self), self)
+        found = graph_convolutions(by_old_name(layer, self), self)
         filters = [Filters(conv, ind_in, ind_out, name) for name, conv in found.items()]
         return [one.weights for one in filters] if return_weights else filters
 
@@ -84,7 +94,7 @@ class FilterInspection:
         ind_out: Index = None,
         ax: Axes | None = None,
         title: str = "Chebyshev coefficients - layer {}",
-    ) -> Figure:
+    ) -> Axes:
         """Draw the coefficients of a layer, in its own basis, over the degree of the polynomial.
 
         Parameters
@@ -92,27 +102,26 @@ class FilterInspection:
         layer, ind_in, ind_out
             See the class.
         ax : matplotlib.axes.Axes, optional
-            Where to draw. Default: a new figure.
+            Where to draw. Default: ``pyplot.gca()``.
         title : str
             Title of the axes, with `layer`.
 
         Returns
         -------
-        matplotlib.figure.Figure
-            The figure of the axes. The two convolutions of a residual layer have other markers.
+        matplotlib.axes.Axes
+            The axes. The two convolutions of a residual layer have other markers.
         """
         weights = self.get_gsp_filters(layer, ind_in, ind_out, return_weights=True)
-        with style_of(ax):
-            axes = ax or new_axes()
-            for one, marker in zip(weights, cycle(MARKERS)):
-                axes.plot(one.reshape(len(one), -1), marker, markersize=3)
-            axes.set(
-                xlabel="Polynomial degree k",
-                ylabel="Coefficient",
-                xticks=range(0, len(weights[0]), 1 + len(weights[0]) // 12),
-                title=title.format(_name(layer)),
-            )
-        return axes.figure  # type: ignore[return-value]
+        axes = _axes(ax)
+        for one, marker in zip(weights, cycle(MARKERS)):
+            axes.plot(one.reshape(len(one), -1), marker, markersize=3)
+        axes.set(
+            xlabel="Polynomial degree k",
+            ylabel="Coefficient",
+            xticks=range(0, len(weights[0]), 1 + len(weights[0]) // 12),
+            title=title.format(_name(layer)),
+        )
+        return axes
 
     def plot_filters_spectral(
         self,
@@ -121,7 +130,7 @@ class FilterInspection:
         ind_out: Index = None,
         ax: Axes | None = None,
         **kwargs: Any,
-    ) -> Figure:
+    ) -> Axes:
         """Draw what the filters of a layer multiply each graph frequency by.
 
         Parameters
@@ -129,25 +138,23 @@ class FilterInspection:
         layer, ind_in, ind_out
             See the class.
         ax : matplotlib.axes.Axes, optional
-            Where to draw. Default: a new figure.
+            Where to draw. Default: ``pyplot.gca()``.
         **kwargs
             Arguments of `Filters.plot`: ``n``, ``title``, and those of matplotlib's ``plot``.
 
         Returns
         -------
-        matplotlib.figure.Figure
-            The figure of the axes. The second convolution of a residual layer is dashed.
+        matplotlib.axes.Axes
+            The axes. The second convolution of a residual layer is dashed. The lines have the
+            numbers of their channels as labels: ``axes.legend()`` shows these.
         """
         filters = self.get_gsp_filters(layer, ind_in, ind_out)
         title = kwargs.pop("title", f"Spectral response of layer {_name(layer)}")
-        with style_of(ax):
-            axes = ax or new_axes()
-            for one, dashes in zip(filters, cycle(("-", "--", "-.", ":"))):
-                style = {"linestyle": dashes} if len(filters) > 1 else {}
-                one.plot(title=title, ax=axes, **{**style, **kwargs})
-            if ax is None:
-                add_legend(axes)
-        return axes.figure  # type: ignore[return-value]
+        axes = _axes(ax)
+        for one, dashes in zip(filters, cycle(("-", "--", "-.", ":"))):
+            style = {"linestyle": dashes} if len(filters) > 1 else {}
+            one.plot(title=title, ax=axes, **{**style, **kwargs})
+        return axes
 
     def plot_filters_section(
         self,
@@ -221,7 +228,7 @@ class FilterInspection:
         ]
 
 
-def _by_old_name(layer: LayerLike, model: Any) -> LayerLike:
+def by_old_name(layer: LayerLike, model: Any) -> LayerLike:
     """Return the layer that the old code called so, if none is called so now."""
     if not isinstance(layer, str) or any(each.name == layer for each in model.layers):
         return layer
@@ -240,7 +247,26 @@ def _by_old_name(layer: LayerLike, model: Any) -> LayerLike:
             for conv in (each.conv1, each.conv2):
                 if isinstance(conv, GraphConv):
                     give(conv.basis, conv)
+        else:
+            for kind, name in _OLD_NAMES.items():
+                if isinstance(each, kind):
+                    give(name, each)
     return found.get(layer, layer)
+
+
+_OLD_NAMES = {
+    GaussianSmoothing: "healpy_smoothing",
+    GraphTransformer: "graph__transformer",
+    PatchConv: "healpy_pseudo_conv",
+    PatchConvTranspose: "healpy_pseudo_conv__transpose",
+    Pool: "healpy_pool",
+    VisionTransformer: "healpy__vi_t",
+}
+"""Names that Keras gave the old layers, without a number."""
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return require("matplotlib.pyplot", "plot").gca() if ax is None else ax
 
 
 def _name(layer: LayerLike) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+from abc import ABCMeta
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -111,7 +112,7 @@ def choose(layers: Mapping[str, Any], layer_type: str) -> Any:
 class OldConv(OldAttributes, GraphConv):
     """The attributes of the old graph convolutions."""
 
-    old_parts = ("bn",)
+    old_parts = ("bn", "L")
 
     @property
     def K(self) -> int:  # noqa: N802
@@ -208,8 +209,11 @@ class OldResidual(OldAttributes, ResidualBlock):
         return self.drop_path
 
 
-class _OnLaplacian(OldConv):
-    """Constructor of the old graph convolutions, and the operator made of their Laplacian."""
+class _OnLaplacian(OldConv, metaclass=ABCMeta):
+    """Constructor of the old graph convolutions, and the operator made of their Laplacian.
+
+    The convolutions of a `HealpyGCNN` count as instances, see `old_face`.
+    """
 
     def __init__(
         self,
@@ -290,7 +294,9 @@ _CONVOLUTIONS = {"CHEBY": Chebyshev, "MONO": Monomial, "BERN": Bernstein}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class GCNN_ResidualLayer(OldResidual, OldConstructor, ResidualBlock):  # noqa: N801
+class GCNN_ResidualLayer(  # noqa: N801
+    OldResidual, OldConstructor, ResidualBlock, metaclass=ABCMeta
+):
     """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``.
 
     `layer_kwargs` are the arguments of these, with their Laplacian `L`.

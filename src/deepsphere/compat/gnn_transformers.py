@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from math import sqrt
 from typing import Any
 
@@ -85,7 +86,7 @@ class AddPositionEmbs(AnyPixels, PositionEmbedding):
 class OldTransformer(OldAttributes):
     """The attributes of the old transformers."""
 
-    old_parts = ("embed", "pos_encoder", "mha_layers")
+    old_parts = ("embed", "pos_encoder", "mha_layers", "A")
 
     key_dim: int
     num_heads: int
@@ -209,7 +210,7 @@ class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Graph_Transformer(OldTransformer, GraphTransformer):  # noqa: N801
+class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  # noqa: N801
     """`GraphTransformer` on any graph: vertices attend where `A` is not zero.
 
     Parameters

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from deepsphere.compat import gnn_layers
 from deepsphere.compat.gnn_layers import note_ignored
@@ -24,7 +25,7 @@ from deepsphere.compat.gnn_transformers import (
     OldTransformer,
 )
 from deepsphere.compat.old_constructors import AnyPixels, OldError, OldSignature, old_errors
-from deepsphere.graph import definite_edges
+from deepsphere.graph import definite_edges, laplacian
 from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.layers import (
     BernsteinConv,
@@ -51,7 +52,12 @@ _POOL_MODES = {"MAX": "max", "AVG": "mean"}
 class _OldConv(gnn_layers.OldConv, OldSignature, GraphConv):
     """Constructor of the old graph convolutions, and their way to the graph."""
 
-    on_laplacian: ClassVar[type[Any]]
+    on_graph_class: ClassVar[type[Any]]
+
+    @property
+    def L(self) -> csr_array:  # noqa: N802
+        """The Laplacian, not rescaled; known where the layer's pixels are."""
+        return laplacian(self.require_sampling(), self.neighbors, self.laplacian)
 
     def __init__(
         self,
@@ -74,7 +80,7 @@ class _OldConv(gnn_layers.OldConv, OldSignature, GraphConv):
     def _get_layer(self, L: Any, n_matmul_splits: int = 1) -> Any:
         """Return the layer on a Laplacian, as old models called it."""
         *arguments, kwargs = self._old_arguments
-        return self.on_laplacian(L, *arguments, n_matmul_splits, **kwargs)
+        return self.on_graph_class(L, *arguments, n_matmul_splits, **kwargs)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -82,7 +88,7 @@ class HealpyChebyshev(_OldConv, ChebyshevConv):
     """``ChebyshevConv(Fout, order=K - 1, ...)``."""
 
     native = ChebyshevConv
-    on_laplacian = gnn_layers.Chebyshev
+    on_graph_class = gnn_layers.Chebyshev
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -90,7 +96,7 @@ class HealpyMonomial(_OldConv, MonomialConv):
     """``MonomialConv(Fout, order=K - 1, ...)``."""
 
     native = MonomialConv
-    on_laplacian = gnn_layers.Monomial
+    on_graph_class = gnn_layers.Monomial
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -98,7 +104,7 @@ class HealpyBernstein(_OldConv, BernsteinConv):
     """``BernsteinConv(Fout, order=K, ...)``."""
 
     native = BernsteinConv
-    on_laplacian = gnn_layers.Bernstein
+    on_graph_class = gnn_layers.Bernstein
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -169,6 +175,7 @@ class Healpy_ResidualLayer(gnn_layers.OldResidual, OldSignature, ResidualBlock):
     """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``."""
 
     native = ResidualBlock
+    on_graph_class = gnn_layers.GCNN_ResidualLayer
 
     def __init__(
         self,
@@ -217,18 +224,23 @@ class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noq
     """
 
     native = GraphTransformer
+    on_graph_class = Graph_Transformer
     _on_old_graph = False
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
         """Return a block, on the old graph where the network is."""
         if not self._on_old_graph:
             return super().make_block(**kwargs)
+        return GivenPattern(given=SparseOperator(self.A), **kwargs)
+
+    @property
+    def A(self) -> csr_array:  # noqa: N802
+        """The weights of the old graph, not 0 between pixels that attend to each other."""
         sampling = self.require_sampling()
         edges = definite_edges(sampling, self.neighbors)
         if not isinstance(edges, int):
             raise ValueError(f"the old graph needs a number of neighbors, got {edges!r}")
-        weights = first_neighbors_weights(sampling, edges)
-        return GivenPattern(given=SparseOperator(weights), **kwargs)
+        return first_neighbors_weights(sampling, edges)
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.compat import gnn_transformers, healpy_layers
-from deepsphere.compat.filter_inspection import FilterInspection
+from deepsphere.compat.filter_inspection import FilterInspection, by_old_name
 from deepsphere.compat.gnn_layers import note_ignored
 from deepsphere.compat.old_constructors import OldSignature, old_face, refuse_old_checkpoint
 from deepsphere.compat.old_weights import is_old_weights, load_tf2_weights
@@ -135,6 +135,17 @@ class HealpyGCNN(FilterInspection, Sequential):
             load_tf2_weights(self, filepath, skip_mismatch=skip_mismatch)
         else:
             super().load_weights(filepath, skip_mismatch, **kwargs)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """Return a layer by its name or position, see `keras.Model.get_layer`.
+
+        The names that the old code gave are known too, such as ``"chebyshev_1"``.
+        """
+        if name is not None and index is None:
+            layer = by_old_name(name, self)
+            if any(layer is each for each in self.layers):
+                return layer
+        return super().get_layer(name, index)
 
     def _lookup_dependency(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Return the part that a checkpoint of TensorFlow is restored into."""

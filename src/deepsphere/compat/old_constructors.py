@@ -45,8 +45,8 @@ class OldAttributes:
     Attributes
     ----------
     old_parts : tuple of str
-        Those that are layers. They are hidden from `dir`, by which Keras finds and names what it
-        saves: it is to find them by their new names.
+        Those that are layers, or slow to make. They are hidden from `dir`, by which Keras finds
+        and names what it saves: it is to find layers by their new names, and not to make graphs.
     """
 
     old_parts: ClassVar[tuple[str, ...]] = ()
@@ -80,7 +80,15 @@ class OldConstructor(SphereLayer):
 
 
 class OldSignature(OldConstructor):
-    """What layers with old constructors share: models use the layers of this package instead."""
+    """What layers with old constructors share: models use the layers of this package instead.
+
+    Attributes
+    ----------
+    on_graph_class : type or None
+        The old layer that took the graph itself: what models of the old code were made of.
+    """
+
+    on_graph_class: ClassVar[type[Any] | None] = None
 
     def bind(self, sampling: Sampling, **graph: Any) -> Any:
         """Return a layer of `deepsphere.layers` on a sampling."""
@@ -95,7 +103,8 @@ def old_face(old: Any) -> Any:
     """Return a class with the attributes of an old layer, which Keras saves as the new one.
 
     The layers of a `HealpyGCNN` have it: code written for the old package finds them by
-    `isinstance` and reads their arguments, and what is saved needs no old names.
+    `isinstance` and reads their arguments, and what is saved needs no old names. They count as
+    instances of both old classes, such as ``HealpyChebyshev`` and ``gnn_layers.Chebyshev``.
 
     Parameters
     ----------
@@ -115,6 +124,8 @@ def old_face(old: Any) -> Any:
         # Registered last, the new layer is what Keras finds under their common name.
         for cls in (face, native):
             keras.saving.register_keras_serializable(PACKAGE, name)(cls)
+        if old.on_graph_class is not None:
+            old.on_graph_class.register(face)
         _faces[name] = face
     return _faces[name]
 

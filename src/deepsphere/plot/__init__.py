@@ -3,6 +3,8 @@
 Every function returns a new `matplotlib.figure.Figure` and leaves matplotlib's global state alone:
 no pyplot figure is opened, no parameter stays changed. Matplotlib is imported by the functions, not
 by the modules. Save a picture with ``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``).
+`plot_filters_gnomonic` and `plot_filters_section`, which earlier code calls, do open pyplot figures
+as they did there.
 """
 
 from deepsphere.plot.equivariance import (

@@ -1,8 +1,9 @@
 """Pictures of filters under their names in deepsphere-cosmo-tf2.
 
 They take what its `HealpyGCNN.get_gsp_filters` returned, or anything with the same attributes
-(see `deepsphere.compat.filters.Filters`). For new code there are `plot_sections` and
-`plot_gnomonic_filters`.
+(see `deepsphere.compat.filters.Filters`). As in the earlier code, pyplot knows of their figures:
+notebooks show them, and ``pyplot.close`` closes them. For new code there are `plot_sections` and
+`plot_gnomonic_filters`, which leave pyplot alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from deepsphere.plot.panels import (
     ring_section,
     title_height,
 )
-from deepsphere.plot.style import PAGE_WIDTH, house_style
+from deepsphere.plot.style import PAGE_WIDTH, house_style, pyplot_figures
 from deepsphere.sampling import Healpix, Sampling
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class FilterBank(Protocol):
         """Return their values around pixel `i`, shape (pixels, n_filters)."""
 
 
+@pyplot_figures()
 def plot_filters_gnomonic(
     filters: FilterBank,
     order: int = 10,
@@ -118,6 +120,7 @@ def plot_filters_gnomonic(
     )
 
 
+@pyplot_figures()
 def plot_filters_section(
     filters: FilterBank,
     order: int = 10,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from deepsphere.extras import require
@@ -99,8 +101,27 @@ def house_style() -> AbstractContextManager[None]:
     return matplotlib.rc_context({"axes.prop_cycle": _colour_cycle(), **_SETTINGS})
 
 
+_by_pyplot = ContextVar("_by_pyplot", default=False)
+
+
+@contextmanager
+def pyplot_figures() -> Iterator[None]:
+    """Let pyplot know of the figures that are made while the returned context is open.
+
+    For functions of the earlier code: notebooks show the figures that pyplot knows of.
+    """
+    require("matplotlib.pyplot", "plot")  # before a style is set: the import chooses a backend
+    token = _by_pyplot.set(True)
+    try:
+        yield
+    finally:
+        _by_pyplot.reset(token)
+
+
 def new_figure(width: float, height: float, layout: str = "compressed") -> Figure:
     """Make a figure that pyplot knows nothing of, so that it needs no closing.
+
+    Inside of `pyplot_figures`, pyplot knows of it.
 
     Parameters
     ----------
@@ -120,9 +141,11 @@ def new_figure(width: float, height: float, layout: str = "compressed") -> Figur
     ImportError
         If matplotlib is not installed.
     """
-    figure: Figure = require("matplotlib.figure", "plot").Figure(
-        figsize=(width, height), dpi=200, layout=layout
-    )
+    if _by_pyplot.get():
+        make = require("matplotlib.pyplot", "plot").figure
+    else:
+        make = require("matplotlib.figure", "plot").Figure
+    figure: Figure = make(figsize=(width, height), dpi=200, layout=layout)
     return figure
 
 
