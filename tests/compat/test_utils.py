@@ -17,7 +17,15 @@ def test_extend_indices_as_the_old_code_did(nest):
     order = "NEST" if nest else "RING"
     coarse = healpy.ud_grade(binary, 2, order_in=order, order_out=order)
     expected = np.flatnonzero(healpy.ud_grade(coarse, 8, order_in=order, order_out=order) > 1e-12)
-    np.testing.assert_array_equal(utils.extend_indices(indices, 8, 2, nest=nest), expected)
+    for given in (indices, binary == 1):
+        np.testing.assert_array_equal(utils.extend_indices(given, 8, 2, nest=nest), expected)
+
+
+def test_extend_indices_refuses_other_flags():
+    with pytest.raises(TypeError, match="got a boolean map"):
+        utils.extend_indices(np.ones(192, bool), 8, 2)
+    with pytest.raises(ValueError, match="indices"):
+        utils.extend_indices(np.ma.masked_equal(np.ones(768, bool), 1), 8, 2)
 
 
 def test_rescale_makes_a_new_matrix():

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, eye_array
 
 from deepsphere.layers.base import check_count
+from deepsphere.ops.arguments import refuse_masked
 from deepsphere.ops.matrices import to_csr
 from deepsphere.sampling import extend_pixels
 
@@ -17,7 +18,14 @@ from deepsphere.sampling import extend_pixels
 def extend_indices(
     indices: ArrayLike, nside_in: int, nside_out: int, nest: bool = True
 ) -> NDArray[np.int64]:
-    """Return `deepsphere.sampling.extend_pixels` of the same arguments."""
+    """Return `deepsphere.sampling.extend_pixels` of the same arguments.
+
+    `indices` may also be a boolean map of the full sphere, True at the pixels.
+    """
+    flags = np.asanyarray(indices)
+    if flags.dtype == bool and flags.shape == (12 * nside_in**2,):
+        refuse_masked(flags, "indices")
+        indices = np.flatnonzero(flags)
     return extend_pixels(indices, nside_in, nside_out, nest=nest)
 
 
