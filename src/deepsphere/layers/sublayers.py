@@ -47,8 +47,9 @@ class SublayerState:
         object.__setattr__(self, "_frozen_paths", tuple(frozen))
         object.__setattr__(self, "_quantized_paths", dict(quantized or {}))
 
-    _frozen_paths: tuple[str, ...]
-    _quantized_paths: dict[str, Any]
+    # A functional model is built before the constructor ends.
+    _frozen_paths: tuple[str, ...] = ()
+    _quantized_paths: dict[str, Any] = {}  # noqa: RUF012
 
     def _post_build(self) -> None:
         # Keras calls this after `build`, when all sublayers exist.

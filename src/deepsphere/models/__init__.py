@@ -3,6 +3,7 @@
 from deepsphere.models.autoencoder import Autoencoder
 from deepsphere.models.classifiers import cnn_classifier, fcn_classifier
 from deepsphere.models.climate_unet import ClimateUNet
+from deepsphere.models.functional import Model
 from deepsphere.models.sequential import Sequential
 from deepsphere.models.temporal_unet import TemporalUNet
 from deepsphere.models.unet import UNet
@@ -12,6 +13,7 @@ from deepsphere.models.vit import vit_classifier
 __all__ = [
     "Autoencoder",
     "ClimateUNet",
+    "Model",
     "Sequential",
     "TemporalUNet",
     "UNet",

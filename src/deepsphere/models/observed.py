@@ -12,43 +12,73 @@ from numpy.typing import NDArray
 from deepsphere.layers import SurveyMask
 from deepsphere.layers.features import Features
 
+Observed = NDArray[np.bool_] | None
+
 
 class ObservedPixels(Features, keras.Model):
     """Mixin of models whose losses and metrics never meet what a survey did not observe.
 
     Keras gives a loss the whole maps and multiplies by 0 where a mask is False, which does not
     remove NaN; many of its metrics count such pixels, and under JAX it loses the mask of the output
-    altogether. A model with a `SurveyMask` knows beforehand which pixels of its output are
+    before the metrics of `fit`. A model with a `SurveyMask` knows beforehand which pixels of its output are
     observed: targets, predictions and weights are cut to these.
     """
 
-    def observed_output(self) -> NDArray[np.bool_] | None:
+    def observed_output(self) -> Observed:
         """Return which pixels of the output are observed, or None if all are or it has none."""
         raise NotImplementedError
 
+    def observed_outputs(self) -> list[Observed]:
+        """Return `observed_output` for each output; one of them stands for all."""
+        return [self.observed_output()]
+
     def _select(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-        observed = self.observed_output()
-        if observed is None:
+        outputs = keras.tree.flatten(y_pred)
+        observed = self.observed_outputs()
+        if len(observed) == 1:
+            observed = observed * len(outputs)
+        if all(pixels is None for pixels in observed):
             return y, y_pred, sample_weight
-        pixels = np.flatnonzero(observed).astype(np.int32)
-
-        def select(values: Any) -> Any:
-            values = keras.ops.convert_to_tensor(values)
-            rank = len(values.shape)
-            if rank < 2 or values.shape[1] not in (None, len(observed)):
-                return values
-            return keras.ops.take(values, pixels, axis=1)
-
-        def weight(values: Any) -> Any:
-            values = keras.ops.convert_to_tensor(values)
-            if len(values.shape) == 1:  # one for each map: Keras would take it for one a pixel
-                values = keras.ops.repeat(values[:, None], len(observed), axis=1)
-            return select(values)
-
-        y, y_pred = keras.tree.map_structure(select, (y, y_pred))
+        if sample_weight is not None and not keras.tree.is_nested(sample_weight):
+            sample_weight = keras.tree.pack_sequence_as(y_pred, [sample_weight] * len(outputs))
+        y = self._each_output("targets", select, y, y_pred, observed)
         if sample_weight is not None:
-            sample_weight = keras.tree.map_structure(weight, sample_weight)
+            sample_weight = self._each_output(
+                "sample_weight", select_weights, sample_weight, y_pred, observed
+            )
+        y_pred = self._each_output("predictions", select, y_pred, y_pred, observed)
         return y, y_pred, sample_weight
+
+    def _each_output(
+        self, what: str, function: Any, values: Any, y_pred: Any, observed: list[Observed]
+    ) -> Any:
+        """Apply a function to what belongs to each output, in any form that Keras takes."""
+        names = list(getattr(self, "output_names", None) or ())
+        if isinstance(y_pred, dict) and not (
+            isinstance(values, dict) and set(values) <= set(names)
+        ):
+            places = keras.tree.pack_sequence_as(y_pred, list(range(len(observed))))
+        else:
+            places = {name: place for place, name in enumerate(names)}
+        if isinstance(values, dict) and set(values) == set(places):
+            # In the form of the predictions: Keras looks for weights by their places in these.
+            leaves = [values[name] for name in sorted(places, key=places.__getitem__)]
+            values = keras.tree.pack_sequence_as(y_pred, leaves)
+        leaves = keras.tree.flatten(values)
+        if len(leaves) != len(observed):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} has {len(observed)} outputs, some with "
+                f"unobserved pixels, and got {what} for {len(leaves)}: give one for each, in a "
+                f"list or in a dict by name ({', '.join(map(str, names)) or 'none'}), anything "
+                "of its shape where an output has no loss"
+            )
+        return keras.tree.pack_sequence_as(
+            values,
+            [
+                None if leaf is None else function(leaf, pixels)
+                for leaf, pixels in zip(leaves, observed, strict=True)
+            ],
+        )
 
     def compute_loss(
         self,
@@ -106,6 +136,29 @@ class ObservedPixels(Features, keras.Model):
     def predicts_maps(self) -> bool:
         """Return whether the output has pixels."""
         return True
+
+
+def select(values: Any, observed: Observed) -> Any:
+    """Return what a tensor of shape (batch, pixels, ...) holds at observed pixels.
+
+    A tensor without these pixels, and with None for `observed` any, is returned as it is.
+    """
+    if observed is None:
+        return values
+    values = keras.ops.convert_to_tensor(values)
+    if len(values.shape) < 2 or values.shape[1] not in (None, len(observed)):
+        return values
+    return keras.ops.take(values, np.flatnonzero(observed).astype(np.int32), axis=1)
+
+
+def select_weights(values: Any, observed: Observed) -> Any:
+    """Return the weights of observed pixels, also where there is one for each map."""
+    if observed is None:
+        return values
+    values = keras.ops.convert_to_tensor(values)
+    if len(values.shape) == 1:  # Keras would take it for one a pixel
+        values = keras.ops.repeat(values[:, None], len(observed), axis=1)
+    return select(values, observed)
 
 
 def observed_after(layers: list[Any]) -> NDArray[np.bool_] | None:

@@ -1,0 +1,153 @@
+"""A graph of layers, as `keras.Model` makes it, that knows which pixels are observed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.models.functional import Functional
+
+from deepsphere.layers.base import PACKAGE
+from deepsphere.models.observed import Observed, ObservedPixels, carry_mask
+from deepsphere.models.saving import SavedModel
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Model(SavedModel, ObservedPixels, Functional):
+    """A `keras.Model` of inputs and outputs, with losses and metrics of the observed pixels.
+
+    Where a `SurveyMask` stands among the layers, the mask is followed to each output. Targets,
+    predictions and weights of that output are cut to its observed pixels, as those of
+    `deepsphere.models.Sequential` are: elsewhere targets may be anything, also NaN. Outputs may be
+    several, with and without pixels, on different resolutions, each with its losses and metrics.
+
+    Layers need their sampling (``sampling=``), since nobody walks the resolutions here. Files,
+    frozen and quantized layers are as safe as in the other models of this package.
+
+    Parameters
+    ----------
+    inputs, outputs : keras.KerasTensor, or list or dict of them
+        As of `keras.Model`.
+    name : str, optional
+        Name of the model.
+    **kwargs
+        Other arguments of `keras.Model`: ``trainable``.
+
+    Raises
+    ------
+    ValueError
+        If they do not make a graph.
+
+    Examples
+    --------
+    >>> import keras, numpy as np
+    >>> from deepsphere.layers import ChebyshevConv, Pool, SurveyMask
+    >>> from deepsphere.sampling import Healpix
+    >>> sampling = Healpix(4)
+    >>> inputs = keras.Input((192, 1))
+    >>> x = SurveyMask(np.arange(192) < 100, sampling)(inputs)
+    >>> x = ChebyshevConv(2, order=3, sampling=sampling)(x)
+    >>> model = Model(inputs, [x, Pool(sampling=sampling)(x)])
+    >>> [int(observed.sum()) for observed in model.observed_outputs()]
+    [100, 25]
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, name=name, **kwargs)
+        self.supports_masking = True
+
+    def observed_outputs(self) -> list[Observed]:
+        """Return which pixels of each output are observed, in the order of `outputs`.
+
+        None stands for all, for an output without pixels, and where the mask depends on the data.
+        """
+        found: list[Observed] | None = getattr(self, "_observed_outputs", None)
+        if found is None:
+            with ThreadPoolExecutor(1) as pool:  # where no backend is tracing what it compiles
+                masks = pool.submit(follow_masks, self, [None] * len(self.inputs)).result()
+            found = [self._observed(*pair) for pair in zip(self.outputs, masks, strict=True)]
+            object.__setattr__(self, "_observed_outputs", found)
+        return found
+
+    def _observed(self, output: Any, mask: Any) -> Observed:
+        if mask is None or len(output.shape) < 2 or output.shape[1] not in (None, mask.shape[1]):
+            return None
+        if not mask.any():
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} has no observed pixel in its output "
+                f"{output.name!r}: the masks of its layers have none in common"
+            )
+        return None if mask.all() else mask[0]
+
+    def observed_output(self) -> Observed:
+        """Return which pixels of the only output are observed, or None if there are several."""
+        observed = self.observed_outputs()
+        return observed[0] if len(observed) == 1 else None
+
+    def predicts_maps(self) -> bool:
+        """Return whether an output has pixels."""
+        return any(len(output.shape) > 2 for output in self.outputs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
+        """Return None: the outputs carry the masks that their layers have given them."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments from which `from_config` makes an equal model."""
+        config = super().get_config()
+        for name in ("frozen", "quantized"):  # which Keras writes for each layer of a graph
+            config.pop(name, None)
+        return config
+
+
+def follow_masks(model: Functional, before: list[Any]) -> list[Any]:
+    """Return the mask of each output of a graph, as Keras sets them when it is called.
+
+    Parameters
+    ----------
+    model : Functional
+        The graph.
+    before : list of ndarray of bool, shape (1, pixels), or None
+        The mask of each input.
+
+    Returns
+    -------
+    list of ndarray of bool, shape (1, pixels), or None
+        None where Keras has none, or it depends on the data.
+    """
+    masks = {id(tensor): mask for tensor, mask in zip(model.inputs, before, strict=True)}
+    for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True):
+        for node in nodes:
+            if not node.is_input:
+                after = keras.tree.flatten(_masks_after(node, masks))
+                for tensor, mask in zip(node.outputs, after, strict=False):
+                    array = None if mask is None else keras.ops.convert_to_numpy(mask)
+                    masks[id(tensor)] = None if array is None else np.array(array, dtype=bool)
+    return [masks.get(id(output)) for output in model.outputs]
+
+
+def _masks_after(node: Any, masks: dict[int, Any]) -> Any:
+    operation, arguments = node.operation, node.arguments
+    if not isinstance(operation, keras.layers.Layer):
+        # Keras drops masks here, but pixels stay. As `keras.layers.Add` does: what any term has.
+        points = node.outputs[0].shape[1:2]
+        maps = [tensor for tensor in arguments.keras_tensors if tensor.shape[1:2] == points]
+        given = [masks.get(id(tensor)) for tensor in maps]
+        known = [mask for mask in given if mask is not None]
+        return np.logical_or.reduce(known) if known and len(known) == len(given) else None
+    # Keras takes the masks of the first argument; the masks themselves are further arguments.
+    first = next(iter((*arguments.args, *arguments.kwargs.values())))
+    before = keras.tree.map_structure(lambda tensor: masks.get(id(tensor)), first)
+    if isinstance(operation, Functional):
+        return follow_masks(operation, keras.tree.flatten(before))
+    if not keras.tree.is_nested(first):
+        return carry_mask(before, [operation])
+    if not operation.supports_masking or not any(m is not None for m in keras.tree.flatten(before)):
+        return None
+    return operation.compute_mask(keras.tree.map_structure(_zeros, first), before)
+
+
+def _zeros(tensor: Any) -> Any:
+    return keras.ops.zeros([length or 1 for length in tensor.shape], tensor.dtype)
