@@ -20,8 +20,8 @@ class ObservedPixels(Features, keras.Model):
 
     Keras gives a loss the whole maps and multiplies by 0 where a mask is False, which does not
     remove NaN; many of its metrics count such pixels, and under JAX it loses the mask of the output
-    before the metrics of `fit`. A model with a `SurveyMask` knows beforehand which pixels of its output are
-    observed: targets, predictions and weights are cut to these.
+    before the metrics of `fit`. A model with a `SurveyMask` knows beforehand which pixels of its
+    output are observed: targets, predictions and weights are cut to these.
     """
 
     def observed_output(self) -> Observed:
