@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -145,6 +147,89 @@ def test_a_library_that_cannot_be_loaded_is_done_without(monkeypatch, caplog):
     monkeypatch.setenv("DEEPSPHERE_COMPILED", "on")
     with pytest.raises(RuntimeError, match=r"DEEPSPHERE_COMPILED is on, but .* cannot be loaded"):
         build.load(fail)
+
+
+def refuse_in(folder, error):
+    """Load as from a file system that is mounted with noexec."""
+
+    def load(path):
+        if Path(path).parent == folder:
+            raise OSError(f"{path}: {error}")
+        return ctypes.CDLL(path)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    "error", ["failed to map segment from shared object", "Operation not permitted"]
+)
+def test_a_cache_from_which_nothing_may_be_run(error, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert build.load(refuse_in(tmp_path / "cache", error)).run_team
+    assert not caplog.records
+    used = build.in_use()
+    assert used.parent != tmp_path / "cache"
+    assert stat.S_IMODE(used.parent.stat().st_mode) == 0o700
+    assert used.parent.stat().st_uid == os.geteuid()
+
+
+def test_nothing_may_be_run_anywhere(tmp_path, caplog):
+    def load(path):
+        raise OSError(f"{path}: failed to map segment from shared object")
+
+    with caplog.at_level(logging.WARNING):
+        assert build.load(load) is None
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert "running without compiled kernels" in message
+    assert message.count("failed to map segment") == 2
+    assert "set DEEPSPHERE_CACHE to a directory from which programs may be run" in message
+
+
+PROCESS = """
+import sys
+from deepsphere.ops.native import build
+build.SOURCES = ("threads.c",)
+print("ready", flush=True)
+sys.stdin.readline()
+print(build.library(), flush=True)
+"""
+
+
+def test_processes_that_start_together_compile_once(tmp_path, monkeypatch, caplog):
+    calls = tmp_path / "calls"
+    script = f'case "$*" in *" -o "*) echo x >>{calls}; sleep 1;; esac\nexec {COMPILER} "$@"'
+    monkeypatch.setenv("CC", fake_compiler(tmp_path, script))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    other = subprocess.Popen([sys.executable, "-c", PROCESS], text=True, **pipes)
+    assert other.stdout.readline() == "ready\n"
+    other.stdin.write("go\n")
+    other.stdin.flush()
+    with caplog.at_level(logging.WARNING):
+        path = build.library()
+    output, errors = other.communicate()
+    assert list((tmp_path / "cache").iterdir()) == [path]  # and no lock
+    assert output == f"{path}\n"
+    assert "waiting" not in errors + caplog.text  # a second is not worth a word
+    assert calls.read_text().count("x") == 1
+
+
+def test_who_waits_for_a_compiler_that_fails_is_told_of_its_failure(failing, tmp_path, caplog):
+    """It does not ask the compiler again."""
+    real = build._find
+
+    def find(*arguments, tell=True):
+        if tell:  # before the lock; the other process then fails while this one waits
+            return None
+        return real(*arguments, tell=tell)
+
+    assert again() is None
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(build, "_find", find)
+        assert again() is None
+    assert "its messages are in" in caplog.text
+    assert failing.read_text().count("x") == 1
 
 
 def test_loading(monkeypatch):

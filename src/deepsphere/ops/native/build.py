@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from deepsphere import compiler
 from deepsphere.compiler import choice
 from deepsphere.files import remove_leftovers, replacing
 from deepsphere.graph.cache import cache_directory
+from deepsphere.locks import exclusive
 from deepsphere.processors import thread_count
 from deepsphere.trust import (
     OTHERS_MAY_WRITE,
@@ -34,6 +37,9 @@ SOURCES = ("threads.c", "tile.c", "rows.c", "walk.c", "api.c", "pool.c", "call.c
 HEADERS = ("threads.h", "vectors.h", "tile.h", "rows.h", "walk.h", "api.h", "pool.h", "call.h")
 
 _in_use: list[Path] = []
+
+NOT_EXECUTABLE = "failed to map segment|Operation not permitted|Permission denied"
+"""What loading says where the file system is mounted with ``noexec``."""
 
 FAILURE_LASTS = 7 * 24 * 3600.0
 """Seconds after which a compiler that failed is tried again, though nothing that we see changed."""
@@ -74,12 +80,34 @@ def load(
     if path is None:
         return None
     try:
-        loaded = open_library(str(path))
+        path, loaded = _open(open_library, path)
     except Exception as error:  # each backend has its own
-        _do_without(f"{path} cannot be loaded ({_one_line(error)})", error)
+        _do_without(_one_line(error), error)
         return None
     _in_use.append(path)
     return loaded
+
+
+def _open(open_library: Callable[[str], Loaded], path: Path) -> tuple[Path, Loaded]:
+    """Load a library, from a copy where programs may not be run from its file system."""
+    try:
+        return path, open_library(str(path))
+    except Exception as error:
+        text = f"{path} cannot be loaded ({_one_line(error)})"
+        if not re.search(NOT_EXECUTABLE, str(error)):
+            raise RuntimeError(text) from error
+        try:
+            copy = _of_this_process() / path.name
+            if copy != path:
+                if find_damage(copy) is not None:  # never write over a file that is loaded
+                    with replacing(copy) as temporary:
+                        shutil.copyfile(path, temporary)
+                return copy, open_library(str(copy))
+        except Exception as second:
+            text += f", nor can {copy} ({_one_line(second)})"
+        raise RuntimeError(
+            f"{text}: set DEEPSPHERE_CACHE to a directory from which programs may be run"
+        ) from error
 
 
 def in_use() -> Path | None:
@@ -185,15 +213,48 @@ class Build:
 
 def _find_or_compile(build: Build) -> Path:
     directory = cache_directory()
-    if directory is not None:
-        for path in build.files(directory):
-            damage = find_damage(path)
-            if damage is None:
-                return path
+    if directory is None:
+        return _compile(build, None)
+    found = _find(build, directory)
+    if found is not None:
+        return found
+    with _only_one(build, directory):
+        # Another process may have compiled it, or failed, while this one waited.
+        return _find(build, directory, tell=False) or _compile(build, directory)
+
+
+def _find(build: Build, directory: Path, tell: bool = True) -> Path | None:
+    """Return the library that is kept, or raise RuntimeError if compiling it failed lately."""
+    for path in build.files(directory):
+        damage = find_damage(path)
+        if damage is None:
+            return path
+        if tell:
             logger.warning("compiling kernels again, since %s: %s", path, damage)
-        before = build.log(directory)
-        if choice() != "on" and _is_fresh(before):
-            raise RuntimeError(f"{_failed(build, before)}, delete that file to try again")
+    before = build.log(directory)
+    if choice() != "on" and _is_fresh(before):
+        raise RuntimeError(f"{_failed(build, before)}, delete that file to try again")
+    return None
+
+
+@contextmanager
+def _only_one(build: Build, directory: Path) -> Iterator[None]:
+    """Let one process compile a library, while others wait for it; all, where that cannot be."""
+    try:
+        make_private_directory(directory)
+    except OSError:  # told when the library is to be kept there
+        yield
+        return
+    path = directory / f"{build.name}.lock"
+
+    def tell() -> None:
+        logger.warning("waiting for another process, which compiles kernels (%s)", path)
+
+    with exclusive(path, compiler.PATIENCE, tell):
+        yield
+
+
+def _compile(build: Build, directory: Path | None) -> Path:
     own = _of_this_process() / f"{build.name}.so"
     try:
         compiler.compile_library(build.command, build.sources, build.options, own)
