@@ -116,6 +116,25 @@ def test_gradient_through_a_loop(case, engine):
     close(compute(), total_gradient(case))
 
 
+def test_gradient_through_a_compiled_loop(case):
+    """XLA makes symbols of the constants that a gradient captures."""
+    first, *rest = inputs(case)
+
+    @tf.function(autograph=False, jit_compile=True)
+    def compute():
+        with tf.GradientTape() as tape:
+            tape.watch(first)
+            _, total = tf.while_loop(
+                lambda i, _: i < 3,
+                lambda i, total: (i + 1, total + tf.reduce_sum(case.function(first, *rest))),
+                (tf.constant(0), tf.constant(0.0)),
+                maximum_iterations=3,  # which XLA asks for
+            )
+        return tape.gradient(total, first) / 3
+
+    close(compute(), total_gradient(case))
+
+
 def test_gradient_through_loops_in_loops(case, engine):
     first, *rest = inputs(case)
 

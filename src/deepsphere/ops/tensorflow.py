@@ -364,7 +364,8 @@ def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> t
 def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
     """Multiply (n, columns) as XLA does best, with what every runtime has."""
     total = tf.zeros_like(columns)
-    for j in range(len(indices)):
+    width = len(indices) if isinstance(indices, list) else indices.shape[0]
+    for j in range(width):
         total = total + tf.gather(columns, indices[j]) * values[j]
     return total
 
