@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from deepsphere.ops.arguments import plain_array
+
 
 class Features:
     """Mixin of layers and models whose input is features, whatever type of numbers holds them.
@@ -35,12 +37,23 @@ class Features:
                 "and imaginary parts as two channels"
             )
 
+    def _refuse_meta(self, x: Any) -> None:
+        # Keras would take whatever lies in memory for the numbers, unless it only asks for shapes.
+        device = getattr(getattr(x, "device", None), "type", None)
+        if device == "meta" and keras.ops.zeros(()).device.type != "meta":
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} is given a tensor on PyTorch's meta device, "
+                "which holds no numbers: ask for the shape of the output by compute_output_shape"
+            )
+
     def _as_features(self, inputs: Any) -> Any:
         return keras.tree.map_structure(self._as_feature, inputs)
 
     def _as_feature(self, x: Any) -> Any:
+        x = plain_array(x, "the input")
         dtype = str(getattr(x, "dtype", ""))
         self._refuse_complex(x)
+        self._refuse_meta(x)
         if not any(kind in dtype for kind in ("int", "bool")):
             return x
         y = keras.ops.cast(x, self.compute_dtype)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deepsphere.layers import SurveyMask
 from deepsphere.layers.features import Features
+from deepsphere.ops.arguments import plain_array
 
 Observed = NDArray[np.bool_] | None
 
@@ -104,25 +105,53 @@ class ObservedPixels(Features, keras.Model):
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train, see `keras.Model.fit`."""
-        self._refuse_complex(x)
+        """Train, see `keras.Model.fit`; masked arrays are a ValueError."""
+        x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
         self._check_class_weight(kwargs.get("class_weight"))
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Return losses and metrics, see `keras.Model.evaluate`."""
-        self._refuse_complex(x)
+        """Return losses and metrics, see `keras.Model.evaluate`; masked arrays are a ValueError."""
+        x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
         return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the outputs for many inputs, see `keras.Model.predict`."""
-        self._refuse_complex(x)  # JAX would drop the imaginary part before the model is called
+        """Return the outputs for many inputs, see `keras.Model.predict`.
+
+        Masked arrays are a ValueError.
+        """
+        x = self._plain_data(x)[0]
         return super().predict(x, *args, **kwargs)
 
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Take one step of training, see `keras.Model.train_on_batch`."""
+        x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
         self._check_class_weight(kwargs.get("class_weight"))
-        return super().train_on_batch(*args, **kwargs)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Return losses and metrics of one batch, see `keras.Model.test_on_batch`."""
+        x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
+        return super().test_on_batch(x, y, *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the outputs for one batch, see `keras.Model.predict_on_batch`."""
+        return super().predict_on_batch(self._plain_data(x)[0])
+
+    def _plain_data(
+        self, x: Any, y: Any = None, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any]]:
+        """Return data without what Keras and the backends misread, or raise; see `plain_array`."""
+        self._refuse_complex(x)  # JAX would drop the imaginary part before the model is called
+
+        def plain(values: Any, name: str) -> Any:
+            return keras.tree.map_structure(lambda value: plain_array(value, name), values)
+
+        more = {
+            name: plain(value, name) if name in ("sample_weight", "validation_data") else value
+            for name, value in (kwargs or {}).items()
+        }
+        return plain(x, "x"), plain(y, "y"), tuple(plain(arg, "the data") for arg in args), more
 
     def _check_class_weight(self, class_weight: Any) -> None:
         # Keras looks for one class a map: it would take the pixels for the classes.

@@ -113,10 +113,28 @@ def refuse_masked(x: Any, name: str) -> None:
         )
 
 
+def plain_array(x: Any, name: str) -> Any:
+    """Return an array of numpy as every backend reads it, and anything else as it is.
+
+    Big-endian numbers, as files in the FITS format hold them, are brought to the order of this
+    machine: JAX reads them wrong where it compiles, PyTorch not at all. A masked array that masks
+    nothing becomes a plain one.
+
+    Raises
+    ------
+    ValueError
+        If it is masked somewhere, see `refuse_masked`.
+    """
+    if not isinstance(x, np.ndarray):
+        return x
+    refuse_masked(x, name)
+    x = np.ma.getdata(x)
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
 def _as_tensor(x: Any, name: str) -> Any:
     if not keras.ops.is_tensor(x):
-        refuse_masked(x, name)
-        x = keras.ops.convert_to_tensor(x)
+        x = keras.ops.convert_to_tensor(plain_array(x, name))
     if "complex" in str(x.dtype):
         raise TypeError(f"{name} must be real, got dtype {x.dtype}; filter its parts one by one")
     return x
