@@ -5,18 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-# The others are made of the same parts. The last starts many processes: one backend must do.
+# The others are made of the same parts. Only the first runs on all backends: each starts processes.
 SCRIPTS = {
     "layer": [],
-    "roofline": [],
-    "memory": ["--backends", keras.backend.backend()],
+    "roofline": ["--backends", "torch"],
+    "memory": ["--backends", "torch"],
 }
 
 
