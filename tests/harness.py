@@ -124,6 +124,27 @@ def gradients(function: Callable, arguments: list[np.ndarray], weights: np.ndarr
     return to_numpy(value), [to_numpy(g) for g in found]
 
 
+def push_forward(function: Callable, arguments: list, tangents: list) -> np.ndarray:
+    """Derivative of a function along tangents of all arguments, in forward mode."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.constant(a) for a in arguments]
+        along = [tf.constant(t) for t in tangents]
+        with tf.autodiff.ForwardAccumulator(tensors, along) as forward:
+            return to_numpy(forward.jvp(function(*tensors)))
+    if BACKEND == "jax":
+        import jax
+
+        pushed = jax.jvp(function, tuple(arguments), tuple(tangents))[1]
+    else:
+        import torch
+
+        pairs = (tuple(map(torch.tensor, each)) for each in (arguments, tangents))
+        pushed = torch.func.jvp(function, *pairs)[1]
+    return to_numpy(pushed)
+
+
 def second_derivatives(
     function: Callable, arguments: list[np.ndarray], mode: str = "eager"
 ) -> list[np.ndarray]:

@@ -188,6 +188,11 @@ def gradient(case, inputs, argument):
 
 
 @cache
+def loss_gradient(name, argument=0):
+    return gradient(CASES[name], [v.astype(float) for v in CASES[name].inputs], argument)
+
+
+@cache
 def hessian_product(name, argument=0):
     """The derivative of the gradient of ``sum(tanh(f))`` along the directions of all arguments."""
     case = CASES[name]

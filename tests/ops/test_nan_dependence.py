@@ -11,7 +11,7 @@ from deepsphere.ops.attention import neighbor_attention
 from deepsphere.ops.product import sparse_product
 from deepsphere.sampling import Equiangular, Healpix, Icosahedral
 from deepsphere.sampling.resampling import padded
-from harness import MODES, gradients, to_numpy
+from harness import MODES, gradients, push_forward, to_numpy
 
 N = 24
 
@@ -111,6 +111,18 @@ def test_attention(which):
         )
         reached = [vertex] if which == 0 else np.flatnonzero(dense[:, vertex]).tolist()
         assert nan_vertices(y) == [i for i in reached if dense[i].any()]
+
+
+def test_tangents_of_attention():
+    """Padding reads the vertex itself, also where that attends to none (3 here)."""
+    shape = (2, N, 2, 4)
+    primals, tangents = ([nan_at(shape, v) for v in where] for where in ([[]] * 3, [[], [], 3]))
+    y = push_forward(
+        lambda *qkv: neighbor_attention(*qkv, SparseOperator(csr_array(pattern()))),
+        primals,
+        tangents,
+    )
+    assert nan_vertices(y) == np.flatnonzero(pattern()[:, 3]).tolist()
 
 
 GRID = Equiangular(8, 16)

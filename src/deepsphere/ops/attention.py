@@ -224,7 +224,7 @@ def _tangent(
         blocks.cut(blocks.fold(tq) / sqrt(blocks.depth)),
         *blocks.lists("keys"),
     )
-    return blocks.unfold(y, q)
+    return blocks.unfold(blocks.clear(y, "keys"), q)
 
 
 @blockwise.compiled

@@ -92,8 +92,11 @@ if BACKEND == "tensorflow":
         return attend
 
 elif BACKEND == "jax":
+    from functools import partial
+
     import jax
 
+    from deepsphere.ops.derivatives_jax import LinearMap
     from deepsphere.ops.jax import align
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,19 +132,33 @@ elif BACKEND == "jax":
         return jax.lax.map(lambda block: function(*block), blocks)
 
     def differentiable(
-        forward: Callable[..., Any],
-        backward: Callable[..., Any],
-        tangent: Callable[..., Any],  # noqa: ARG001
+        forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
     ) -> Callable[..., Any]:
         """Return attention of q, k, v, mask, operator with the derivatives that are given."""
 
-        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
-            @jax.custom_gradient
-            def apply(q: Any, k: Any, v: Any) -> Any:
-                y = forward(q, k, v, mask, operator=operator)
-                return y, lambda g: backward(q, k, v, g, mask, operator=operator)
+        def vary(inputs: Any, tangents: Any, operator: SparseOperator) -> Any:
+            *tensors, mask = inputs
+            moving = [
+                jax.numpy.zeros_like(x) if t is None else t
+                for x, t in zip(tensors, tangents, strict=True)
+            ]
+            return (tangent(*tensors, *moving, mask, operator=operator),)
 
-            return apply(*align(q, k, v))
+        def pull_back(inputs: Any, cotangents: Any, _: Any, operator: SparseOperator) -> Any:
+            *tensors, mask = inputs
+            return backward(*tensors, *cotangents, mask, operator=operator)
+
+        @partial(jax.custom_jvp, nondiff_argnums=(4,))
+        def apply(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+            return forward(q, k, v, mask, operator=operator)
+
+        @partial(apply.defjvp, symbolic_zeros=True)
+        def differentiate(operator: SparseOperator, inputs: Any, tangents: Any) -> Any:
+            y = apply(*inputs, operator)
+            return y, LinearMap(vary, pull_back, (operator,))(inputs, tangents[:3], y)
+
+        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+            return apply(*align(q, k, v), mask, operator)
 
         return attend
 

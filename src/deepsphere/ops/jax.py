@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from deepsphere.ops import plan
+from deepsphere.ops.derivatives_jax import LinearMap
 from deepsphere.ops.operator import SparseOperator
 
 
@@ -35,7 +36,7 @@ def align(*arrays: jax.Array) -> list[jax.Array]:
     axes = [_varying_axes(array) for array in arrays]
     every: frozenset[str] = frozenset().union(*axes)
     return [
-        _vary(array, tuple(sorted(every - own))) if every - own else array
+        _spread(array, tuple(sorted(every - own))) if every - own else array
         for array, own in zip(arrays, axes, strict=True)
     ]
 
@@ -47,15 +48,35 @@ def _varying_axes(array: jax.Array) -> frozenset[str]:
     return getattr(kind, "vma", frozenset())
 
 
-def _vary(array: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+def _spread(array: jax.Array, axes: tuple[str, ...]) -> jax.Array:
     if hasattr(lax, "pcast"):  # the name in JAX 0.9
         return lax.pcast(array, axes, to="varying")
     return lax.pvary(array, axes)  # type: ignore[attr-defined]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _chebyshev_filter(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     return _forward_pass(x, kernel, operator)
+
+
+@partial(_chebyshev_filter.defjvp, symbolic_zeros=True)
+def _differentiate(operator, inputs, tangents):  # type: ignore[no-untyped-def]
+    y = _chebyshev_filter(*inputs, operator)
+    return y, LinearMap(_vary, _pull_back, (operator,))(inputs, tangents, y)
+
+
+def _vary(inputs, tangents, operator):  # type: ignore[no-untyped-def]
+    (x, kernel), (tx, tkernel) = inputs, tangents
+    parts = []
+    if tx is not None:
+        parts.append(_chebyshev_filter(tx, kernel, operator))
+    if tkernel is not None:
+        parts.append(_chebyshev_filter(x, tkernel, operator))
+    return (sum(parts[1:], parts[0]),)
+
+
+def _pull_back(inputs, cotangents, _, operator):  # type: ignore[no-untyped-def]
+    return _backward_pass(*inputs, *cotangents, operator)
 
 
 # Compiled also where the caller is not: operation by operation, JAX would compile anew each time.
@@ -75,12 +96,6 @@ def _backward_pass(
         _fold(x.astype(dtype)), kernel.astype(dtype), _fold(gradient.astype(dtype)), operator
     )
     return _unfold(dx, x).astype(x.dtype), dw.astype(kernel.dtype)
-
-
-_chebyshev_filter.defvjp(
-    lambda x, kernel, operator: (_chebyshev_filter(x, kernel, operator), (x, kernel)),
-    lambda operator, saved, gradient: _backward_pass(*saved, gradient, operator),
-)
 
 
 def _working_dtype(x: jax.Array) -> jnp.dtype:

@@ -12,22 +12,35 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deepsphere.ops.derivatives_jax import LinearMap
 from deepsphere.ops.jax import _fold, _unfold, _working_dtype, clear_empty_rows
 from deepsphere.ops.operator import SparseOperator
 
 UNROLL = 8  # neighbours per step: of 1 to 32 the fastest for 16 and for 64 columns
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
     """Multiply features; see `deepsphere.ops.product.sparse_product`."""
     return _product(x, operator, power)
 
 
-sparse_product.defvjp(
-    lambda x, operator, power: (sparse_product(x, operator, power), ()),
-    lambda operator, power, _, g: (sparse_product(g, operator.transpose, power),),
-)
+def differentiate_product(product: jax.custom_jvp) -> None:
+    """Tell JAX of the derivatives of a product of x, operator and power, made of itself."""
+
+    def function(_, tangents, operator, power):  # type: ignore[no-untyped-def]
+        return (product(*tangents, operator, power),)
+
+    def transposed(_, cotangents, __, operator, power):  # type: ignore[no-untyped-def]
+        return (product(*cotangents, operator.transpose, power),)
+
+    @product.defjvp
+    def differentiate(operator, power, inputs, tangents):  # type: ignore[no-untyped-def]
+        y = product(*inputs, operator, power)
+        return y, LinearMap(function, transposed, (operator, power))((), tangents, y)
+
+
+differentiate_product(sparse_product)
 
 
 @partial(jax.jit, static_argnums=(1, 2))

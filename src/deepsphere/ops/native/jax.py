@@ -10,12 +10,15 @@ import jax
 import jax.numpy as jnp
 import jaxlib
 import numpy as np
+from jax.custom_derivatives import zero_from_primal
 
 from deepsphere.ops.callers import called_from
+from deepsphere.ops.derivatives_jax import LinearMap, derivative
 from deepsphere.ops.jax import in_shard_map
 from deepsphere.ops.native import build
 from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
+from deepsphere.ops.product_jax import differentiate_product
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 TARGETS = (
@@ -86,25 +89,20 @@ def _gradient_shapes(x: jax.Array, kernel: jax.Array, wanted: tuple[bool, ...]) 
     return [s if w else (0,) for s, w in zip(shapes, wanted, strict=True)]
 
 
-def _instantiate(gradient: Any, shape: tuple[int, ...]) -> jax.Array:
-    if isinstance(gradient, jax.custom_derivatives.SymbolicZero):
-        return jnp.zeros(shape, jnp.float32)
-    return gradient
+def _masked(values: jax.Array, y: jax.Array, activation: str) -> jax.Array:
+    """Multiply by the derivative of the activation at its output."""
+    return values * (y > 0) if activation == "relu" else values
 
 
-def _marks(*flags: bool) -> tuple[Any, ...]:
-    """Put flags into the structure of what is kept, which holds no values but arrays."""
-    return tuple(() if flag else None for flag in flags)
-
-
-def _flags(marks: tuple[Any, ...]) -> tuple[bool, ...]:
-    return tuple(mark is not None for mark in marks)
+def _none() -> jax.Array:
+    """Return an array of no numbers, which stands for one that is not there."""
+    return jnp.zeros(0, jnp.float32)
 
 
 # ---- filter, bias, activation; an empty bias is none ----
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _forward(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, operator: SparseOperator, activation: str
 ) -> jax.Array:
@@ -112,29 +110,37 @@ def _forward(
     return _call("forward", [_output_shape(x, kernel)], arguments)[0]
 
 
-def _forward_and_keep(x, kernel, bias, operator, activation):  # type: ignore[no-untyped-def]
-    y = _forward(x.value, kernel.value, bias.value, operator, activation)
-    wanted = x.perturbed, kernel.perturbed or bias.perturbed, bias.perturbed and bias.value.size > 0
-    kept = y if activation != "linear" else jnp.zeros(0, jnp.float32)
-    return y, (x.value, kernel.value, kept, bias.value, _marks(*wanted))
+@partial(_forward.defjvp, symbolic_zeros=True)
+def _differentiate_forward(operator, activation, inputs, tangents):  # type: ignore[no-untyped-def]
+    x, kernel, bias = inputs
+    y = _forward(*inputs, operator, activation)
+    kept = y if activation != "linear" else _none()
+    tx, tkernel, tbias = tangents
+    linear = LinearMap(_vary_forward, _pull_back_forward, (operator, activation))
+    return y, linear((x, kernel, kept), (tx, tkernel, tbias if bias.size else None), y)
 
 
-def _differentiate_forward(operator, activation, kept, gradient):  # type: ignore[no-untyped-def]
-    x, kernel, y, bias, marks = kept
-    wanted = _flags(marks)
-    gradient = _instantiate(gradient, _output_shape(x, kernel))
-    dx, dkernel, dbias = _backward(x, kernel, y, gradient, operator, activation, wanted)
-    return (
-        dx if wanted[0] else jnp.zeros_like(x),
-        dkernel if wanted[1] else jnp.zeros_like(kernel),
-        dbias if wanted[2] else jnp.zeros_like(bias),
-    )
+def _vary_forward(residuals, tangents, operator, activation):  # type: ignore[no-untyped-def]
+    x, kernel, y = residuals
+    tx, tkernel, tbias = tangents
+    bias = _none() if tbias is None else tbias
+    parts = []
+    if tx is not None:
+        parts.append(_forward(tx, kernel, bias, operator, "linear"))
+        bias = _none()
+    if tkernel is not None:
+        parts.append(_forward(x, tkernel, bias, operator, "linear"))
+    if not parts:
+        parts.append(jnp.broadcast_to(bias, _output_shape(x, kernel)))
+    return (_masked(sum(parts[1:], parts[0]), y, activation),)
 
 
-_forward.defvjp(_forward_and_keep, _differentiate_forward, symbolic_zeros=True)
+def _pull_back_forward(residuals, cotangents, wanted, operator, activation):  # type: ignore[no-untyped-def]
+    wanted = wanted[0], wanted[1] or wanted[2], wanted[2]
+    return _backward(*residuals, *cotangents, operator, activation, wanted)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
 def _backward(
     x: jax.Array,
     kernel: jax.Array,
@@ -149,32 +155,44 @@ def _backward(
     return _call("backward", _gradient_shapes(x, kernel, wanted), arguments)
 
 
-def _backward_and_keep(x, kernel, y, gradient, operator, activation, wanted):  # type: ignore[no-untyped-def]
-    found = _backward(x, kernel, y, gradient, operator, activation, wanted)
-    return found, (x, kernel, y, gradient)
+@partial(_backward.defjvp, symbolic_zeros=True)
+def _differentiate_backward(operator, activation, wanted, inputs, tangents):  # type: ignore[no-untyped-def]
+    found = _backward(*inputs, operator, activation, wanted)
+    tx, tkernel, _, tgradient = tangents
+    linear = LinearMap(_vary_backward, _pull_back_backward, (operator, activation, wanted))
+    return found, linear(inputs, (tx, tkernel, tgradient), found)
 
 
-def _differentiate_backward(operator, activation, wanted, kept, cotangents):  # type: ignore[no-untyped-def]
+def _vary_backward(residuals, tangents, operator, activation, wanted):  # type: ignore[no-untyped-def]
+    x, kernel, y, gradient = residuals
+    tx, tkernel, tgradient = tangents
+    found = [jnp.zeros(s, jnp.float32) for s in _gradient_shapes(x, kernel, wanted)]
+    if tgradient is not None:
+        found = _backward(x, kernel, y, tgradient, operator, activation, wanted)
+    dx, dkernel, dbias = found
+    if tkernel is not None and wanted[0]:
+        only = (True, False, False)
+        dx += _backward(x, tkernel, y, gradient, operator, activation, only)[0]
+    if tx is not None and wanted[1]:
+        only = (False, True, False)
+        dkernel += _backward(tx, kernel, y, gradient, operator, activation, only)[1]
+    return dx, dkernel, dbias
+
+
+def _pull_back_backward(residuals, cotangents, needed, operator, activation, wanted):  # type: ignore[no-untyped-def]
     # What the gradients are linear in gives the forward pass of a variation; the rest is
     # symmetric: see docs/performance.md, "Second derivatives".
-    x, kernel, y, gradient = kept
+    x, kernel, y, gradient = residuals
     vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, wanted, strict=True))
-    none = jnp.zeros(0, jnp.float32)
     dx, dkernel, dgradient = jnp.zeros_like(x), jnp.zeros_like(kernel), jnp.zeros_like(gradient)
-    if vx is not None:
-        dgradient += _forward(vx, kernel, none, operator, "linear")
-        dkernel = _backward(vx, kernel, y, gradient, operator, activation, (False, True, False))[1]
-    if vkernel is not None:
-        dgradient += _forward(x, vkernel, none, operator, "linear")
+    if needed[0] and vkernel is not None:
         dx = _backward(x, vkernel, y, gradient, operator, activation, (True, False, False))[0]
-    if vbias is not None:
-        dgradient += vbias
-    if activation == "relu":
-        dgradient *= y > 0
-    return dx, dkernel, jnp.zeros_like(y), dgradient
-
-
-_backward.defvjp(_backward_and_keep, _differentiate_backward)
+    if needed[1] and vx is not None:
+        dkernel = _backward(vx, kernel, y, gradient, operator, activation, (False, True, False))[1]
+    varied = vx, vkernel, vbias
+    if needed[2] and any(v is not None for v in varied):
+        (dgradient,) = _vary_forward((x, kernel, y), varied, operator, activation)
+    return dx, dkernel, dgradient
 
 
 def chebyshev_filter(
@@ -194,7 +212,7 @@ def chebyshev_filter(
 # ---- filter, normalisation, bias, activation ----
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
 def _normalized(
     x: jax.Array,
     kernel: jax.Array,
@@ -208,30 +226,51 @@ def _normalized(
     return _call("forward_normalized", [shape, shape, filters, filters], arguments)
 
 
-def _normalized_and_keep(x, kernel, bias, operator, epsilon, activation):  # type: ignore[no-untyped-def]
-    wanted = x.perturbed, kernel.perturbed, bias.perturbed and bias.value.size > 0
-    inputs = x.value, kernel.value, bias.value
-    results = _normalized(*inputs, operator, epsilon, activation)
-    return results, (*inputs, *results[1:], _marks(*wanted))
+@partial(_normalized.defjvp, symbolic_zeros=True)
+def _differentiate_normalized(operator, epsilon, activation, inputs, tangents):  # type: ignore[no-untyped-def]
+    y, *statistics = _normalized(*inputs, operator, epsilon, activation)
+    tx, tkernel, tbias = tangents
+    linear = LinearMap(_vary_normalized, _pull_back_normalized, (operator, epsilon, activation))
+    tangents = tx, tkernel, tbias if inputs[2].size else None
+    # Statistics carry no gradient. What is made of them here counts as a function of the inputs.
+    tangent = linear((*inputs, *statistics), tangents, y)
+    return [y, *statistics], [tangent, *zero_from_primal(statistics, symbolic_zeros=True)]
 
 
-def _differentiate_normalized(operator, epsilon, activation, kept, gradients):  # type: ignore[no-untyped-def]
-    x, kernel, bias, raw, mean, variance, marks = kept
-    wanted, gradient = _flags(marks), _instantiate(gradients[0], raw.shape)
-    dx, dkernel, dbias = _backward_normalized(
-        x, kernel, bias, raw, mean, variance, gradient, operator, epsilon, activation, wanted
+def _vary_normalized(residuals, tangents, operator, epsilon, activation):  # type: ignore[no-untyped-def]
+    return (_normalized_tangent(residuals, tangents, operator, epsilon, activation),)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _normalized_tangent(residuals, tangents, operator, epsilon, activation):  # type: ignore[no-untyped-def]
+    x, kernel, bias, raw, mean, variance = residuals
+    tx, tkernel, tbias = tangents
+    scale = jax.lax.rsqrt(variance + epsilon)
+    scaled = (raw - mean) * scale
+    tangent = jnp.zeros_like(raw)
+    if tx is not None or tkernel is not None:
+        (filtered,) = _vary_forward((x, kernel, _none()), (tx, tkernel, None), operator, "linear")
+        along = (scaled * filtered).mean((0, 1))
+        tangent = scale * (filtered - filtered.mean((0, 1)) - scaled * along)
+    if tbias is not None:
+        tangent += tbias
+    return _masked(tangent, scaled + bias if bias.size else scaled, activation)
+
+
+@partial(_normalized_tangent.defjvp, symbolic_zeros=True)
+def _differentiate_tangent(operator, epsilon, activation, inputs, changes):  # type: ignore[no-untyped-def]
+    value = _normalized_tangent(*inputs, operator, epsilon, activation)
+    (residuals, tangents), (residual_changes, tangent_changes) = inputs, changes
+    return value, derivative(_tangent_from_parts, operator, epsilon, activation)(
+        (*residuals[:3], *tangents), (*residual_changes[:3], *tangent_changes), value
     )
-    return (
-        dx if wanted[0] else jnp.zeros_like(x),
-        dkernel if wanted[1] else jnp.zeros_like(kernel),
-        dbias if wanted[2] else jnp.zeros_like(bias),
-    )
 
 
-_normalized.defvjp(_normalized_and_keep, _differentiate_normalized, symbolic_zeros=True)
+def _pull_back_normalized(residuals, cotangents, wanted, operator, epsilon, activation):  # type: ignore[no-untyped-def]
+    return _backward_normalized(*residuals, *cotangents, operator, epsilon, activation, wanted)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(7, 8, 9, 10))
+@partial(jax.custom_jvp, nondiff_argnums=(7, 8, 9, 10))
 def _backward_normalized(
     x: jax.Array,
     kernel: jax.Array,
@@ -250,34 +289,35 @@ def _backward_normalized(
     return _call("backward_normalized", _gradient_shapes(x, kernel, wanted), arguments)
 
 
-def _backward_normalized_and_keep(x, kernel, bias, raw, mean, variance, gradient, *static):  # type: ignore[no-untyped-def]
-    found = _backward_normalized(x, kernel, bias, raw, mean, variance, gradient, *static)
-    return found, (x, kernel, bias, raw, mean, variance, gradient)
+@partial(_backward_normalized.defjvp, symbolic_zeros=True)
+def _differentiate_backward_normalized(operator, epsilon, activation, wanted, inputs, tangents):  # type: ignore[no-untyped-def]
+    found = _backward_normalized(*inputs, operator, epsilon, activation, wanted)
+    again = derivative(_gradients_from_parts, operator, epsilon, activation, wanted)
+    return found, again((*inputs[:3], inputs[-1]), (*tangents[:3], tangents[-1]), found)
 
 
-def _differentiate_backward_normalized(operator, epsilon, activation, wanted, kept, cotangents):  # type: ignore[no-untyped-def]
-    # Rare, so not compiled: the gradient is formed again from differentiable parts.
-    x, kernel, bias, *statistics, gradient = kept
+# Second derivatives are rare, so not compiled: the first are formed again from parts that can be
+# differentiated, as functions of the inputs and not of their statistics.
 
-    def normalized(x, kernel, bias):  # type: ignore[no-untyped-def]
-        raw = _forward(x, kernel, jnp.zeros(0, jnp.float32), operator, "linear")
-        centred = raw - raw.mean((0, 1))
-        y = centred * jax.lax.rsqrt(jnp.square(centred).mean((0, 1)) + epsilon)
-        y = y + bias if bias.size else y
-        return jax.nn.relu(y) if activation == "relu" else y
 
-    def first(x, kernel, bias, gradient):  # type: ignore[no-untyped-def]
-        found = jax.vjp(normalized, x, kernel, bias)[1](gradient)
-        return [f for f, w in zip(found, wanted, strict=True) if w]
+def _from_parts(x, kernel, bias, operator, epsilon, activation):  # type: ignore[no-untyped-def]
+    raw = _forward(x, kernel, _none(), operator, "linear")
+    centred = raw - raw.mean((0, 1))
+    y = centred * jax.lax.rsqrt(jnp.square(centred).mean((0, 1)) + epsilon)
+    y = y + bias if bias.size else y
+    return jax.nn.relu(y) if activation == "relu" else y
 
-    _, pull_back = jax.vjp(first, x, kernel, bias, gradient)
-    dx, dkernel, dbias, dgradient = pull_back(
-        [v for v, w in zip(cotangents, wanted, strict=True) if w]
+
+def _tangent_from_parts(x, kernel, bias, tx, tkernel, tbias, *static):  # type: ignore[no-untyped-def]
+    return derivative(_from_parts, *static).function(
+        (x, kernel, bias), (tx, tkernel, tbias), _from_parts, *static
     )
-    return dx, dkernel, dbias, *map(jnp.zeros_like, statistics), dgradient
 
 
-_backward_normalized.defvjp(_backward_normalized_and_keep, _differentiate_backward_normalized)
+def _gradients_from_parts(x, kernel, bias, gradient, *static):  # type: ignore[no-untyped-def]
+    *of_parts, wanted = static
+    found = jax.vjp(lambda *inputs: _from_parts(*inputs, *of_parts), x, kernel, bias)[1](gradient)
+    return tuple(f if w else _none() for f, w in zip(found, wanted, strict=True))
 
 
 def normalized_filter(
@@ -300,16 +340,13 @@ def normalized_filter(
 # ---- plain products ----
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
     options = np.array([power, build.threads()], np.float32)
     return _call("product", [x.shape], [options, x, *_matrix(operator)])[0]
 
 
-_product.defvjp(
-    lambda x, operator, power: (_product(x, operator, power), ()),
-    lambda operator, power, _, gradient: (_product(gradient, operator.transpose, power),),
-)
+differentiate_product(_product)
 
 
 def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
@@ -320,7 +357,7 @@ def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Ar
 # ---- pooling ----
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _pool(x: jax.Array, children: int, mode: int) -> jax.Array:
     batch, n, channels = x.shape
     options = _pool_options(mode, children)
@@ -331,28 +368,41 @@ def _pool_options(mode: int, children: int) -> np.ndarray:
     return np.array([mode, build.threads(), children], np.float32)
 
 
-def _pool_and_keep(x, children, mode):  # type: ignore[no-untyped-def]
-    y = _pool(x, children, mode)
-    return y, (x, y)
+@_pool.defjvp
+def _differentiate_pool(children, mode, inputs, tangents):  # type: ignore[no-untyped-def]
+    (x,), y = inputs, _pool(*inputs, children, mode)
+    return y, LinearMap(_vary_pool, _pull_back_pool, (mode,))((x, y), tangents, y)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _vary_pool(residuals, tangents, mode):  # type: ignore[no-untyped-def]
+    (tx,), (x, y) = tangents, residuals
+    return (pull_to_coarse(tx, x, y, mode),)
+
+
+def _pull_back_pool(residuals, cotangents, wanted, mode):  # type: ignore[no-untyped-def]
+    return (_pool_backward(*residuals, *cotangents, mode),)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _pool_backward(x: jax.Array, y: jax.Array, gradient: jax.Array, mode: int) -> jax.Array:
     options = _pool_options(mode, x.shape[1] // max(1, y.shape[1]))
     return _call("pool_backward", [x.shape], [options, x, y, gradient])[0]
 
 
-_pool.defvjp(
-    _pool_and_keep,
-    lambda children, mode, kept, gradient: (_pool_backward(*kept, gradient, mode),),
-)
-_pool_backward.defvjp(
-    lambda x, y, gradient, mode: (_pool_backward(x, y, gradient, mode), (x, y)),
-    lambda mode, kept, cotangent: (
-        *map(jnp.zeros_like, kept),
-        pull_to_coarse(cotangent, kept[0], kept[1], mode),
-    ),
-)
+@partial(_pool_backward.defjvp, symbolic_zeros=True)
+def _differentiate_pool_backward(mode, inputs, tangents):  # type: ignore[no-untyped-def]
+    found = _pool_backward(*inputs, mode)
+    linear = LinearMap(_vary_pool_backward, _pull_back_pool_backward, (mode,))
+    return found, linear(inputs[:2], tangents[2:], found)
+
+
+def _vary_pool_backward(residuals, tangents, mode):  # type: ignore[no-untyped-def]
+    return (_pool_backward(*residuals, *tangents, mode),)
+
+
+def _pull_back_pool_backward(residuals, cotangents, wanted, mode):  # type: ignore[no-untyped-def]
+    (cotangent,), (x, y) = cotangents, residuals
+    return (pull_to_coarse(cotangent, x, y, mode),)
 
 
 def pool(x: jax.Array, children: int, mode: str) -> jax.Array:
