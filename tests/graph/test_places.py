@@ -107,6 +107,20 @@ def test_neighbors_read_the_mean():
     assert (np.diff(everyone.indptr) > 0).all()
 
 
+def test_the_mean_is_weighted_by_area():
+    class Uneven(Equiangular):
+        areas = np.arange(1.0, 1 + len(GRID))
+
+    grid = Uneven(GRID.nlat, GRID.nlon, GRID.grid)
+    small = laplacian(Scattered(distinct(GRID).points), 8)
+    entries = spread_back(small, grid)[35].toarray().ravel()
+    read = np.flatnonzero(entries[NORTH])
+    assert len(read) == READ
+    np.testing.assert_allclose(
+        entries[read], small[4, 0] * grid.areas[read] / grid.areas[read].sum(), rtol=1e-12
+    )
+
+
 def test_no_edges_between_pixels_at_one_place():
     for edges in (None, 20, Nearest(8, spread=False)):
         weights = edge_weights(GRID, edges).tocoo()
