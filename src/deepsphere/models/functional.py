@@ -54,9 +54,7 @@ class Model(SavedModel, ObservedPixels, Functional):
     [100, 25]
     """
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(inputs, outputs, name=name, **kwargs)
-        self.supports_masking = True
+    # No constructor of its own: by its arguments Keras tells a graph from other models.
 
     def observed_outputs(self) -> list[Observed]:
         """Return which pixels of each output are observed, in the order of `outputs`.
