@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import keras
@@ -164,6 +165,16 @@ def test_a_full_disk_keeps_the_states_before(tmp_path, monkeypatch, whole):
         "epoch-000002.zip",
     ]
     assert_equal(fit(tmp_path, 5), whole)
+
+
+def test_a_state_that_was_written_wrong_takes_no_place(tmp_path, monkeypatch):
+    fit(tmp_path, 1)
+    write = zipfile.ZipFile.writestr
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "writestr", lambda self, n, data: write(self, n, data[:-9]))
+        with pytest.raises((ValueError, OSError, EOFError)):
+            fit(tmp_path, 2)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["epoch-000001.zip"]
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
