@@ -71,7 +71,7 @@ def ours(case: Case, given: Arrays) -> Parts:
         case.filters,
         case.terms - 1,
         case.sampling,
-        neighbors=case.neighbors,
+        graph=case.graph,
         use_bias=False,
     )
     layer.build((None, *given.x.shape[1:]))

@@ -30,6 +30,7 @@ from scipy.sparse.linalg import eigsh
 
 from deepsphere.files import replacing
 from deepsphere.graph import (
+    Graph,
     clear_cache,
     gaussian_weights,
     laplacian_of_weights,
@@ -96,7 +97,7 @@ def time_network(nside: int) -> dict[str, float]:
 
     def ask() -> None:
         for sampling in resolutions(nside):
-            spectral(sampling, NEIGHBORS, "normalized")
+            spectral(sampling, Graph(NEIGHBORS, laplacian="normalized"))
 
     before = os.environ.get("DEEPSPHERE_CACHE")
     with tempfile.TemporaryDirectory() as directory:

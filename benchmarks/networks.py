@@ -72,11 +72,14 @@ def ours(network: Network) -> Any:
     from deepsphere.layers import ChebyshevConv, Pool
     from deepsphere.models import Sequential, UNet
 
-    graph = {"neighbors": network.neighbors}
     order = network.terms - 1
     if network.kind == "unet":
         model = UNet(
-            network.sampling, network.outputs, filters=network.filters, order=order, **graph
+            network.sampling,
+            network.outputs,
+            filters=network.filters,
+            order=order,
+            graph=network.neighbors,
         )
     else:
         layers: list[Any] = []
@@ -87,6 +90,6 @@ def ours(network: Network) -> Any:
             keras.layers.GlobalAveragePooling1D(),
             keras.layers.Softmax(),
         ]
-        model = Sequential(network.sampling, layers, **graph)
+        model = Sequential(network.sampling, layers, graph=network.neighbors)
     model.build((None, len(network.sampling), network.channels))
     return model

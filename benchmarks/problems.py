@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.sampling import Healpix, Sampling
 
-KIND, SCALE = "normalized", 0.75
+LAPLACIAN, SCALE = "normalized", 0.75
 """Laplacian and scale of all benchmarks: those of the networks in the papers."""
 
 
@@ -35,16 +35,21 @@ class Case(NamedTuple):
         return Healpix(coarse, [0]).refine((self.nside // coarse).bit_length() - 1)
 
     @property
+    def graph(self) -> Graph:
+        """The graph."""
+        return Graph(self.neighbors, laplacian=LAPLACIAN)
+
+    @property
     def matrix(self) -> csr_array:
         """The rescaled Laplacian, without Keras."""
-        return rescaled_laplacian(self.sampling, self.neighbors, KIND, SCALE)
+        return rescaled_laplacian(self.sampling, self.graph, SCALE)
 
     @property
     def operator(self) -> Any:
         """The same as a `deepsphere.ops.SparseOperator`, which needs a backend."""
         from deepsphere.ops import laplacian_operator
 
-        return laplacian_operator(self.sampling, self.neighbors, KIND, SCALE)
+        return laplacian_operator(self.sampling, self.graph, SCALE)
 
     @property
     def label(self) -> str:

@@ -169,7 +169,7 @@ model = deepsphere.Sequential(
         ChebyshevConv(2, order=2),
         Statistics("mean"),
     ],
-    neighbors=20,
+    graph=20,
 )
 model.build((None, len(part), 1))
 model.summary()

@@ -145,7 +145,7 @@ plot_maps(
 # varies fast it amplifies: it lets small scales through.
 
 # %%
-L = laplacian(sphere, neighbors=20)
+L = laplacian(sphere, graph=20)
 rng = np.random.default_rng(0)
 
 

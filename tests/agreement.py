@@ -34,7 +34,7 @@ def _weights(model: keras.Model) -> np.ndarray:
 def ready_made(sampling: Sampling, channels: int) -> dict[str, keras.Model]:
     """Every model of the package, small, on a sampling with two coarser levels."""
     mask = np.random.default_rng(2).random(len(sampling)) < 0.7
-    small = {"filters": (3, 4), "order": 2, "neighbors": 8, "mask": mask}
+    small = {"filters": (3, 4), "order": 2, "graph": 8, "mask": mask}
     sizes = {"key_dim": 4, "num_heads": 2, "p": 2, "num_layers": 2, "mask": mask}
     other = {"block": "residual", "skip": "add", "pooling": "mean", "unpooling": "repeat"}
     made = {

@@ -65,17 +65,16 @@ def basis_function(basis: str, order: int, k: int, s: np.ndarray) -> np.ndarray:
     return BPoly(coefficients, [-1, 1])(s)
 
 
-def spectral_truth(
-    x, kernel, sampling, *, basis, neighbors, kind="normalized", scale
-) -> np.ndarray:
+def spectral_truth(x, kernel, sampling, *, basis, graph, scale) -> np.ndarray:
     """Filter by the definition: ``sum_k U P_k(Lambda~) U^-1 x W_k``.
 
     `kernel` has the layer's layout, rows ordered by channel and then by degree.
     """
-    dense = laplacian(sampling, neighbors, kind).toarray()
-    values, vectors = np.linalg.eig(dense) if kind == "random_walk" else np.linalg.eigh(dense)
+    dense = laplacian(sampling, graph).toarray()
+    symmetric = np.allclose(dense, dense.T, rtol=0, atol=1e-14)  # roundings of entries below 30
+    values, vectors = np.linalg.eigh(dense) if symmetric else np.linalg.eig(dense)
     values, vectors = values.real, vectors.real
-    s = 2 * scale * values / (1.02 * spectral(sampling, neighbors, kind).eigenvalue) - 1
+    s = 2 * scale * values / (1.02 * spectral(sampling, graph).eigenvalue) - 1
     batch, n, channels = x.shape
     terms = kernel.shape[0] // channels
     spectrum = np.linalg.solve(vectors, x.transpose(1, 0, 2).reshape(n, -1).astype(float))

@@ -212,7 +212,7 @@ def test_output_that_cannot_be_written(command, tmp_path, capsys, monkeypatch):
 @pytest.fixture
 def saved(tmp_path):
     layers = [ChebyshevConv(3, 2), Pool(), Statistics(), keras.layers.Dense(2)]
-    model = Sequential(Healpix(4), layers, neighbors=8, name="small")
+    model = Sequential(Healpix(4), layers, graph=8, name="small")
     model.build((None, 192, 1))
     path = tmp_path / "model.keras"
     model.save(path)
@@ -279,7 +279,7 @@ def test_equivariance_prints_a_table_and_writes_files(tmp_path, capsys):
     head, _, *lines = printed.out.rstrip("\n").split("\n")
     assert head.count("ℓ = ") == 4  # 1, 2, 4, 6
     assert [line.split()[1] for line in lines] == ["combinatorial", "normalized"]
-    assert "2 of 2: normalized Laplacian, 8 neighbours" in printed.err
+    assert "2 of 2: normalized Laplacian, 8 neighbors" in printed.err
     assert "vertices/s" in printed.err
     table = (output / "equivariance.csv").read_text().splitlines()
     assert len({line.split(",")[4] for line in table[1:]}) > 4  # a curve has more degrees

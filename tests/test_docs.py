@@ -10,11 +10,28 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_maps_from_and_to_xarray():
-    pytest.importorskip("xarray")
-    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "samplings.md").read_text(), re.DOTALL)
+def run(page: str, section: str) -> dict:
+    """Return what the code of a section defines."""
+    text = (DOCS / page).read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict = {}
     exec(code, names)
+    return names
+
+
+def test_each_way_to_say_which_graph():
+    run("samplings.md", "Which graph")
+
+
+def test_the_number_of_neighbors_for_an_error():
+    names = run("equivariance.md", "How many neighbors")
+    assert names["model"].graph_spec == names["graph"]
+    assert names["choose_neighbors"](names["sphere"], names["graph"]) == 16  # as it says there
+
+
+def test_maps_from_and_to_xarray():
+    pytest.importorskip("xarray")
+    names = run("samplings.md", "From and to xarray")
     assert repr(names["grid"]) == "Equiangular(nlat=36, nlon=72, grid='soft')"
     result, grid = names["result"], names["grid"]
     assert dict(result.sizes) == {"cells": 3072, "time": 2}

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 from torch_geometric.nn import ChebConv
 
+from deepsphere import graph as graphs
 from deepsphere.graph import gaussian_weights, rescaled_laplacian
 from deepsphere.sampling import Sampling
-from problems import KIND, SCALE
+from problems import LAPLACIAN, SCALE
 
 
 class Graph(NamedTuple):
@@ -35,7 +36,8 @@ def graph(sampling: Sampling, neighbors: int, device: str) -> Graph:
     the diagonal of ``L`` is 1.
     """
     weights = gaussian_weights(sampling, neighbors).tocoo()
-    diagonal = rescaled_laplacian(sampling, neighbors, KIND, SCALE).diagonal()
+    which = graphs.Graph(neighbors, laplacian=LAPLACIAN)
+    diagonal = rescaled_laplacian(sampling, which, SCALE).diagonal()
     index = np.stack([weights.col, weights.row]).astype(np.int64)
     return Graph(
         torch.from_numpy(index).to(device),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.graph.isotropy import spectrum
 from deepsphere.layers import ChebyshevConv
 from deepsphere.models import Sequential
@@ -28,34 +28,34 @@ MATCHED = 2
 and those beyond the band stay in that range."""
 
 
-class Graph(NamedTuple):
-    """A Laplacian, a number of neighbours, and the graph whose eigenvalues it is to have."""
+class Case(NamedTuple):
+    """A graph, and another one whose eigenvalues it is to have."""
 
-    laplacian: str
-    neighbors: int
-    like: tuple[str, int] | None
+    graph: Graph
+    like: Graph | None = None
 
     @classmethod
-    def named(cls, name: str) -> Graph:
+    def named(cls, name: str) -> Case:
         """Read a name, as ``optimal-20`` or ``optimal-20-as-normalized-8``."""
         own, _, other = name.partition("-as-")
-        laplacian, neighbors = own.rsplit("-", 1)
-        if not other:
-            return cls(laplacian, int(neighbors), None)
-        kind, count = other.rsplit("-", 1)
-        return cls(laplacian, int(neighbors), (kind, int(count)))
+        return cls(_graph(own), _graph(other) if other else None)
+
+
+def _graph(name: str) -> Graph:
+    laplacian, neighbors = name.rsplit("-", 1)
+    return Graph(int(neighbors), laplacian=laplacian)
 
 
 def network(
     sampling: Healpix,
-    graph: Graph,
+    case: Case,
     pooling: str,
     filters: tuple[int, ...],
     order: int,
     classes: int,
 ) -> Sequential:
     """Return a classifier: convolutions with pooling between them, and a mean over the sphere."""
-    model = Sequential(sampling, neighbors=graph.neighbors, laplacian=graph.laplacian)
+    model = Sequential(sampling, graph=case.graph)
     for i, count in enumerate(filters):
         if i:
             model.add(make_pool(pooling, count))
@@ -63,29 +63,28 @@ def network(
     model.add(keras.layers.GlobalAveragePooling1D())
     model.add(keras.layers.Dense(classes, activation="softmax"))
     model.build((None, len(sampling), 1))
-    if graph.like is not None:
+    if case.like is not None:
         for layer in model.layers:
             if isinstance(layer, ChebyshevConv):
-                layer.operator = control(layer.sampling, graph, layer.scale)
+                layer.operator = control(layer.sampling, case, layer.scale)
     return model
 
 
-def control(sampling: Any, graph: Graph, scale: float) -> SparseOperator:
+def control(sampling: Any, case: Case, scale: float) -> SparseOperator:
     """Return the polynomial of one matrix with the eigenvalues of another."""
-    if graph.like is None:
-        raise ValueError(f"{graph} is no control")
+    if case.like is None:
+        raise ValueError(f"{case} is no control")
     whole = Healpix(sampling.nside)
     degrees = np.arange(1, 2 * whole.nside + 1)
 
-    def eigenvalues(laplacian: str, neighbors: int) -> NDArray[np.float64]:
-        matrix = rescaled_laplacian(whole, neighbors, laplacian, scale)
+    def eigenvalues(graph: Graph) -> NDArray[np.float64]:
+        matrix = rescaled_laplacian(whole, graph, scale)
         return spectrum(matrix, whole.points, degrees)
 
-    own = eigenvalues(graph.laplacian, graph.neighbors)
-    wanted = eigenvalues(*graph.like)
+    own, wanted = eigenvalues(case.graph), eigenvalues(case.like)
     powers = np.vander(own, MATCHED + 1, increasing=True)
     coefficients = np.linalg.lstsq(powers, wanted, rcond=None)[0]
-    matrix = rescaled_laplacian(sampling, graph.neighbors, graph.laplacian, scale)
+    matrix = rescaled_laplacian(sampling, case.graph, scale)
     result = csr_array(matrix.shape)
     for coefficient in coefficients[::-1]:  # Horner
         result = csr_array(result @ matrix + coefficient * eye_array(matrix.shape[0]))

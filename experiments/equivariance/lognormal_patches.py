@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import Graph, network
+from classifier import Case, network
 from deepsphere.data.skies import SkySimulation, simulate
 from deepsphere.models.base import POOLINGS
 from deepsphere.sampling import Healpix
@@ -71,7 +71,7 @@ def main() -> None:
 
     def trial(graph: str, pooling: str, seed: int) -> Row:
         keras.utils.set_random_seed(seed)
-        model = network(PATCH, Graph.named(graph), pooling, FILTERS, ORDER, classes=2)
+        model = network(PATCH, Case.named(graph), pooling, FILTERS, ORDER, classes=2)
         steps = arguments.epochs * -(-len(sets["train"][0]) // 32)
         model.compile(
             keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(4e-3, steps)),

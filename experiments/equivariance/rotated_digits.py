@@ -19,7 +19,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 from sklearn.datasets import load_digits
 
-from classifier import Graph, network
+from classifier import Case, network
 from deepsphere.models.base import POOLINGS
 from deepsphere.sampling import Healpix
 from trials import Row, run_trials, summary, write_text
@@ -92,7 +92,7 @@ def main() -> None:
     def trial(graph: str, pooling: str, seed: int) -> Row:
         sets = data(seed)
         keras.utils.set_random_seed(seed)
-        model = network(SPHERE, Graph.named(graph), pooling, FILTERS, ORDER, classes=10)
+        model = network(SPHERE, Case.named(graph), pooling, FILTERS, ORDER, classes=10)
         steps = arguments.epochs * -(-TRAINED // 32)
         model.compile(
             keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(4e-3, steps)),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         utils,
     )
     from deepsphere.compat.healpy_networks import HealpyGCNN
+    from deepsphere.graph import Graph
     from deepsphere.models import Sequential
     from deepsphere.sampling import (
         CubedSphere,
@@ -55,6 +56,7 @@ __all__ = [
     "Equiangular",
     "Fibonacci",
     "GaussLegendre",
+    "Graph",
     "Healpix",
     "HealpyGCNN",
     "Icosahedral",
@@ -82,7 +84,7 @@ __all__ = [
 ]
 
 
-_HOMES = {"HealpyGCNN": "compat.healpy_networks", "Sequential": "models"}
+_HOMES = {"Graph": "graph", "HealpyGCNN": "compat.healpy_networks", "Sequential": "models"}
 _MODULES = frozenset(name for name in __all__ if name.islower() and "extend" not in name)
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from deepsphere.files import check_directory, replacing
 
 if TYPE_CHECKING:
     from deepsphere.analysis import LayerDescription
-    from deepsphere.graph import Edges
+    from deepsphere.graph import Graph
     from deepsphere.sampling import Sampling
 
 STYLES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -202,7 +203,7 @@ class _Version(argparse.Action):
 
 
 def _add_equivariance(equivariance: argparse.ArgumentParser) -> None:
-    from deepsphere.graph import EDGE_SETS, KINDS  # SciPy, which takes half a second
+    from deepsphere.graph import EDGES, LAPLACIANS  # SciPy, which takes half a second
 
     equivariance.add_argument(
         "--nside", type=int, default=32, help="resolution of HEALPix; sqrt(n / 12) of others, about"
@@ -212,16 +213,20 @@ def _add_equivariance(equivariance: argparse.ArgumentParser) -> None:
     )
     equivariance.add_argument(
         "--neighbors",
-        type=_edges,
+        type=_graph,
         nargs="+",
-        default=[8, 20, 40],
+        default=[_graph(number) for number in ("8", "20", "40")],
         metavar="NUMBER",
-        help="numbers of nearest neighbours; auto:1e-4 for the least number with an error of 1e-4 "
-        "or less; spread:20 or spread:auto:1e-4 where they are to be spread where points crowd; "
-        f"or edges by name: {', '.join(EDGE_SETS)}",
+        help="numbers of nearest neighbors; auto:1e-4 for the smallest number with an error of "
+        "1e-4 or less; spread:20 or spread:auto:1e-4 to spread them where points crowd; or edges "
+        f"by name: {', '.join(EDGES[1:])}",
     )
     equivariance.add_argument(
-        "--laplacian", nargs="+", choices=KINDS, default=["combinatorial"], help="which Laplacians"
+        "--laplacian",
+        nargs="+",
+        choices=LAPLACIANS,
+        default=["combinatorial"],
+        help="which Laplacians",
     )
     equivariance.add_argument(
         "--degrees", type=int, nargs="+", help="degrees (default: nside / 16 to 3/2 nside)"
@@ -253,21 +258,21 @@ def _sampling(kind: str, nside: int) -> Sampling:
     return make(*size) if isinstance(size, tuple) else make(size)
 
 
-def _edges(text: str) -> Edges:
-    from deepsphere.graph import Nearest
+def _graph(text: str) -> Graph:
+    from deepsphere.graph import Graph, as_graph
 
     number = text.removeprefix("spread:")
     spread = number != text
     try:
         if number.startswith("auto:"):
-            return Nearest("auto", spread=spread, equivariance=float(number[5:]))
+            return Graph(spread=spread, max_error=float(number[5:]))
         if number.isdecimal():
-            return Nearest(int(number), spread=spread)
+            return Graph(int(number), spread=spread)
+        return as_graph(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"{text}: {error}; write, for instance, auto:1e-4"
+            f"{text}: {error}; write, for instance, 20 or auto:1e-4"
         ) from error
-    return text
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -303,8 +308,7 @@ def _equivariance(options: argparse.Namespace) -> int:
         degrees = options.degrees or table.curve_degrees(sampling)
     rows = table.laplacian_errors(
         sampling,
-        options.neighbors,
-        options.laplacian,
+        [replace(one, laplacian=name) for one in options.neighbors for name in options.laplacian],
         degrees,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )

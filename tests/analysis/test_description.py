@@ -41,15 +41,15 @@ SPHERE = Healpix(8)
 def branches(sampling: Healpix = SPHERE) -> keras.Model:
     """A small U-Net, whose shortcut looks less far than its way through the coarse level."""
     inputs = keras.Input((len(sampling), 1))
-    fine = ChebyshevConv(3, 1, sampling, neighbors=8, activation="tanh")(inputs)
+    fine = ChebyshevConv(3, 1, sampling, graph=8, activation="tanh")(inputs)
     coarse = PatchConv(4, sampling=sampling)(fine)
-    coarse = MonomialConv(4, 1, sampling.coarsen(), neighbors=4)(coarse)
+    coarse = MonomialConv(4, 1, sampling.coarsen(), graph=4)(coarse)
     up = PatchConvTranspose(3, sampling=sampling.coarsen())(coarse)
     return keras.Model(inputs, keras.layers.Concatenate()([fine, up + 0.5]))
 
 
 def stack(*layers: keras.layers.Layer, sampling: Healpix = SPHERE, channels: int = 1) -> Sequential:
-    model = Sequential(sampling, layers, neighbors=8)
+    model = Sequential(sampling, layers, graph=8)
     model.build((None, len(sampling), channels))
     return model
 
@@ -61,7 +61,7 @@ class Repeat(keras.Model):
         super().__init__()
         self.survey = SurveyMask(SPHERE.points[:, 2] < 0.9, SPHERE)
         self.pool = Pool(1, "mean", SPHERE)
-        self.conv = ChebyshevConv(2, 1, SPHERE.coarsen(), neighbors=4)
+        self.conv = ChebyshevConv(2, 1, SPHERE.coarsen(), graph=4)
         self.last = keras.layers.Dense(2)
 
     def build(self, input_shape):
@@ -262,7 +262,7 @@ def test_models_in_models_are_opened():
 
 
 def test_a_layer_that_is_used_twice_has_its_parameters_once():
-    conv = ChebyshevConv(1, 1, SPHERE, neighbors=8)
+    conv = ChebyshevConv(1, 1, SPHERE, graph=8)
     inputs = keras.Input((768, 1))
     model = keras.Model(inputs, conv(conv(inputs)))
     first, second = describe(model)

@@ -5,7 +5,7 @@ from scipy.sparse import diags_array
 
 from deepsphere.analysis import equivariance_error
 from deepsphere.analysis.harmonics import band_limit
-from deepsphere.graph import laplacian
+from deepsphere.graph import Graph, laplacian
 from deepsphere.layers import ChebyshevConv, Pool
 from deepsphere.models import Sequential
 from deepsphere.ops.operator import SparseOperator
@@ -13,7 +13,7 @@ from deepsphere.sampling import Healpix
 
 SPHERE = Healpix(8)
 DEGREES = [2, 4, 8, 12]
-GRAPH = laplacian(SPHERE, 20, "combinatorial")
+GRAPH = laplacian(SPHERE, Graph(20, laplacian="combinatorial"))
 POSITIONS = np.random.default_rng(1).normal(size=len(SPHERE))
 
 
@@ -88,17 +88,17 @@ def test_coarser_outputs_are_rotated_where_they_are():
 
 def test_models_without_pixels_at_the_end_measure_invariance():
     layers = [ChebyshevConv(3, 4, activation="relu"), keras.layers.GlobalAveragePooling1D()]
-    model = Sequential(SPHERE, layers, neighbors=8)
+    model = Sequential(SPHERE, layers, graph=8)
     model.build((None, len(SPHERE), 2))
     result = equivariance_error(model, SPHERE, [4], form="rotation")
     assert 0 < result.mean[0] < 0.1
-    keep = Sequential(SPHERE, [*layers[:1], keras.layers.Flatten()], neighbors=8)
+    keep = Sequential(SPHERE, [*layers[:1], keras.layers.Flatten()], graph=8)
     keep.build((None, len(SPHERE), 2))
     assert equivariance_error(keep, SPHERE, [4], form="rotation").mean[0] > 0.5
 
 
 def test_a_linear_layer_in_both_forms():
-    layer = ChebyshevConv(1, 3, SPHERE, neighbors=8, use_bias=False)
+    layer = ChebyshevConv(1, 3, SPHERE, graph=8, use_bias=False)
     layer.build((None, len(SPHERE), 1))
     agree(
         equivariance_error(layer, SPHERE, DEGREES, 64),
@@ -134,7 +134,7 @@ def test_what_is_not_linear_has_no_isotropy(what):
 
 
 def test_isotropy_is_of_one_channel_and_one_sampling():
-    wide = ChebyshevConv(2, 3, SPHERE, neighbors=8)
+    wide = ChebyshevConv(2, 3, SPHERE, graph=8)
     with pytest.raises(ValueError, match=r"output of shape \('batch', 768, 2\)"):
         equivariance_error(wide, SPHERE, [2])
     with pytest.raises(ValueError, match="got 2 channels"):

@@ -12,14 +12,14 @@ from deepsphere.analysis.equivariance_table import (
     laplacian_errors,
     write_csv,
 )
-from deepsphere.graph import Nearest, Optimal, laplacian
+from deepsphere.graph import Graph, Optimal, laplacian
 from deepsphere.graph.isotropy import table_degrees
 from deepsphere.sampling import Equiangular, Fibonacci, Healpix
 
 
 def row(kind, k, *errors):
     degrees = np.arange(1, 1 + len(errors))
-    return LaplacianError(kind, k, Healpix(8), 9.1, degrees, np.array(errors))
+    return LaplacianError(Graph(k, laplacian=kind), Healpix(8), 9.1, degrees, np.array(errors))
 
 
 ROWS = [
@@ -43,41 +43,44 @@ def test_degrees():
 
 def test_errors_are_those_of_the_matrices():
     sphere, told = Healpix(4), []
-    rows = laplacian_errors(sphere, [8, 20, 8], ["normalized"], [4, 2], told.append)
-    assert [(r.laplacian, r.neighbors) for r in rows] == [
-        (kind, k) for k in (8, 20) for kind in ("combinatorial", "normalized")
+    graphs = [Graph(k, laplacian="normalized") for k in (8, 20, 8)]
+    rows = laplacian_errors(sphere, graphs, [4, 2], told.append)
+    assert [r.graph for r in rows] == [
+        Graph(k, laplacian=kind) for k in (8, 20) for kind in ("combinatorial", "normalized")
     ]
     for r in rows:
-        graph = laplacian(sphere, r.neighbors, r.laplacian)
-        expected = equivariance_error(graph, sphere, [2, 4]).mean
+        matrix = laplacian(sphere, r.graph)
+        expected = equivariance_error(matrix, sphere, [2, 4]).mean
         np.testing.assert_allclose(r.errors, expected, rtol=1e-12)
         assert r.degrees.tolist() == [2, 4]
-        assert r.entries == graph.nnz / 192
-    assert told[0] == "1 of 4: combinatorial Laplacian, 8 neighbours ..."
+        assert r.entries == matrix.nnz / 192
+    assert told[0] == "1 of 4: combinatorial Laplacian, 8 neighbors ..."
     assert "measured at 192 vertices in" in told[1]
 
 
 def test_other_samplings_and_edges():
     grid = Equiangular(8, 16)  # whose points stand for different areas
-    mesh, narrow = laplacian_errors(grid, ["mesh", Nearest(8, "average")], degrees=[2])
-    graph = laplacian(grid, "mesh", "combinatorial")
+    mesh, narrow = laplacian_errors(grid, ["mesh", Graph(8, width="average")], degrees=[2])
+    graph = laplacian(grid, Graph(edges="mesh", laplacian="combinatorial"))
     np.testing.assert_allclose(mesh.errors, equivariance_error(graph, grid, [2]).mean, rtol=1e-12)
     assert mesh.errors != narrow.errors
 
 
 def test_numbers_are_chosen_for_each_laplacian():
-    auto = Nearest("auto", equivariance=1.2e-2)  # at nside 32; that is 8 and 12 neighbours there
-    rows = laplacian_errors(Healpix(4), [auto, 8], ["optimal", "combinatorial"], [2])
-    assert [(r.laplacian, r.neighbors) for r in rows] == [
-        ("combinatorial", 8),
-        ("optimal", 8),
-        ("combinatorial", 12),
+    # At nside 32 the errors are this small with 8 neighbors, and with 12.
+    graphs = [Graph(max_error=1.2e-2, laplacian=name) for name in ("optimal", "combinatorial")]
+    rows = laplacian_errors(Healpix(4), [*graphs, 8], [2])
+    assert [r.graph for r in rows] == [
+        Graph(8, laplacian="combinatorial"),
+        Graph(8, laplacian="optimal"),
+        Graph(12, laplacian="combinatorial"),
     ]
 
 
 def test_the_optimal_laplacian_gains_what_it_is_made_for():
-    rows = laplacian_errors(Healpix(8), [20], ["optimal", Optimal(symmetric=True)])
-    names = [str(row.laplacian) for row in rows]
+    graphs = [Graph(20, laplacian=name) for name in ("optimal", Optimal(symmetric=True))]
+    rows = laplacian_errors(Healpix(8), graphs)
+    names = [str(row.graph.laplacian) for row in rows]
     assert names[:2] == ["combinatorial", "optimal"]
     _, best, symmetric = gains(rows)
     assert best > 50  # 227 at nside 32
@@ -129,8 +132,8 @@ def test_the_file_has_a_line_for_each_degree(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"neighbors": [0]}, ValueError, "neighbors must be .* got 0"),
-        ({"kinds": ["cotangent"]}, ValueError, "laplacian kind must be .* got 'cotangent'"),
+        ({"graphs": [0]}, ValueError, "neighbors must be .* got 0"),
+        ({"graphs": ["cotangent"]}, ValueError, "graph must be .* got 'cotangent'"),
         ({"degrees": [0]}, ValueError, "degrees must be one or more"),
         ({"vertices": 0}, ValueError, "vertices must be at least 1"),
     ],

@@ -11,7 +11,7 @@ from deepsphere.analysis.filters import (
     spectral_bound,
 )
 from deepsphere.compat import gnn_layers
-from deepsphere.graph import KINDS, laplacian
+from deepsphere.graph import LAPLACIANS, Graph, laplacian
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
@@ -28,17 +28,17 @@ PART = Healpix(4, np.r_[0:16, 32:64])
 
 
 def built(cls, **arguments):
-    layer = cls(3, 4, PART, neighbors=8, use_bias=False, **arguments)
+    layer = cls(3, 4, PART, use_bias=False, **{"graph": 8, **arguments})
     layer.build((None, len(PART), 2))
     return layer
 
 
 @pytest.mark.parametrize("cls", [ChebyshevConv, MonomialConv, BernsteinConv])
 @pytest.mark.parametrize("scale", [0.75, 1.0])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LAPLACIANS)
 def test_response_multiplies_eigenvectors(cls, scale, kind):
-    layer = built(cls, scale=scale, laplacian=kind)
-    matrix = laplacian(PART, 8, kind).toarray()
+    layer = built(cls, scale=scale, graph=Graph(8, laplacian=kind))
+    matrix = laplacian(PART, Graph(8, laplacian=kind)).toarray()
     values, vectors = (part.real for part in np.linalg.eig(matrix))  # random_walk: not symmetric
     assert np.abs(matrix @ vectors - vectors * values).max() < 1e-9
     # Optimal weights are not symmetric: the bound is that of the symmetric part.
@@ -55,7 +55,7 @@ def test_response_multiplies_eigenvectors(cls, scale, kind):
 
 
 def test_response_of_a_decoder_follows_its_own_resolution():
-    layer = ChebyshevConv(1, 4, neighbors=8, use_bias=False, name="fine")
+    layer = ChebyshevConv(1, 4, graph=8, use_bias=False, name="fine")
     model = Sequential(PART, [PatchConvTranspose(1, 1), layer])
     model.build((None, len(PART), 1))
     fine = PART.refine(1)
@@ -168,7 +168,7 @@ def test_all_functions_take_names_and_indices(model):
 
 
 def test_layers_on_a_matrix():
-    matrix = laplacian(PART, 8, "combinatorial")
+    matrix = laplacian(PART, Graph(8, laplacian="combinatorial"))
     layer = gnn_layers.Chebyshev(matrix, 5, 3)
     layer.build((None, len(PART), 2))
     values, vectors = np.linalg.eigh(matrix.toarray())

@@ -18,7 +18,7 @@ def smooth_maps(count, degree=4, channels=1):
 
 
 def network(*layers):
-    model = Sequential(SPHERE, layers, neighbors=8)
+    model = Sequential(SPHERE, layers, graph=8)
     model.build((None, len(SPHERE), 1))
     return model
 

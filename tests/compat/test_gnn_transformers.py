@@ -134,7 +134,7 @@ def test_in_healpy_networks(tmp_path):
     assert y.shape == (2, 48, 2)
     assert isinstance(model.layers[0], GraphTransformer)
     assert isinstance(model.layers[1], VisionTransformer)
-    assert model.layers[0].neighbors == 8
+    assert model.layers[0].graph_spec.neighbors == 8
     assert model.nside_out == 2
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -11,7 +11,7 @@ import pytest
 import deepsphere.compat.healpy_layers as compat
 from deepsphere import HealpyGCNN
 from deepsphere import healpy_layers as hl
-from deepsphere.graph import laplacian
+from deepsphere.graph import Graph, laplacian
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
@@ -105,11 +105,11 @@ def test_arguments(make, cls, shift):
 
 @pytest.mark.parametrize(("make", "terms"), [(c[0], 5 + 1 + c[2]) for c in CONVOLUTIONS])
 def test_shapes(make, terms):
-    layer = make(5, Fout=7, use_bias=True, sampling=Healpix(2), neighbors=8)
+    layer = make(5, Fout=7, use_bias=True, sampling=Healpix(2), graph=8)
     layer.build((None, 48, 3))
     assert tuple(layer.kernel.shape) == (3 * terms, 7)
     assert tuple(layer.bias.shape) == (7,)
-    same = make(5, sampling=Healpix(2), neighbors=8)
+    same = make(5, sampling=Healpix(2), graph=8)
     same.build((None, 48, 3))
     assert tuple(same.kernel.shape) == (3 * terms, 3)
     assert same.bias is None
@@ -203,8 +203,9 @@ def test_golden_outputs(name, make, tag):
     """
     with np.load(GOLDEN) as file:
         get = {k.removeprefix(f"{tag}_"): file[k] for k in file if k.startswith(tag)}
-    layer = make(5, Fout=4, use_bias=True, activation="relu", neighbors=8 if "k8" in tag else 20)
-    layer = layer.bind(Healpix(8, get["idx"]), laplacian="normalized_tf2")
+    graph = Graph(8 if "k8" in tag else 20, laplacian="normalized_tf2")
+    layer = make(5, Fout=4, use_bias=True, activation="relu", graph=graph)
+    layer = layer.bind(Healpix(8, get["idx"]))
     layer.build(get["x"].shape)
     layer.kernel.assign(get[f"{name}_W"])
     layer.bias.assign(get[f"{name}_b"].reshape(4))
@@ -216,7 +217,7 @@ def test_golden_outputs_on_the_graph_that_keeps_ties():
     """Of 768 pixels 40 are tied, and order 4 spreads what that changes; elsewhere far less."""
     with np.load(GOLDEN) as file:
         get = {k.removeprefix("k20_full_"): file[k] for k in file if k.startswith("k20_full")}
-    layer = hl.HealpyChebyshev(5, 4, use_bias=True, activation="relu", neighbors=20)
+    layer = hl.HealpyChebyshev(5, 4, use_bias=True, activation="relu", graph=20)
     layer = layer.bind(Healpix(8))
     layer.build(get["x"].shape)
     layer.kernel.assign(get["cheb_W"])
@@ -265,7 +266,7 @@ class TestResidual:
         )
         assert given == {"K": 4, "activation": "relu", "use_bias": True}
         assert norm == {"momentum": 0.8}
-        block = layer.bind(Healpix(2), neighbors=8)
+        block = layer.bind(Healpix(2), graph=8)
         assert type(block) is ResidualBlock
         assert type(block.conv1) is type(block.conv2) is MonomialConv
         assert (block.conv1.order, block.conv1.use_bias) == (3, True)
@@ -398,7 +399,7 @@ def test_get_layer_puts_them_on_a_laplacian(make):
     layer = make(4, Fout=3, use_bias=True, activation="elu")._get_layer(L)
     x = np.random.default_rng(0).standard_normal((2, 192, 2)).astype("float32")
     y = layer(x)
-    same = make(4, Fout=3, use_bias=True, activation="elu", neighbors=8).bind(Healpix(4))
+    same = make(4, Fout=3, use_bias=True, activation="elu", graph=8).bind(Healpix(4))
     same.build(x.shape)
     same.set_weights(layer.get_weights())
     # The bound is computed in other ways, to 1e-4 at least.

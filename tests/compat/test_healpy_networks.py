@@ -9,7 +9,7 @@ import pytest
 import deepsphere
 from deepsphere import HealpyGCNN, gnn_layers, gnn_transformers, healpy_networks
 from deepsphere import healpy_layers as hl
-from deepsphere.graph import laplacian
+from deepsphere.graph import Graph, laplacian
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
 from deepsphere.utils import extend_indices
@@ -54,7 +54,11 @@ def test_attributes(indices):
     # Each graph layer is on its own resolution, and has the model's number of neighbours.
     samplings = [layer.sampling.nside for layer in model.layers_use[:-1]]
     assert samplings == [8, 8, 4, 4, 2]
-    assert model.layers_use[0].graph["neighbors"] == model.layers_use[4].graph["neighbors"] == 12
+    assert (
+        model.layers_use[0].resolved_graph.neighbors
+        == model.layers_use[4].resolved_graph.neighbors
+        == 12
+    )
     assert model.layers_in == layers
     assert len(model.layers) == 6
 
@@ -80,7 +84,7 @@ def test_resolution_of_the_output(layers, nside_out):
 
 def test_default_is_eight_neighbors():
     model = HealpyGCNN(4, np.arange(192), [hl.HealpyChebyshev(2)])
-    assert model.n_neighbors == model.layers_use[0].graph["neighbors"] == 8
+    assert model.n_neighbors == model.layers_use[0].resolved_graph.neighbors == 8
 
 
 def test_old_arguments_are_taken():
@@ -92,7 +96,7 @@ def test_old_arguments_are_taken():
 def test_is_a_sequential_of_the_package():
     x, layers = maps(768), some_layers()
     old = HealpyGCNN(8, np.arange(768), layers, n_neighbors=20)
-    new = Sequential(Healpix(8), some_layers(), neighbors=20, laplacian="normalized_tf2")
+    new = Sequential(Healpix(8), some_layers(), graph=Graph(20, laplacian="normalized_tf2"))
     assert isinstance(old, Sequential)
     predict(old, x), predict(new, x)
     new.set_weights(old.get_weights())
@@ -121,6 +125,11 @@ def test_errors(arguments, error, match):
         HealpyGCNN(*arguments)
 
 
+def test_graphs_are_said_as_in_the_old_code():
+    with pytest.raises(TypeError, match=r"takes n_neighbors and laplacian, got graph=8; .*Sequ"):
+        HealpyGCNN(8, DISC, [], graph=8)
+
+
 def test_wrong_number_of_pixels():
     model = HealpyGCNN(8, DISC, some_layers())
     with pytest.raises(ValueError, match=rf"\(batch, {len(DISC)}, channels\)"):
@@ -138,7 +147,7 @@ def test_save_and_load(indices, tmp_path):
     assert type(loaded) is HealpyGCNN
     np.testing.assert_array_equal(predict(loaded, x), predict(model, x))
     assert (loaded.nside_in, loaded.nside_out, loaded.n_neighbors) == (8, 2, 12)
-    assert (loaded.laplacian, loaded.name) == ("combinatorial", model.name)
+    assert (loaded.graph_spec.laplacian, loaded.name) == ("combinatorial", model.name)
     np.testing.assert_array_equal(loaded.indices_in, indices)
     assert [layer.name for layer in loaded.layers_in] == [layer.name for layer in model.layers]
     assert len(loaded.layers_in) == 6
@@ -161,7 +170,7 @@ def test_weights_file(tmp_path):
     # The layers as they were given are no part of the model: nothing is saved twice.
     with h5py.File(tmp_path / "model.weights.h5") as file:
         assert set(file) == {"layers", "vars"}
-    plain = Sequential(Healpix(8), some_layers(), neighbors=8, laplacian="normalized_tf2")
+    plain = Sequential(Healpix(8), some_layers(), graph=Graph(8, laplacian="normalized_tf2"))
     plain.build((None, 768, 1))
     plain.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(predict(model, x), predict(plain, x))
@@ -179,7 +188,10 @@ def test_one_list_makes_two_models():
     second.set_weights([weight + 1 for weight in second.get_weights()])
     np.testing.assert_array_equal(predict(first, x), y)
     assert not any(layer.built for layer in layers)
-    assert [layer.graph["neighbors"] for layer in (first.layers[0], second.layers[0])] == [8, 20]
+    assert [layer.resolved_graph.neighbors for layer in (first.layers[0], second.layers[0])] == [
+        8,
+        20,
+    ]
 
 
 def test_training_learns():
@@ -306,7 +318,7 @@ def test_saving_makes_no_graph(tmp_path, monkeypatch):
 
 def test_transformers_attend_along_the_old_graph():
     """To the pixels whose weights are not 0 in the Laplacian of the old code."""
-    edges = laplacian(Healpix(8), 8, "normalized_tf2")
+    edges = laplacian(Healpix(8), Graph(8, laplacian="normalized_tf2"))
     edges.setdiag(0)
     edges.eliminate_zeros()
     model = HealpyGCNN(8, np.arange(768), [hl.Healpy_Transformer(2, 1)])

@@ -10,6 +10,7 @@ from deepsphere.data.skies import SkySimulation, simulate
 from deepsphere.demo import run
 from deepsphere.demo.network import quick_start_network
 from deepsphere.demo.run import Demo, run_demo
+from deepsphere.graph import Graph
 from deepsphere.layers import ChebyshevConv, Pool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
@@ -23,7 +24,7 @@ def test_quick_start_network():
     assert kinds[:7] == [ChebyshevConv, Pool] * 3 + [ChebyshevConv]
     convolutions = model.layers[:7:2]
     assert [(c.order + 1, c.filters) for c in convolutions] == [(10, 5)] * 3 + [(10, 2)]
-    assert all(c.graph == {"neighbors": 20, "laplacian": "normalized"} for c in convolutions)
+    assert all(c.resolved_graph == Graph(20, laplacian="normalized") for c in convolutions)
     assert [c.sampling for c in convolutions] == [Healpix(n) for n in (16, 8, 4, 2)]
     # Kernels 10 x 5, 50 x 5, 50 x 5 and 50 x 2, biases 5, 5, 5 and 2; the reference has no last
     # bias and counts 695 with its 30 batch statistics.

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.graph.isotropy import isotropy_error, spectrum
 from deepsphere.sampling import Healpix
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "equivariance"
 sys.path.append(str(EXPERIMENTS))
 
-from classifier import Graph, control  # noqa: E402
+from classifier import Case, control  # noqa: E402
 from rotated_digits import SPHERE, on_sphere  # noqa: E402
 from trials import run_trials  # noqa: E402
 
@@ -23,22 +23,21 @@ from trials import run_trials  # noqa: E402
 @pytest.mark.parametrize("name", ["optimal-20-as-normalized-8", "normalized-8-as-optimal-20"])
 def test_controls(name):
     """They have the eigenvalues of one graph, and the equivariance of the other."""
-    graph, degrees = Graph.named(name), np.arange(1, 17)
-    other = Graph(*graph.like, None)
-    operator = control(Healpix(8), graph, 0.75)
-    wanted = rescaled_laplacian(Healpix(8), other.neighbors, other.laplacian, 0.75)
+    case, degrees = Case.named(name), np.arange(1, 17)
+    operator = control(Healpix(8), case, 0.75)
+    wanted = rescaled_laplacian(Healpix(8), case.like, 0.75)
     points = Healpix(8).points
     found, expected = (spectrum(m, points, degrees) for m in (operator.matrix, wanted))
     assert np.abs(found - expected).max() < 0.03  # as is said of MATCHED
     own, its = (isotropy_error(m, points, [4]) for m in (operator.matrix, wanted))
-    assert (own < 0.2 * its) if graph.laplacian == "optimal" else (own > 5 * its)
+    assert (own < 0.2 * its) if case.graph.laplacian == "optimal" else (own > 5 * its)
 
 
 def test_names():
-    assert Graph.named("optimal-20") == Graph("optimal", 20, None)
-    assert Graph.named("random_walk-8").laplacian == "random_walk"
+    assert Case.named("optimal-20") == (Graph(20, laplacian="optimal"), None)
+    assert Case.named("random_walk-8-as-optimal-20").like == Graph(20, laplacian="optimal")
     with pytest.raises(ValueError, match="no control"):
-        control(Healpix(4), Graph.named("optimal-20"), 1.0)
+        control(Healpix(4), Case.named("optimal-20"), 1.0)
 
 
 def test_digits_lie_around_the_pole_and_turn():

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from deepsphere.graph import cache, clear_cache, laplacians, spectral
+from deepsphere.graph import Graph, cache, clear_cache, laplacians, spectral
 from deepsphere.graph.cache import DiskCache, MemoryCache, cache_directory, matrix_bytes
 from deepsphere.sampling import Healpix
 
 MATRIX = csr_array(np.diag([1.0, 2.0, 3.0]))
-KEY = {"sampling": {"kind": "healpix", "nside": 4}, "neighbors": 8}
+KEY = {"sampling": {"kind": "healpix", "nside": 4}, "graph": {"neighbors": 8}}
 
 
 def refuse():
@@ -91,14 +91,12 @@ class TestMemory:
 
     def test_graphs_are_shared(self):
         pixels = np.arange(64, 192)
-        graph = spectral(Healpix(8, pixels), 8, "normalized")
-        assert (
-            spectral(Healpix(level=3, pixels=pixels.tolist()), np.int32(8), "normalized") is graph
-        )
+        graph = spectral(Healpix(8, pixels), Graph(8, laplacian="normalized"))
+        assert spectral(Healpix(level=3, pixels=pixels.tolist()), np.int32(8)) is graph
         others = [
-            spectral(Healpix(8, pixels), 9, "normalized"),
-            spectral(Healpix(8, pixels), 8, "combinatorial"),
-            spectral(Healpix(8, pixels[:-1]), 8, "normalized"),
+            spectral(Healpix(8, pixels), Graph(9, laplacian="normalized")),
+            spectral(Healpix(8, pixels), Graph(8, laplacian="combinatorial")),
+            spectral(Healpix(8, pixels[:-1]), Graph(8, laplacian="normalized")),
         ]
         assert all(other is not graph for other in others)
 
@@ -125,12 +123,12 @@ def same(first: laplacians.Spectral, second: laplacians.Spectral) -> bool:
 
 class TestGraphsOnDisk:
     def test_written_and_read(self, directory, monkeypatch):
-        built = spectral(Healpix(4), 8, "normalized")
+        built = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         (file,) = directory.iterdir()
         assert file.suffix == ".npz"
         clear_cache()
         monkeypatch.setattr(laplacians, "build_spectral", lambda *_: refuse())
-        read = spectral(Healpix(4), 8, "normalized")
+        read = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         assert read is not built
         assert same(read, built)
         assert isinstance(read, laplacians.Spectral)
@@ -142,11 +140,11 @@ class TestGraphsOnDisk:
         for sampling in (Healpix(4), Healpix(8), part, Healpix(8, np.arange(64, 193))):
             for neighbors in (8, 9):
                 for kind in ("normalized", "combinatorial"):
-                    spectral(sampling, neighbors, kind)
+                    spectral(sampling, Graph(neighbors, laplacian=kind))
         assert len(list(directory.iterdir())) == 16
 
     def test_small_graphs_are_not_written(self, directory):
-        spectral(Healpix(2), 8, "normalized")
+        spectral(Healpix(2), Graph(8, laplacian="normalized"))
         assert not directory.exists()
 
     def test_the_limit_is_above_nside_64(self):
@@ -165,31 +163,31 @@ class TestGraphsOnDisk:
         ids=["empty", "text", "half", "cut", "changed"],
     )
     def test_damaged(self, directory, monkeypatch, caplog, damage):
-        built = spectral(Healpix(4), 8, "normalized")
+        built = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         (file,) = directory.iterdir()
         file.write_bytes(damage(file.read_bytes()))
         clear_cache()
         with caplog.at_level(logging.WARNING):
-            assert same(spectral(Healpix(4), 8, "normalized"), built)
+            assert same(spectral(Healpix(4), Graph(8, laplacian="normalized")), built)
         assert f"rebuilding the damaged cache file {file}" in caplog.text
         # The new file is whole.
         clear_cache()
         monkeypatch.setattr(laplacians, "build_spectral", lambda *_: refuse())
-        assert same(spectral(Healpix(4), 8, "normalized"), built)
+        assert same(spectral(Healpix(4), Graph(8, laplacian="normalized")), built)
         assert list(directory.iterdir()) == [file]
 
     def test_a_graph_of_another_sampling(self, directory, caplog):
         """What a file was made for is written in it, and so must the number of its rows be."""
-        built = spectral(Healpix(4), 8, "normalized")
+        built = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         (file,) = directory.iterdir()
         raw = file.read_bytes()
         file.unlink()
-        spectral(Healpix(4), 9, "normalized")
+        spectral(Healpix(4), Graph(9, laplacian="normalized"))
         (other,) = directory.iterdir()
         other.replace(file)
         clear_cache()
         with caplog.at_level(logging.WARNING):
-            assert same(spectral(Healpix(4), 8, "normalized"), built)
+            assert same(spectral(Healpix(4), Graph(8, laplacian="normalized")), built)
         assert f"rebuilding the damaged cache file {file} (it was made for {{" in caplog.text
         assert file.read_bytes() == raw
 
@@ -225,29 +223,29 @@ class TestGraphsOnDisk:
     )
     def test_contents_that_cannot_be(self, directory, caplog, change, message):
         """Whole files, with checksums that are right, of matrices that are not."""
-        built = spectral(Healpix(4), 8, "normalized")
+        built = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         (file,) = directory.iterdir()
         with np.load(file) as arrays:
             changed = {name: change.get(name, np.array)(arrays[name]) for name in arrays.files}
         np.savez(file, **changed, allow_pickle=True)
         clear_cache()
         with caplog.at_level(logging.WARNING):
-            assert same(spectral(Healpix(4), 8, "normalized"), built)
+            assert same(spectral(Healpix(4), Graph(8, laplacian="normalized")), built)
         (record,) = caplog.records
         assert f"rebuilding the damaged cache file {file} (" in record.getMessage()
         assert message in record.getMessage()
         caplog.clear()
         clear_cache()
-        assert same(spectral(Healpix(4), 8, "normalized"), built)
+        assert same(spectral(Healpix(4), Graph(8, laplacian="normalized")), built)
         assert not caplog.records
 
     def test_places_that_others_may_write_to(self, directory, caplog, tmp_path):
-        built = spectral(Healpix(4), 8, "normalized")
+        built = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         (file,) = directory.iterdir()
         file.chmod(0o666)
         clear_cache()
         with caplog.at_level(logging.WARNING):
-            assert same(spectral(Healpix(4), 8, "normalized"), built)
+            assert same(spectral(Healpix(4), Graph(8, laplacian="normalized")), built)
         assert f"others may write to {file}" in caplog.text
         assert not file.stat().st_mode & 0o022  # a new one
         directory.chmod(0o777)
@@ -255,7 +253,7 @@ class TestGraphsOnDisk:
         for neighbors in (8, 9):
             clear_cache()
             with caplog.at_level(logging.WARNING):
-                spectral(Healpix(4), neighbors, "normalized")
+                spectral(Healpix(4), Graph(neighbors, laplacian="normalized"))
         assert f"not using the cache directory {directory}: others may write to" in caplog.text
         assert len(caplog.records) == 1  # told once
         assert list(directory.iterdir()) == [file]
@@ -265,7 +263,7 @@ class TestGraphsOnDisk:
     def test_off(self, directory, monkeypatch, word):
         monkeypatch.setenv("DEEPSPHERE_CACHE", word)
         monkeypatch.chdir(directory.parents[1])
-        spectral(Healpix(4), 8, "normalized")
+        spectral(Healpix(4), Graph(8, laplacian="normalized"))
         assert list(directory.parents[1].iterdir()) == []
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial import SphericalVoronoi
 
-from deepsphere.graph import Nearest, edge_weights, gaussian_weights, laplacian, nearest_neighbors
+from deepsphere.graph import Graph, edge_weights, gaussian_weights, laplacian, nearest_neighbors
 from deepsphere.sampling import Equiangular, GaussLegendre, Healpix, ReducedGaussian
 
 SPHERE = Healpix(8)
@@ -106,16 +106,15 @@ def test_errors(sampling, edges, error, match):
         edge_weights(sampling, edges)
 
 
-def test_old_ties_need_a_number_of_neighbors():
-    with pytest.raises(
-        ValueError, match="'normalized_tf2' needs a number of neighbors, got 'mesh'"
-    ):
-        laplacian(SPHERE, "mesh", "normalized_tf2")
+@pytest.mark.parametrize("options", [{"edges": "mesh"}, {"width": 0.1}, {"spread": True}], ids=str)
+def test_old_ties_are_those_of_the_nearest_neighbors(options):
+    with pytest.raises(ValueError, match="is that of the nearest neighbors with the tuned width"):
+        laplacian(SPHERE, Graph(**options, laplacian="normalized_tf2"))
 
 
 def test_average_width():
     distances = nearest_neighbors(SPHERE.points, 8).distances
-    by_name = edge_weights(SPHERE, Nearest(8, "average"))
+    by_name = edge_weights(SPHERE, Graph(8, width="average"))
     by_number = gaussian_weights(SPHERE, 8, float(distances.mean()))
     np.testing.assert_array_equal(by_name.toarray(), by_number.toarray())
     # At the mean distance the weight is 1/2.

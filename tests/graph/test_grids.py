@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from deepsphere.graph import isotropy_error, laplacian, rescaled_laplacian
+from deepsphere.graph import Graph, isotropy_error, laplacian, rescaled_laplacian
 from deepsphere.sampling import Equiangular, GaussLegendre, ReducedGaussian
 
 ERA5 = Equiangular(121, 240, "clenshaw-curtis")  # at 1.5 degrees
@@ -36,7 +36,7 @@ def test_it_is_in_one_piece(grid):
 
 
 def test_a_gaussian_graph_of_many_points_is_in_one_piece():
-    assert connected_components(laplacian(ERA5, 20, "normalized"))[0] == 1
+    assert connected_components(laplacian(ERA5, Graph(20, laplacian="normalized")))[0] == 1
 
 
 @pytest.mark.parametrize(

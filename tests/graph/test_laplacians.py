@@ -9,9 +9,9 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from deepsphere.graph import (
-    KINDS,
-    WEIGHTED_KINDS,
+    LAPLACIANS,
     DisconnectedGraphWarning,
+    Graph,
     clear_cache,
     gaussian_weights,
     kernel_width,
@@ -21,6 +21,7 @@ from deepsphere.graph import (
     rescaled_laplacian,
     spectral,
 )
+from deepsphere.graph.spec import WEIGHTED_LAPLACIANS
 from deepsphere.sampling import Healpix
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layers.npz"
@@ -47,12 +48,12 @@ def dense_laplacian(weights: np.ndarray, kind: str) -> np.ndarray:
     return result
 
 
-@pytest.mark.parametrize("kind", WEIGHTED_KINDS)
+@pytest.mark.parametrize("kind", WEIGHTED_LAPLACIANS)
 @pytest.mark.parametrize("k", [4, 20])
 @pytest.mark.parametrize("sampling", [Healpix(1), Healpix(4), PART, LONELY], ids=str)
 def test_formula(sampling, k, kind):
     expected = dense_laplacian(gaussian_weights(sampling, k).toarray(), kind)
-    result = laplacian(sampling, k, kind)
+    result = laplacian(sampling, Graph(k, laplacian=kind))
     assert isinstance(result, csr_array)
     assert result.dtype == np.float64
     assert result.has_sorted_indices
@@ -60,7 +61,7 @@ def test_formula(sampling, k, kind):
     np.testing.assert_allclose(result.toarray(), expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", WEIGHTED_KINDS)
+@pytest.mark.parametrize("kind", WEIGHTED_LAPLACIANS)
 def test_formula_for_any_weights(kind):
     rng = np.random.default_rng(0)
     weights = np.triu(rng.random((30, 30)) * (rng.random((30, 30)) < 0.2), 1)
@@ -76,7 +77,7 @@ def test_formula_for_any_weights(kind):
 @pytest.mark.parametrize("sampling", [Healpix(4), PART], ids=str)
 def test_spectra(sampling, k):
     normalized, combinatorial, random_walk = (
-        laplacian(sampling, k, kind).toarray() for kind in WEIGHTED_KINDS
+        laplacian(sampling, Graph(k, laplacian=kind)).toarray() for kind in WEIGHTED_LAPLACIANS
     )
     degrees = gaussian_weights(sampling, k).sum(axis=1)
     # Constants are in the null space of two of them, square roots of the degrees in the third's.
@@ -95,15 +96,17 @@ def test_spectra(sampling, k):
 
 
 def test_random_walk_has_the_normalized_bound():
-    assert spectral(PART, 8, "random_walk").eigenvalue == pytest.approx(
-        spectral(PART, 8, "normalized").eigenvalue, rel=1e-12
+    assert spectral(PART, Graph(8, laplacian="random_walk")).eigenvalue == pytest.approx(
+        spectral(PART, Graph(8, laplacian="normalized")).eigenvalue, rel=1e-12
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LAPLACIANS)
 def test_one_pixel(kind):
-    assert laplacian(Healpix(8, [5]), 20, kind).toarray().tolist() == [[0]]
-    assert rescaled_laplacian(Healpix(8, [5]), 20, kind).toarray().tolist() == [[-1]]
+    assert laplacian(Healpix(8, [5]), Graph(20, laplacian=kind)).toarray().tolist() == [[0]]
+    assert rescaled_laplacian(Healpix(8, [5]), Graph(20, laplacian=kind)).toarray().tolist() == [
+        [-1]
+    ]
 
 
 @pytest.mark.parametrize("kind", ["normalized", "random_walk"])
@@ -115,7 +118,9 @@ def test_far_pixels_whose_weight_all_but_underflows(kind):
     pair = Healpix(64, [0, partner])
     assert 0 < gaussian_weights(pair, 8).max() < 2.0**-1030
     # Subnormal numbers have few digits: 2**-1056 keeps 18 bits.
-    np.testing.assert_allclose(laplacian(pair, 8, kind).toarray(), [[1, -1], [-1, 1]], atol=1e-4)
+    np.testing.assert_allclose(
+        laplacian(pair, Graph(8, laplacian=kind)).toarray(), [[1, -1], [-1, 1]], atol=1e-4
+    )
 
 
 def test_the_copy_is_the_callers():
@@ -131,36 +136,37 @@ def test_the_copy_is_the_callers():
 
 
 def test_the_shared_matrix_cannot_be_changed():
-    shared = spectral(PART, 8, "normalized").laplacian
+    shared = spectral(PART, Graph(8, laplacian="normalized")).laplacian
     for array in (shared.data, shared.indices, shared.indptr):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 
 
 def test_defaults():
-    assert abs(laplacian(PART) - laplacian(PART, 20, "normalized")).max() == 0
-    by_hand = rescaled_laplacian(PART, 20, "normalized", 1.0)
+    assert abs(laplacian(PART) - laplacian(PART, Graph(20, laplacian="normalized"))).max() == 0
+    by_hand = rescaled_laplacian(PART, Graph(20, laplacian="normalized"), 1.0)
     assert abs(rescaled_laplacian(PART) - by_hand).max() == 0
 
 
 @pytest.mark.parametrize("make", [laplacian, rescaled_laplacian, spectral])
 def test_errors(make):
-    with pytest.raises(ValueError, match=r"one of normalized, .*; got 'x'"):
-        make(PART, 8, "x")
+    with pytest.raises(ValueError, match=r"one of mesh, .*; got 'x'"):
+        make(PART, "x")
     with pytest.raises(
         TypeError, match=r"sampling must be a Sampling such as Healpix\(64\), got 8"
     ):
-        make(8, 8, "normalized")
+        make(8, 8)
     with pytest.raises(ValueError, match="neighbors must be at least 1, got 0"):
-        make(PART, 0, "normalized")
+        make(PART, 0)
     clear_cache()
     with pytest.warns(DisconnectedGraphWarning, match="in .* pieces.*take more neighbors"):
-        make(PART, 1, "normalized")
-    make(PART, 8, "normalized")
+        make(PART, 1)
+    make(PART, 8)
+    make(PART, 1)
     # Equal as keys to numbers that were just asked for, and wrong all the same.
     for wrong in (8.0, True):
-        with pytest.raises(TypeError, match=f"neighbors must be an integer, got {wrong}"):
-            make(PART, wrong, "normalized")
+        with pytest.raises(TypeError, match=f"graph must be a Graph, .* got {wrong}"):
+            make(PART, wrong)
 
 
 def test_errors_of_weights_and_scale():
@@ -222,9 +228,9 @@ def test_takes_weights_of_any_real_type(dtype):
 
 
 def test_clear_cache():
-    before = spectral(PART, 8, "normalized")
+    before = spectral(PART, Graph(8, laplacian="normalized"))
     clear_cache()
-    after = spectral(PART, 8, "normalized")
+    after = spectral(PART, Graph(8, laplacian="normalized"))
     assert before is not after
     assert abs(before.laplacian - after.laplacian).max() == 0
 

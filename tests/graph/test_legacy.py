@@ -6,7 +6,7 @@ import healpy
 import numpy as np
 import pytest
 
-from deepsphere.graph import laplacian
+from deepsphere.graph import Graph, laplacian
 from deepsphere.graph.legacy import _healpy_points, first_neighbors_weights
 from deepsphere.sampling import Healpix, Sampling
 
@@ -25,7 +25,7 @@ def test_points_are_healpys_to_the_last_bit(nside):
 def test_laplacian_is_the_old_one(tag):
     pixels = GOLDEN[f"{tag}_idx"] if tag.endswith("part") else None
     neighbors = int(tag[1:].split("_")[0])
-    L = laplacian(Healpix(8, pixels), neighbors, "normalized_tf2")
+    L = laplacian(Healpix(8, pixels), Graph(neighbors, laplacian="normalized_tf2"))
     total, absolute, count = GOLDEN[f"{tag}_Ldiag_sum"]
     assert L.nnz == count
     # Rounding of a sum is in proportion to the absolute values: the sum itself nearly cancels.
@@ -68,4 +68,4 @@ class Elsewhere(Sampling):
 
 def test_other_samplings():
     with pytest.raises(TypeError, match="for Healpix samplings only"):
-        laplacian(Elsewhere(), 8, "normalized_tf2")
+        laplacian(Elsewhere(), Graph(8, laplacian="normalized_tf2"))

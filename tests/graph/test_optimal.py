@@ -1,11 +1,13 @@
 """Optimal weights: they minimise what they should, and gain what was measured before."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from deepsphere.graph import (
-    Nearest,
+    Graph,
     Optimal,
     edge_weights,
     isotropy_error,
@@ -59,8 +61,8 @@ def test_gain_at_equal_cost(k, gain):
     sphere = Healpix(32)
     # One of the eight images of the sphere under the symmetries of the grid is enough.
     rows = np.flatnonzero((sphere.points > 0).all(axis=1))[:: 4 if k == 40 else 1]
-    optimal = laplacian(sphere, k, "optimal")
-    gaussian = laplacian(sphere, k, "combinatorial")
+    optimal = laplacian(sphere, Graph(k, laplacian="optimal"))
+    gaussian = laplacian(sphere, Graph(k, laplacian="combinatorial"))
     assert optimal.nnz <= gaussian.nnz
     errors = [isotropy_error(m, sphere.points, DEGREES, rows=rows) for m in (gaussian, optimal)]
     assert np.exp(np.log(errors[0] / errors[1]).mean()) > gain
@@ -78,7 +80,7 @@ def test_gain_at_equal_cost(k, gain):
     ],
 )
 def test_spectrum_is_bounded_and_in_the_right_half_plane(nside, k, choice):
-    graph = spectral(Healpix(nside), k, choice)
+    graph = spectral(Healpix(nside), Graph(k, laplacian=choice))
     dense = graph.laplacian.toarray()
     eigenvalues = np.linalg.eigvals(dense)
     assert eigenvalues.real.min() > -1e-12 * graph.eigenvalue
@@ -87,7 +89,7 @@ def test_spectrum_is_bounded_and_in_the_right_half_plane(nside, k, choice):
     assert eigenvalues.real.max() > 0.98 * graph.eigenvalue
     assert np.abs(eigenvalues.imag).max() < 0.02 * graph.eigenvalue  # 0.015 at most, at nside 4
     # Powers of the rescaled operator do not grow: polynomials of high order stay bounded.
-    operator = rescaled_laplacian(Healpix(nside), k, choice).toarray()
+    operator = rescaled_laplacian(Healpix(nside), Graph(k, laplacian=choice)).toarray()
     previous, current = np.eye(len(operator)), operator
     for _ in range(19):
         previous, current = current, 2 * operator @ current - previous
@@ -101,7 +103,7 @@ def test_spectrum_is_bounded_and_in_the_right_half_plane(nside, k, choice):
 def test_symmetric_weights_lie_between():
     sphere = Healpix(16)
     errors = [
-        isotropy_error(laplacian(sphere, 8, kind), sphere.points, [2, 4, 8])
+        isotropy_error(laplacian(sphere, Graph(8, laplacian=kind)), sphere.points, [2, 4, 8])
         for kind in ("combinatorial", Optimal(symmetric=True), "optimal")
     ]
     assert (errors[0] > 3 * errors[1]).all()
@@ -113,8 +115,8 @@ def test_part_of_the_sphere(choice):
     """Weights are those of the whole sphere; edges that lead out are dropped."""
     whole = Healpix(16)
     part = Healpix(16, np.flatnonzero(regions.disc(whole, 30, 40, 35)))
-    restricted = laplacian(whole, 8, choice)[part.pixels][:, part.pixels].tolil()
-    found = laplacian(part, 8, choice).tolil()
+    restricted = laplacian(whole, Graph(8, laplacian=choice))[part.pixels][:, part.pixels].tolil()
+    found = laplacian(part, Graph(8, laplacian=choice)).tolil()
     restricted.setdiag(0)
     # The sum of each row is 0 again.
     np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-12)
@@ -137,11 +139,13 @@ def test_surroundings_hold_the_neighbors_of_neighbors(nside):
     assert np.isin(pattern[near].indices, around.sampling.pixels).all()
 
 
-@pytest.mark.parametrize("neighbors", ["mesh", "adjacent", Nearest(12, "average")])
-def test_on_other_edges(neighbors):
+@pytest.mark.parametrize(
+    "graph", [Graph(edges="mesh"), Graph(edges="adjacent"), Graph(12, width="average")], ids=repr
+)
+def test_on_other_edges(graph):
     sphere = Healpix(16)
-    matrix = laplacian(sphere, neighbors, "optimal")
-    edges = edge_weights(sphere, neighbors).toarray() != 0
+    matrix = laplacian(sphere, replace(graph, laplacian="optimal"))
+    edges = edge_weights(sphere, graph).toarray() != 0
     assert not matrix.toarray()[~edges & ~np.eye(len(sphere), dtype=bool)].any()
     assert (isotropy_error(matrix, sphere.points, [4, 8, 16]) < 0.03).all()
 
@@ -149,4 +153,4 @@ def test_on_other_edges(neighbors):
 def test_refuses_what_would_not_fit(monkeypatch):
     monkeypatch.setattr(optimal_symmetric, "LARGEST", 2**20)
     with pytest.raises(ValueError, match=r"symmetric weights of 768 points .* need .* GiB at once"):
-        laplacian(Healpix(8), 20, Optimal(1.9, symmetric=True))
+        laplacian(Healpix(8), Graph(20, laplacian=Optimal(1.9, symmetric=True)))

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from deepsphere.graph import DisconnectedGraphWarning, Nearest, edge_pattern, laplacian
+from deepsphere.graph import DisconnectedGraphWarning, Graph, edge_pattern, laplacian
 from deepsphere.graph.laplacians import clear_cache
 from deepsphere.graph.pieces import _regions
 from deepsphere.sampling import (
@@ -75,12 +75,17 @@ def test_number_of_regions(sampling, expected):
 def test_grids_of_nearest_neighbors():
     grid = GaussLegendre(48)
     with pytest.warns(DisconnectedGraphWarning) as caught:
-        laplacian(grid, Nearest(8, spread=False))
+        laplacian(grid, Graph(8, spread=False))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        laplacian(grid, Nearest(8, spread=False))  # once
+        laplacian(grid, Graph(8, spread=False))  # once
     message = str(caught.pop().message)
-    for part in ("GaussLegendre(nlat=48, nlon=96)", "Nearest(neighbors=8", "spread=True", "pieces"):
+    for part in (
+        "GaussLegendre(nlat=48, nlon=96)",
+        "Graph(8, spread=False",
+        "spread=True",
+        "pieces",
+    ):
         assert part in message
     assert "at latitudes from -" in message
 
@@ -88,7 +93,7 @@ def test_grids_of_nearest_neighbors():
 def test_on_a_part_of_a_grid():
     polar = GaussLegendre(48).subset(GaussLegendre(48).latitudes.repeat(96) > 60)
     with pytest.warns(DisconnectedGraphWarning, match="pieces: .* latitudes from 79"):
-        laplacian(polar, Nearest(8, spread=False))
+        laplacian(polar, Graph(8, spread=False))
 
 
 def stations(*clusters, seed=0):
@@ -119,4 +124,4 @@ def test_a_weight_that_is_as_good_as_none():
 
 def test_attention_too():
     with pytest.warns(DisconnectedGraphWarning, match="pieces"):
-        edge_pattern(GaussLegendre(48), Nearest(8, spread=False))
+        edge_pattern(GaussLegendre(48), Graph(8, spread=False))

@@ -3,21 +3,30 @@
 import numpy as np
 import pytest
 
-from deepsphere.graph import Nearest, Optimal, edge_weights, laplacian, rescaled_laplacian, spectral
+from deepsphere.graph import (
+    Graph,
+    Optimal,
+    edge_weights,
+    laplacian,
+    rescaled_laplacian,
+    resolve_graph,
+    spectral,
+)
 from deepsphere.graph.build import build_spectral
 from deepsphere.graph.places import READ, DistinctPoints, distinct, spread_back
 from deepsphere.sampling import Equiangular, GaussLegendre, Healpix, Scattered
 
 GRID = Equiangular(17, 32, "clenshaw-curtis")
 NORTH = np.arange(32)
-KINDS = [
-    (None, None),
-    (20, "normalized"),
-    (20, "combinatorial"),
-    (20, "random_walk"),
-    (Nearest(20, spread=False), "normalized"),
-    (12, Optimal(1.0)),
-    (20, Optimal(symmetric=True)),
+NEAREST = Graph(20, spread=False, laplacian="normalized")
+GRAPHS = [
+    Graph(),
+    Graph(laplacian="normalized"),
+    Graph(laplacian="combinatorial"),
+    Graph(laplacian="random_walk"),
+    NEAREST,
+    Graph(12, laplacian=Optimal(1.0)),
+    Graph(laplacian=Optimal(symmetric=True)),
 ]
 
 
@@ -46,35 +55,33 @@ def test_the_places_of_a_part():
     assert GRID.subset(np.arange(31, 64)).places is None  # one pixel of the pole
 
 
-@pytest.mark.parametrize(("edges", "kind"), KINDS, ids=str)
-def test_a_row_with_one_value_keeps_one(edges, kind):
-    matrix = laplacian(GRID, edges, kind)
+@pytest.mark.parametrize("graph", GRAPHS, ids=repr)
+def test_a_row_with_one_value_keeps_one(graph):
+    matrix = laplacian(GRID, graph)
     x = constant_at_poles()
     filtered = matrix @ (matrix @ x)
     assert np.ptp(filtered[NORTH]) < 1e-12 * np.abs(filtered).max()
     assert np.ptp(filtered[-32:]) < 1e-12 * np.abs(filtered).max()
 
 
-@pytest.mark.parametrize(("edges", "kind"), KINDS, ids=str)
-def test_it_is_the_graph_of_the_distinct_points(edges, kind):
+@pytest.mark.parametrize("graph", GRAPHS, ids=repr)
+def test_it_is_the_graph_of_the_distinct_points(graph):
     """By another route: the points without their repetitions, as scattered ones."""
-    matrix = laplacian(GRID, edges, kind)
+    matrix = laplacian(GRID, graph)
     first = np.unique(GRID.places, return_index=True)[1]
     small = matrix[first] @ np.eye(len(first))[GRID.places]  # on maps with one value a place
-    reference = build_spectral(
-        distinct(GRID), Nearest(20, spread=True) if edges is None else edges, kind or "optimal"
-    )
+    reference = build_spectral(distinct(GRID), resolve_graph(GRID, graph))
     np.testing.assert_allclose(small, reference.laplacian.toarray(), atol=1e-12)
-    if edges == Nearest(20, spread=False):
+    if graph == NEAREST:
         points = Scattered(GRID.points[first])
-        np.testing.assert_allclose(small, laplacian(points, 20, kind).toarray(), atol=1e-12)
-    if isinstance(kind, Optimal) and kind.symmetric:
+        np.testing.assert_allclose(small, laplacian(points, NEAREST).toarray(), atol=1e-12)
+    if graph.laplacian == Optimal(symmetric=True):
         np.testing.assert_allclose(small, small.T, atol=1e-14)
 
 
 def test_the_eigenvalues_are_those_of_the_distinct_points():
     graph = spectral(GRID)
-    small = build_spectral(distinct(GRID), Nearest(20, spread=True), "optimal").laplacian.toarray()
+    small = build_spectral(distinct(GRID), resolve_graph(GRID)).laplacian.toarray()
     diagonal = small.diagonal()[[0, -1]]
     expected = np.concatenate((np.linalg.eigvals(small), np.repeat(diagonal, 31)))
     found = np.linalg.eigvals(graph.laplacian.toarray())
@@ -95,7 +102,7 @@ def test_differences_along_the_row_are_smoothed_away():
 
 def test_neighbors_read_the_mean():
     matrix = laplacian(GRID).toarray()
-    small = build_spectral(distinct(GRID), Nearest(20, spread=True), "optimal").laplacian.toarray()
+    small = build_spectral(distinct(GRID), resolve_graph(GRID)).laplacian.toarray()
     readers = np.flatnonzero(small[1:-1, 0]) + 1 + 31
     assert len(readers) >= 8
     for reader in readers:
@@ -122,7 +129,7 @@ def test_the_mean_is_weighted_by_area():
 
 
 def test_no_edges_between_pixels_at_one_place():
-    for edges in (None, 20, Nearest(8, spread=False)):
+    for edges in (None, 20, Graph(8, spread=False)):
         weights = edge_weights(GRID, edges).tocoo()
         assert (GRID.places[weights.row] != GRID.places[weights.col]).all()
 
@@ -150,4 +157,4 @@ def test_a_sampling_that_does_not_say_what_coincides():
         places = None
 
     with pytest.raises(ValueError, match=r"vertices 0 and .* coincide: .* `places`"):
-        edge_weights(Careless(5, 8, "clenshaw-curtis"), Nearest(20, spread=False))
+        edge_weights(Careless(5, 8, "clenshaw-curtis"), Graph(20, spread=False))

@@ -6,8 +6,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import eigsh
 
 from deepsphere.graph import (
-    KINDS,
+    LAPLACIANS,
     MARGIN,
+    Graph,
     laplacian,
     laplacian_of_weights,
     largest_eigenvalue,
@@ -37,7 +38,7 @@ def check(matrix: csr_array) -> None:
     "sampling", [Healpix(1), Healpix(2), Healpix(4), Healpix(8), PART], ids=str
 )
 def test_against_a_dense_solver(sampling, k, kind):
-    check(laplacian(sampling, k, kind))
+    check(laplacian(sampling, Graph(k, laplacian=kind)))
 
 
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 66, 300])
@@ -57,7 +58,9 @@ def test_graphs_of_any_size(n, kind):
 @pytest.mark.parametrize(("nside", "value"), [(8, 1.2884), (16, 1.2892), (32, 1.2905)])
 def test_known_values(nside, value):
     """Normalized Laplacian of 20 neighbours, computed by others to four digits."""
-    assert spectral(Healpix(nside), 20, "normalized").eigenvalue == pytest.approx(value, abs=1e-4)
+    assert spectral(Healpix(nside), Graph(20, laplacian="normalized")).eigenvalue == pytest.approx(
+        value, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("n", [2, 10, 100])
@@ -67,16 +70,18 @@ def test_without_edges(n):
     assert largest_eigenvalue(tiny) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LAPLACIANS)
 def test_scattered_pixels(kind):
     """A hundred pixels so far apart that all weights underflow; a pair joins in the second."""
     far = Healpix(1024, np.arange(100) * 65_536)  # of each pixel at nside 4 the first
-    assert spectral(far, 8, kind).eigenvalue == 1
-    np.testing.assert_array_equal(rescaled_laplacian(far, 8, kind).toarray(), -np.eye(100))
+    assert spectral(far, Graph(8, laplacian=kind)).eigenvalue == 1
+    np.testing.assert_array_equal(
+        rescaled_laplacian(far, Graph(8, laplacian=kind)).toarray(), -np.eye(100)
+    )
     pair = Healpix(1024, np.unique(np.append(far.pixels, 1)))
-    exact = np.linalg.eigvals(laplacian(pair, 8, kind).toarray()).real.max()
-    assert spectral(pair, 8, kind).eigenvalue == pytest.approx(exact, rel=1e-3)
-    assert spectral(pair, 8, kind).eigenvalue <= exact * (1 + 1e-12)
+    exact = np.linalg.eigvals(laplacian(pair, Graph(8, laplacian=kind)).toarray()).real.max()
+    assert spectral(pair, Graph(8, laplacian=kind)).eigenvalue == pytest.approx(exact, rel=1e-3)
+    assert spectral(pair, Graph(8, laplacian=kind)).eigenvalue <= exact * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("kind", ["normalized", "combinatorial"])
@@ -101,9 +106,9 @@ def test_same_every_time():
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.75, 0.1])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LAPLACIANS)
 def test_rescaled_spectrum(scale, kind):
-    graph = spectral(PART, 8, kind)
+    graph = spectral(PART, Graph(8, laplacian=kind))
     result = rescale(graph.laplacian, graph.eigenvalue, scale).toarray()
     eigenvalues = np.sort(np.linalg.eigvals(result).real)
     assert eigenvalues[0] == pytest.approx(-1, abs=1e-9)
@@ -115,7 +120,7 @@ def test_rescaled_spectrum(scale, kind):
     assert eigenvalues[-1] < 1
     exact = 2 * scale / (1.02 * graph.eigenvalue) * graph.laplacian.toarray() - np.eye(len(PART))
     np.testing.assert_allclose(result, exact, atol=1e-15)
-    shared = rescaled_laplacian(PART, 8, kind, scale)
+    shared = rescaled_laplacian(PART, Graph(8, laplacian=kind), scale)
     np.testing.assert_array_equal(shared.toarray(), result)
     assert shared.has_sorted_indices
 

@@ -5,12 +5,10 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 
 from deepsphere.graph import (
-    Nearest,
-    check_edges,
+    Graph,
     edge_weights,
     isotropy_error,
     laplacian,
-    plain,
     rescale,
     spectral,
 )
@@ -85,7 +83,7 @@ def test_neighbourhoods_are_as_large_at_the_poles():
 def test_the_graph_of_a_grid_holds_together():
     grid = Equiangular(32, 64)
     assert connected_components(edges_to_nearest(grid.points, 8))[0] == 5
-    assert connected_components(edge_weights(grid, Nearest(8, spread=True)))[0] == 1
+    assert connected_components(edge_weights(grid, Graph(8, spread=True)))[0] == 1
 
 
 def test_even_points_keep_their_nearest():
@@ -98,13 +96,13 @@ def test_even_points_keep_their_nearest():
 @pytest.mark.parametrize("grid", [GRID, Equiangular(32, 64), ReducedGaussian(20)], ids=repr)
 def test_gain_of_optimal_weights(grid):
     # Degrees are those of 12 288 points, scaled: gains of 500 to 10 000 there.
-    def error(edges, kind):
-        matrix = laplacian(grid, edges, kind)
+    def error(graph):
+        matrix = laplacian(grid, graph)
         errors = isotropy_error(matrix, grid.points, [1, 3, 6, 12, 19], areas=grid.areas)
         return np.exp(np.log(errors).mean())
 
-    nearest = Nearest(20, spread=False)
-    assert error(Nearest(20, spread=True), "optimal") < error(nearest, "combinatorial") / 500
+    nearest = Graph(20, spread=False, laplacian="combinatorial")
+    assert error(Graph(20, spread=True, laplacian="optimal")) < error(nearest) / 500
 
 
 @pytest.mark.parametrize("k", [8, 12, 20, 40])
@@ -122,7 +120,7 @@ def test_gain_of_optimal_weights(grid):
 )
 def test_polynomials_stay_bounded(grid, k):
     """With the least ridge, a polynomial of order 20 enlarged some maps 3 800 times."""
-    graph = spectral(grid, Nearest(k, spread=True), "optimal")
+    graph = spectral(grid, Graph(k, spread=True, laplacian="optimal"))
     values = np.linalg.eigvals(graph.laplacian.toarray())
     assert values.real.min() > -1e-3 * graph.eigenvalue
     operator = rescale(graph.laplacian, graph.eigenvalue, 0.75).toarray()
@@ -135,23 +133,16 @@ def test_polynomials_stay_bounded(grid, k):
 
 def test_a_part_of_a_grid_has_the_rows_of_the_whole():
     region = GRID.subset(GRID.points[:, 2] > 0)
-    whole = laplacian(GRID, Nearest(20, spread=True), "optimal").tocsr()[region.indices]
+    graph = Graph(20, spread=True, laplacian="optimal")
+    whole = laplacian(GRID, graph)[region.indices]
     inner = np.flatnonzero(region.points[:, 2] > 0.5)  # no edge leads out
-    part = laplacian(region, Nearest(20, spread=True), "optimal")[inner]
+    part = laplacian(region, graph)[inner]
     np.testing.assert_allclose(part.toarray(), whole[inner][:, region.indices].toarray(), atol=1e-9)
 
 
 def test_advice_of_the_error():
-    with pytest.raises(ValueError, match=r"too uneven .* use neighbors=Nearest\(20, spread=True\)"):
-        laplacian(GRID, Nearest(20, spread=False), "optimal")
-
-
-def test_writing():
-    choice = Nearest(20, spread=True)
-    assert check_edges(plain(choice)) == choice
-    assert check_edges({"neighbors": 20, "width": "tuned"}) == 20  # as written before
-    with pytest.raises(TypeError, match="spread must be True, False or None, got 1"):
-        Nearest(20, spread=1)
+    with pytest.raises(ValueError, match=r"too uneven .* use Graph\(20, spread=True\)"):
+        laplacian(GRID, Graph(20, spread=False, laplacian="optimal"))
 
 
 def test_small_samplings():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deepsphere.graph import (
-    Nearest,
+    Graph,
     gaussian_weights,
     isotropy_error,
     kernel_width,
@@ -31,7 +31,7 @@ TABULATED = [
 
 
 def mean_error(sampling, width):
-    matrix = laplacian(sampling, Nearest(8, width), "combinatorial")
+    matrix = laplacian(sampling, Graph(8, width=width, laplacian="combinatorial"))
     errors = isotropy_error(matrix, sampling.points, [4, 7, 14, 22], areas=sampling.areas)
     return np.exp(np.log(errors).mean())
 

@@ -6,7 +6,7 @@ import pytest
 
 from deepsphere.analysis import describe, equivariance_error
 from deepsphere.analysis.filters import graph_convolution
-from deepsphere.graph import plain
+from deepsphere.graph import Graph
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Equiangular, Healpix, Icosahedral
@@ -36,12 +36,12 @@ def mixing(layer, channels=2):
 @pytest.mark.parametrize(
     ("sampling", "options"),
     [
-        (SPHERE, {"laplacian": "optimal"}),
-        (SPHERE, {"laplacian": "combinatorial", "cutoff": 1.5, "neighbors": 8}),
-        (Healpix(8), {"laplacian": "optimal", "p": 2}),
-        (PART, {"laplacian": "random_walk", "order": 3}),
-        (Icosahedral(2), {"laplacian": "optimal"}),
-        (Equiangular(8, 16), {"laplacian": "combinatorial", "neighbors": "mesh"}),
+        (SPHERE, {"graph": Graph(laplacian="optimal")}),
+        (SPHERE, {"graph": Graph(8, laplacian="combinatorial"), "cutoff": 1.5}),
+        (Healpix(8), {"graph": Graph(laplacian="optimal"), "p": 2}),
+        (PART, {"graph": Graph(laplacian="random_walk"), "order": 3}),
+        (Icosahedral(2), {"graph": Graph(laplacian="optimal")}),
+        (Equiangular(8, 16), {"graph": Graph(edges="mesh", laplacian="combinatorial")}),
     ],
     ids=str,
 )
@@ -73,10 +73,10 @@ def test_the_matrix_between_channels_is_glorot_uniform():
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_values_of_any_kernel(p):
-    layer = built(PART, p=p, order=3, neighbors=8, activation="relu", kernel_initializer=RANDOM)
+    layer = built(PART, p=p, order=3, graph=8, activation="relu", kernel_initializer=RANDOM)
     layer.bias.assign([0.1, -0.2, 0.3])
     x, kernel = data(len(PART)), to_numpy(layer.kernel)
-    y = spectral_truth(x, kernel, PART, basis="chebyshev", neighbors=8, scale=0.75)
+    y = spectral_truth(x, kernel, PART, basis="chebyshev", graph=8, scale=0.75)
     y = y.reshape(3, -1, 4**p, 3).mean(axis=2) + to_numpy(layer.bias)
     assert relative_error(layer(x), np.maximum(y, 0)) < SINGLE
 
@@ -88,7 +88,7 @@ def test_only_observed_points_count():
     mask[0, :4] = False
     hidden = np.where(mask[..., None], x, 0)
     y = spectral_truth(
-        hidden, to_numpy(layer.kernel), PART, basis="chebyshev", neighbors=20, scale=0.75
+        hidden, to_numpy(layer.kernel), PART, basis="chebyshev", graph=20, scale=0.75
     )
     children = mask.reshape(3, -1, 4, 1)
     count = children.sum(axis=2)
@@ -121,8 +121,8 @@ def test_more_equivariant_than_patches_and_maxima():
         model = Sequential(fine, [keras.layers.ReLU(), pool])
         return equivariance_error(model, fine, degrees, 8, form="rotation").mean
 
-    first = error(ConvPool(16, laplacian="optimal"))
-    trained = error(ConvPool(16, laplacian="optimal", kernel_initializer=RANDOM))
+    first = error(ConvPool(16, graph=Graph(laplacian="optimal")))
+    trained = error(ConvPool(16, graph=Graph(laplacian="optimal"), kernel_initializer=RANDOM))
     patches = error(PatchConv(16))
     # Measured with eight seeds, at least: 76 and 200 times less than of maxima, 390 and 880 times
     # less than of patches; with any coefficients 25 and 3.8 times.
@@ -140,14 +140,14 @@ def test_filter_dropout():
 
 def test_gates(tmp_path):
     def make():
-        return ConvPool(3, sampling=PART, neighbors=8, activation="tanh")
+        return ConvPool(3, sampling=PART, graph=8, activation="tanh")
 
     check_layer(make, data(len(PART)), tmp_path)
 
 
 def test_every_option_comes_back():
     options = {"filters": 3, "order": 2, "p": 2, "cutoff": 1.5, "scale": 1.0, "batch_norm": True}
-    options |= {"neighbors": plain(9), "laplacian": "optimal", "use_bias": False}
+    options |= {"graph": Graph(9, laplacian="optimal").get_config(), "use_bias": False}
     layer = ConvPool(sampling=SPHERE, kernel_regularizer="l2", **options)
     config = layer.get_config()
     assert {name: config[name] for name in options} == options
@@ -162,10 +162,10 @@ def test_every_option_comes_back():
 
 
 def test_a_model_gives_its_graph():
-    model = Sequential(SPHERE, [ConvPool(3)], neighbors=8, laplacian="combinatorial")
+    model = Sequential(SPHERE, [ConvPool(3)], graph=Graph(8, laplacian="combinatorial"))
     model.build((None, len(SPHERE), 2))
     (layer,) = model.layers
-    assert layer.graph == {"neighbors": 8, "laplacian": "combinatorial"}
+    assert layer.resolved_graph == Graph(8, laplacian="combinatorial")
     assert model.output_sampling == Healpix(2)
     assert graph_convolution(layer) is layer  # its filters can be looked at
     (row,) = describe(model)

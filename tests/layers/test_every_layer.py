@@ -6,7 +6,15 @@ import pytest
 
 from deepsphere import layers
 from deepsphere.compat import healpy_layers as hp
-from deepsphere.models import Autoencoder, Sequential, TemporalUNet, UNet, VariationalAutoencoder
+from deepsphere.graph import Graph
+from deepsphere.models import (
+    Autoencoder,
+    ClimateUNet,
+    Sequential,
+    TemporalUNet,
+    UNet,
+    VariationalAutoencoder,
+)
 from deepsphere.sampling import Healpix
 from harness import BACKEND, QUICK, relative_error, to_numpy
 
@@ -65,7 +73,7 @@ NAMES = [*unbound(), *MORE]
 def make(name, **options):
     layer = MORE[name](**options) if name in MORE else unbound(**options)[name]()
     known = not isinstance(layer, layers.SphereLayer) or layer.sampling is not None
-    return layer if known else layer.bind(SPHERE, neighbors=8)
+    return layer if known else layer.bind(SPHERE, graph=8)
 
 
 def call(name, layer, x):
@@ -104,6 +112,62 @@ def test_integers_and_booleans_are_numbers(name, engine):
                 np.testing.assert_array_equal(y, expected, err_msg=dtype)
     with pytest.raises(TypeError, match="needs real numbers"):
         call(name, layer, COUNTS.astype(np.complex64))
+
+
+ON_GRAPH = [name for name in unbound() if getattr(getattr(layers, name), "on_graph", False)]
+GRAPH, OTHER = Graph(7, laplacian="combinatorial"), Graph(5)
+
+
+def test_layers_on_graphs():
+    convolutions = {"BernsteinConv", "ChebyshevConv", "ConvPool", "MonomialConv", "ResidualBlock"}
+    recurrent = {"GraphConvLSTM", "GraphConvLSTMCell"}
+    attention = {"GraphTransformer", "NeighborTransformerBlock"}
+    assert set(ON_GRAPH) == {*convolutions, *recurrent, *attention, "SmoothPool"}
+
+
+@pytest.mark.parametrize("name", ON_GRAPH)
+def test_a_layer_keeps_its_graph_or_takes_the_models(name):
+    own = unbound(graph=GRAPH)[name]()
+    for layer in (own, own.bind(SPHERE, OTHER), own.bind(SPHERE)):
+        assert layer.graph_spec == GRAPH
+        assert type(layer).from_config(layer.get_config()).graph_spec == GRAPH
+    assert unbound()[name]().bind(SPHERE, GRAPH).graph_spec == GRAPH
+    assert unbound()[name]().bind(SPHERE).graph_spec is None
+    assert unbound(graph="mesh")[name]().graph_spec == Graph(edges="mesh")
+
+
+@pytest.mark.parametrize("name", ON_GRAPH)
+def test_parts_of_graphs_are_no_arguments(name):
+    with pytest.raises(TypeError, match=r"use graph=Graph\(neighbors=7\), .* got neighbors=7"):
+        unbound(neighbors=7)[name]()
+    with pytest.raises(TypeError, match=r"graph=Graph\(neighbors=7, laplacian='optimal'\)"):
+        unbound(neighbors=7, laplacian="optimal")[name]()
+
+
+FOUR, SMALL = Healpix(4), {"filters": (2, 4), "order": 1}
+ON_ONE_GRAPH = {
+    "UNet": lambda **o: UNet(SPHERE, 1, block="residual", pooling="smooth_max", **SMALL, **o),
+    "TemporalUNet": lambda **o: TemporalUNet(SPHERE, 1, **SMALL, **o),
+    "ClimateUNet": lambda **o: ClimateUNet(SPHERE, 1, **SMALL, **o),
+    "Autoencoder": lambda **o: Autoencoder(FOUR, latent=2, pooling="conv", **SMALL, **o),
+    "VariationalAutoencoder": lambda **o: VariationalAutoencoder(FOUR, latent=2, **SMALL, **o),
+    "Sequential": lambda **o: Sequential(SPHERE, [unbound()[name]() for name in IN_A_ROW], **o),
+}
+IN_A_ROW = ["ResidualBlock", "GraphTransformer", "MonomialConv", "ConvPool"]
+
+
+@pytest.mark.parametrize("name", ON_ONE_GRAPH)
+def test_all_layers_of_a_model_are_on_its_graph(name):
+    make = ON_ONE_GRAPH[name]
+    model = make(graph=GRAPH)
+    for each in (model, type(model).from_config(model.get_config())):
+        found = [
+            layer.graph_spec for layer in each._flatten_layers() if hasattr(layer, "graph_spec")
+        ]
+        assert len(found) >= 4
+        assert set(found) == {GRAPH}
+    with pytest.raises(TypeError, match=r"use graph=Graph\(neighbors=7\), .* got neighbors=7"):
+        make(neighbors=7)
 
 
 @pytest.mark.parametrize("name", ["ChebyshevConv", "PatchConv", "Pool", "BatchNormalization"])

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.graph import Nearest
+from deepsphere.graph import Graph
 from deepsphere.layers import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
 from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, check_layer, relative_error, spectral_truth, to_numpy
@@ -27,7 +27,7 @@ def data(sampling, channels=3, batch=3):
     ],
 )
 def test_output_is_that_of_the_definition(cls, scale, sampling, kind):
-    layer = cls(4, 5, sampling, neighbors=9, laplacian=kind, scale=scale, use_bias=False)
+    layer = cls(4, 5, sampling, graph=Graph(9, laplacian=kind), scale=scale, use_bias=False)
     x = data(sampling)
     y = layer(x)
     expected = spectral_truth(
@@ -35,8 +35,7 @@ def test_output_is_that_of_the_definition(cls, scale, sampling, kind):
         to_numpy(layer.kernel),
         sampling,
         basis=cls.basis,
-        neighbors=9,
-        kind=kind,
+        graph=Graph(9, laplacian=kind),
         scale=scale or {"chebyshev": 0.75, "monomial": 1.0, "bernstein": 1.0}[cls.basis],
     )
     assert relative_error(y, expected) < SINGLE
@@ -46,26 +45,26 @@ def test_defaults_are_those_of_the_papers():
     layer = ChebyshevConv(2, sampling=PART)
     x = data(PART)
     y = layer(x)
-    assert layer.graph == {"neighbors": 20, "laplacian": "normalized"}
+    assert layer.resolved_graph == Graph(20, laplacian="normalized")
     kernel = to_numpy(layer.kernel)
     assert kernel.shape == (15, 2)
-    expected = spectral_truth(x, kernel, PART, basis="chebyshev", neighbors=20, scale=0.75)
+    expected = spectral_truth(x, kernel, PART, basis="chebyshev", graph=20, scale=0.75)
     assert relative_error(y, expected) < SINGLE
 
 
 @pytest.mark.parametrize("sampling", [SPHERE, PART], ids=repr)
 def test_the_number_of_neighbours_that_is_chosen(sampling):
-    auto = Nearest("auto", equivariance=1e-2)
-    layer = ChebyshevConv(2, 3, sampling, neighbors=auto)
+    auto = Graph(max_error=1e-2)
+    layer = ChebyshevConv(2, 3, sampling, graph=auto)
     x = data(sampling)
     y = layer(x)
     # The normalized Laplacian at nside 32: 1.8e-2 with 8 neighbours, 8.3e-3 with 12.
-    truth = {"basis": "chebyshev", "neighbors": 12, "scale": 0.75}
+    truth = {"basis": "chebyshev", "graph": 12, "scale": 0.75}
     expected = spectral_truth(x, to_numpy(layer.kernel), sampling, **truth)
     assert relative_error(y, expected) < SINGLE
-    assert layer.spectral_bound == ChebyshevConv(2, 3, sampling, neighbors=12).spectral_bound
+    assert layer.spectral_bound == ChebyshevConv(2, 3, sampling, graph=12).spectral_bound
     again = ChebyshevConv.from_config(layer.get_config())
-    assert again.neighbors == auto
+    assert again.graph_spec == auto
     assert again.make_operator() is layer.operator
 
 
@@ -78,7 +77,7 @@ def test_gates(cls, filters, tmp_path):
             filters,
             3,
             Healpix(2),
-            neighbors=4,
+            graph=4,
             activation="tanh",
             kernel_regularizer=None,
             name="convolution",
@@ -91,7 +90,7 @@ def test_gates(cls, filters, tmp_path):
 def test_gates_with_batch_norm_on_part_of_the_sphere(tmp_path):
     part = Healpix(4, np.r_[0:16, 20:30])
     check_layer(
-        lambda: ChebyshevConv(4, 2, part, neighbors=3, batch_norm=True, laplacian="random_walk"),
+        lambda: ChebyshevConv(4, 2, part, graph=Graph(3, laplacian="random_walk"), batch_norm=True),
         data(part),
         tmp_path,
     )
@@ -180,7 +179,7 @@ if BACKEND == "torch":  # the other backends compile in every test
     @pytest.mark.slow
     def test_torch_compile(engine):
         inputs = keras.Input((48, 3))
-        model = keras.Model(inputs, ChebyshevConv(2, 3, Healpix(2), neighbors=8)(inputs))
+        model = keras.Model(inputs, ChebyshevConv(2, 3, Healpix(2), graph=8)(inputs))
         x = data(Healpix(2))
         expected = model.predict(x, verbose=0)
         model.compile("sgd", "mse", jit_compile=True)
@@ -196,8 +195,10 @@ if BACKEND == "torch":  # the other backends compile in every test
         ({"filters": 2.5}, TypeError, "filters must be an integer, got 2.5"),
         ({"order": -1}, ValueError, "order must be at least 0, got -1"),
         ({"order": "5"}, TypeError, "order must be an integer, got '5'"),
-        ({"neighbors": 0}, ValueError, "neighbors must be at least 1, got 0"),
-        ({"laplacian": "normalised"}, ValueError, "got 'normalised'"),
+        ({"graph": 0}, ValueError, "neighbors must be at least 1, got 0"),
+        ({"graph": "optimal"}, ValueError, r"use graph=Graph\(laplacian='optimal'\)"),
+        ({"graph": 8.0}, TypeError, "graph must be a Graph, .* got 8.0"),
+        ({"neighbors": 8}, TypeError, r"graph=Graph\(neighbors=8\)"),
         ({"scale": 0.0}, ValueError, r"scale must be in \(0, 1\], got 0.0"),
         ({"scale": 1.5}, ValueError, r"scale must be in \(0, 1\], got 1.5"),
         ({"activation": "rleu"}, ValueError, "rleu"),

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.graph import plain
+from deepsphere.graph import Graph
 from deepsphere.layers import GraphConvLSTM, GraphConvLSTMCell
 from deepsphere.sampling import Healpix
 from harness import (
@@ -30,7 +30,7 @@ def data(points=48, steps=3, channels=2, batch=3):
 
 
 def make(filters=2, sampling=SPHERE, **options):
-    return GraphConvLSTM(filters, 2, sampling, neighbors=4, **options)
+    return GraphConvLSTM(filters, 2, sampling, graph=4, **options)
 
 
 def steps_in_numpy(layer, x):
@@ -44,7 +44,7 @@ def steps_in_numpy(layer, x):
             to_numpy(conv.kernel),
             layer.sampling,
             basis="chebyshev",
-            neighbors=4,
+            graph=4,
             scale=0.75,
         )
         i, f, g, o = np.split(gates + to_numpy(conv.bias), 4, axis=2)
@@ -154,8 +154,7 @@ def test_every_option_comes_back():
         "activation": "elu",
         "recurrent_activation": "hard_sigmoid",
         "use_bias": False,
-        "neighbors": 5,
-        "laplacian": "optimal",
+        "graph": Graph(5, laplacian="optimal"),
         "unroll": False,
         "return_sequences": True,
         "stateful": False,
@@ -165,7 +164,7 @@ def test_every_option_comes_back():
     config = layer.get_config()
     again = GraphConvLSTM.from_config(config)
     assert again.get_config() == config
-    options["neighbors"] = plain(5)
+    options["graph"] = options["graph"].get_config()
     assert {name: config[name] for name in options} == options
     cell = layer.cell
     assert GraphConvLSTMCell.from_config(cell.get_config()).get_config() == cell.get_config()

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.graph import Nearest, edge_weights, gaussian_weights, plain
+from deepsphere.graph import Graph, as_graph, edge_weights, gaussian_weights
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
 from deepsphere.models import Sequential
 from deepsphere.sampling import Equiangular, Healpix
@@ -24,16 +24,16 @@ def data(sampling, channels=3, batch=3):
     return rng.standard_normal((batch, len(sampling), channels)).astype(np.float32)
 
 
-def built(sampling, neighbors=4, **arguments):
-    arguments = {"activation": "tanh", "num_layers": 2, "neighbors": neighbors, **arguments}
+def built(sampling, graph=4, **arguments):
+    arguments = {"activation": "tanh", "num_layers": 2, "graph": graph, **arguments}
     layer = GraphTransformer(3, 2, sampling, **arguments)
     layer.build((None, len(sampling), 3))
     return move_weights(layer)
 
 
 def truth(layer, x, mask=None):
-    n, neighbors = x.shape[1], layer.neighbors or 20
-    pattern = gaussian_weights(layer.sampling, neighbors).toarray() != 0
+    n, graph = x.shape[1], layer.graph_spec or Graph()
+    pattern = gaussian_weights(layer.sampling, graph.neighbors).toarray() != 0
     if layer.self_loops:
         pattern = pattern | np.eye(n, dtype=bool)
     x = x.astype(float)
@@ -53,7 +53,7 @@ def truth(layer, x, mask=None):
     [
         {},
         {"self_loops": True, "layer_norm": False},
-        {"position_embedding": False, "num_layers": 1, "neighbors": None},
+        {"position_embedding": False, "num_layers": 1, "graph": None},
     ],
     ids=str,
 )
@@ -69,7 +69,7 @@ def test_output_is_that_of_the_definition(sampling, arguments, masked):
 @pytest.mark.slow  # JAX compiles each operation of each precision
 def test_gates(tmp_path):
     def make():
-        layer = GraphTransformer(3, 2, SPHERE, neighbors=4, activation="tanh", name="transformer")
+        layer = GraphTransformer(3, 2, SPHERE, graph=4, activation="tanh", name="transformer")
         layer.build((None, len(SPHERE), 3))
         return freeze_key_biases(layer)
 
@@ -79,14 +79,14 @@ def test_gates(tmp_path):
 def test_the_block_alone(tmp_path):
     """As a layer of its own it is saved and loaded, and gives what it gives in the stack."""
     layer, x = built(SPHERE, num_layers=1), data(SPHERE)
-    block = NeighborTransformerBlock(3, 2, SPHERE, neighbors=4, activation="tanh")
+    block = NeighborTransformerBlock(3, 2, SPHERE, graph=4, activation="tanh")
     inputs = keras.Input((48, 6))
     model = keras.Model(inputs, block(inputs))
     block.set_weights(layer.blocks[0].get_weights())
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.layers[-1].get_config() == block.get_config()
-    assert block.get_config()["neighbors"] == plain(4)
+    assert block.get_config()["graph"] == Graph(4).get_config()
     embedded = layer.position(layer.embedding(x))
     assert relative_error(loaded(embedded), to_numpy(layer(x))) < SINGLE
 
@@ -107,7 +107,7 @@ def test_training_with_a_mask_in_the_data():
     x = data(SPHERE)
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.6
     inputs, seen = keras.Input((48, 3)), keras.Input((48,), dtype="bool")
-    layer = GraphTransformer(3, 2, SPHERE, neighbors=4)
+    layer = GraphTransformer(3, 2, SPHERE, graph=4)
     y = keras.layers.GlobalAveragePooling1D()(layer(inputs, mask=seen), mask=seen)
     model = keras.Model([inputs, seen], keras.layers.Dense(1)(y))
     jit = False if BACKEND == "torch" else "auto"  # torch.compile takes half a minute
@@ -119,8 +119,8 @@ def test_training_with_a_mask_in_the_data():
 
 
 def test_the_neighbors_are_shared_and_the_models():
-    layers = [GraphTransformer(3, 2, neighbors=k) for k in (None, 6, None)]
-    model = Sequential(SPHERE, layers, neighbors=8)
+    layers = [GraphTransformer(3, 2, graph=k) for k in (None, 6, None)]
+    model = Sequential(SPHERE, layers, graph=8)
     model.build((None, 48, 3))
     first, second, third = (layer.blocks[0].pattern for layer in model.layers[-3:])
     assert first is third
@@ -130,16 +130,16 @@ def test_the_neighbors_are_shared_and_the_models():
     assert model.output_shape == (None, 48, 6)
 
 
-@pytest.mark.parametrize("edges", ["mesh", "adjacent", Nearest(6, spread=True)], ids=str)
+@pytest.mark.parametrize("edges", ["mesh", "adjacent", Graph(6, spread=True)], ids=str)
 def test_edges_other_than_the_nearest(edges):
     """The model's choice, as convolutions take it, reached the layer and crashed it."""
-    model = Sequential(SPHERE, [GraphTransformer(3, 2)], neighbors=edges)
+    model = Sequential(SPHERE, [GraphTransformer(3, 2)], graph=edges)
     model.build((None, 48, 3))
     (pattern,) = (layer.blocks[0].pattern for layer in model.layers[-1:])
     expected = edge_weights(SPHERE, edges).toarray() != 0
     np.testing.assert_array_equal(pattern.matrix.toarray(), expected)
     again = GraphTransformer.from_config(model.layers[-1].get_config())
-    assert again.neighbors == model.layers[-1].neighbors == edges
+    assert again.graph_spec == model.layers[-1].graph_spec == as_graph(edges)
 
 
 def test_on_a_grid_with_rows_at_the_poles():
@@ -168,7 +168,7 @@ def test_without_position_the_weights_fit_any_sampling():
         ({"key_dim": 0}, ValueError, "key_dim must be at least 1, got 0"),
         ({"num_heads": "2"}, TypeError, "num_heads must be an integer, got '2'"),
         ({"num_layers": 0}, ValueError, "num_layers must be at least 1, got 0"),
-        ({"neighbors": 0}, ValueError, "neighbors must be at least 1, got 0"),
+        ({"graph": 0}, ValueError, "neighbors must be at least 1, got 0"),
         ({"activation": "rleu"}, ValueError, "rleu"),
         ({"sampling": 64}, TypeError, "sampling must be a Sampling"),
     ],

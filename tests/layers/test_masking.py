@@ -126,7 +126,7 @@ def network():
             ChebyshevConv(2, order=2),
             keras.layers.GlobalAveragePooling1D(),
         ],
-        neighbors=4,
+        graph=4,
     )
     model.build((None, len(SAMPLING), 2))
     model.compile(keras.optimizers.SGD(0.05), "mse")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.graph import Graph
 from deepsphere.layers import MaxUnpool, Pool, Resample, Unpool
 from deepsphere.models import Sequential, UNet
 from deepsphere.sampling import (
@@ -178,7 +179,7 @@ def test_errors(make, error, match):
 
 @pytest.mark.parametrize("sampling", [Icosahedral(2), CubedSphere(8), Fibonacci(120)], ids=str)
 def test_unet_on_any_sampling(sampling, tmp_path):
-    options = {"filters": (4, 5, 6), "order": 2, "neighbors": 6, "laplacian": "combinatorial"}
+    options = {"filters": (4, 5, 6), "order": 2, "graph": Graph(6, laplacian="combinatorial")}
 
     def make():
         return UNet(sampling, 2, pooling="area", **options)

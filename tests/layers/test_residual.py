@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.graph import Graph
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
@@ -46,8 +47,7 @@ def convolve(conv, x):
         to_numpy(conv.kernel),
         conv.sampling,
         basis=conv.basis,
-        neighbors=conv.neighbors,
-        kind=conv.laplacian or "normalized",
+        graph=conv.resolved_graph,
         scale=conv.scale,
     )
     return ACTIVATIONS[None if conv.activation is keras.activations.linear else "tanh"](
@@ -87,7 +87,7 @@ def truth(block, x, activation, training=False):
     ],
 )
 def test_output_is_that_of_the_definition(cls, activation_first, norm, sampling):
-    conv = cls(order=2, neighbors=8, activation="tanh")
+    conv = cls(order=2, graph=8, activation="tanh")
     block = ResidualBlock(
         conv, sampling, activation="relu", activation_first=activation_first, norm=norm, alpha=0.3
     )
@@ -101,7 +101,7 @@ def test_output_is_that_of_the_definition(cls, activation_first, norm, sampling)
 @pytest.mark.parametrize(("alpha", "activation_first"), [(0.0, False), (0.1, False), (2.0, True)])
 def test_alpha_counts_without_activation_too(activation_first, alpha):
     block = ResidualBlock(
-        ChebyshevConv(order=2, neighbors=8), SPHERE, activation_first=activation_first, alpha=alpha
+        ChebyshevConv(order=2, graph=8), SPHERE, activation_first=activation_first, alpha=alpha
     )
     x = data()
     randomised(block, x)
@@ -119,7 +119,7 @@ def test_gates(norm, order, first, tmp_path):
     # Low order and few neighbours, as XLA compiles a term for each.
     check_layer(
         lambda: ResidualBlock(
-            ChebyshevConv(order=order, neighbors=3, kernel_regularizer=keras.regularizers.L2(1e-3)),
+            ChebyshevConv(order=order, graph=3, kernel_regularizer=keras.regularizers.L2(1e-3)),
             PART,
             activation="tanh",
             activation_first=first,
@@ -135,7 +135,7 @@ def test_gates(norm, order, first, tmp_path):
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_observed_pixels_do_not_see_the_others(norm):
     block = ResidualBlock(
-        ChebyshevConv(order=1, neighbors=3, activation="tanh"), PART, activation="tanh", norm=norm
+        ChebyshevConv(order=1, graph=3, activation="tanh"), PART, activation="tanh", norm=norm
     )
     x = data(PART)
     mask = np.random.default_rng(2).random(x.shape[:2]) < 0.7
@@ -234,27 +234,26 @@ def test_model_hands_sampling_and_graph_to_the_copies(tmp_path):
             ChebyshevConv(4, 1),
             ResidualBlock(MonomialConv(order=1), norm="batch"),
             Pool(),
-            ResidualBlock(BernsteinConv(order=1, neighbors=6), activation="relu"),
-            ResidualBlock(ChebyshevConv(order=1), neighbors=7, laplacian="normalized"),
+            ResidualBlock(BernsteinConv(order=1, graph=6), activation="relu"),
+            ResidualBlock(ChebyshevConv(order=1), graph=Graph(7, laplacian="random_walk")),
         ],
-        neighbors=10,
-        laplacian="combinatorial",
+        graph=Graph(10, laplacian="combinatorial"),
     )
     blocks = [layer for layer in model.layers if isinstance(layer, ResidualBlock)]
-    found = [(b.conv1.sampling, *b.conv1.graph.values()) for b in blocks]
+    found = [(b.conv1.sampling, b.conv1.resolved_graph) for b in blocks]
     half = sampling.coarsen()
     assert found == [
-        (sampling, 10, "combinatorial"),
-        (half, 6, "combinatorial"),
-        (half, 7, "normalized"),
+        (sampling, Graph(10, laplacian="combinatorial")),
+        (half, Graph(6, laplacian="normalized")),  # a graph of its own, as a whole
+        (half, Graph(7, laplacian="random_walk")),
     ]
-    assert all(b.conv1.graph == b.conv2.graph for b in blocks)
+    assert all(b.conv1.resolved_graph == b.conv2.resolved_graph for b in blocks)
     x = data(sampling)
     expected = model.predict(x, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
-    assert loaded.layers[4].conv2.graph == {"neighbors": 7, "laplacian": "normalized"}
+    assert loaded.layers[4].conv2.resolved_graph == Graph(7, laplacian="random_walk")
 
 
 def test_precision_reaches_the_copies():
@@ -267,7 +266,7 @@ def test_precision_reaches_the_copies():
 
 def test_any_layer_that_keeps_the_shape():
     x = data()
-    block = ResidualBlock(Doubled(), SPHERE, alpha=0.5, neighbors=8)
+    block = ResidualBlock(Doubled(), SPHERE, alpha=0.5, graph=8)
     np.testing.assert_allclose(to_numpy(block(x)), 4.5 * x, rtol=1e-6)
     mask = np.ones(x.shape[:2], bool)
     np.testing.assert_allclose(to_numpy(block(x, mask=mask)), 4.5 * x, rtol=1e-6)
@@ -286,8 +285,8 @@ def test_any_layer_that_keeps_the_shape():
         ({"norm": "batch", "norm_config": {"epsilom": 1}}, ValueError, "epsilom"),
         ({"alpha": float("nan")}, ValueError, "alpha must be finite, got nan"),
         ({"activation": "rleu"}, ValueError, "rleu"),
-        ({"neighbors": 0}, ValueError, "neighbors must be at least 1, got 0"),
-        ({"laplacian": "normalised"}, ValueError, "got 'normalised'"),
+        ({"graph": 0}, ValueError, "neighbors must be at least 1, got 0"),
+        ({"graph": "normalized"}, ValueError, r"use graph=Graph\(laplacian='normalized'\)"),
         ({"sampling": 64}, TypeError, "sampling must be a Sampling"),
         (
             {"conv": Pool(), "sampling": SPHERE},

@@ -7,7 +7,7 @@ from scipy.linalg import expm
 from scipy.special import eval_legendre
 
 from deepsphere.analysis import equivariance_error
-from deepsphere.graph import Nearest, rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.layers import Pool, SmoothPool
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix, Icosahedral
@@ -27,10 +27,11 @@ def built(sampling=SPHERE, channels=2, **options):
     return layer
 
 
-def heat(layer, kind, neighbors=20):
+def heat(layer, kind):
     """The filter's matrix, by its definition: half as much at the cutoff, rows that sum to 1."""
     sampling = layer.sampling
-    matrix = rescaled_laplacian(sampling, neighbors, kind, 0.75).toarray() + np.eye(len(sampling))
+    matrix = rescaled_laplacian(sampling, Graph(laplacian=kind), 0.75).toarray()
+    matrix += np.eye(len(sampling))
     cosines = np.clip(sampling.points @ sampling.points.T, -1, 1)
     # A random field of a degree has the covariance P_l.
     eigenvalue = np.einsum("ij,ij->i", matrix, eval_legendre(layer.degree, cosines)).mean()
@@ -50,7 +51,10 @@ def heat(layer, kind, neighbors=20):
     ids=str,
 )
 def test_values(sampling, kind, mode):
-    layer, x = built(sampling, mode=mode, laplacian=kind, order=16), data(len(sampling))
+    layer, x = (
+        built(sampling, mode=mode, graph=Graph(laplacian=kind), order=16),
+        data(len(sampling)),
+    )
     smooth = heat(layer, kind) @ x.astype(float)
     expected = to_numpy(Pool(mode=mode, sampling=sampling)(smooth.astype(np.float32)))
     assert relative_error(layer(x), expected) < SINGLE
@@ -68,7 +72,7 @@ def test_many_channels(channels):
 @pytest.mark.parametrize(("p", "cutoff"), [(1, 1.0), (1, 1.5), (2, 1.0)])
 def test_the_default_order_halves_the_cutoff(p, cutoff, kind):
     sampling = Healpix(16)
-    layer = built(sampling, 1, p=p, cutoff=cutoff, laplacian=kind)
+    layer = built(sampling, 1, p=p, cutoff=cutoff, graph=Graph(laplacian=kind))
     assert layer.degree == cutoff * 16 / 2**p
     found = []
     for degree in (layer.degree, 2 * layer.degree):
@@ -81,7 +85,7 @@ def test_the_default_order_halves_the_cutoff(p, cutoff, kind):
 
 @pytest.mark.parametrize("kind", ["optimal", "normalized"])
 def test_constants_stay(kind):
-    layer = built(laplacian=kind, channels=1)
+    layer = built(graph=Graph(laplacian=kind), channels=1)
     x = np.ones((2, len(SPHERE), 1), np.float32)
     np.testing.assert_allclose(to_numpy(layer(x)), 1, rtol=1e-5)
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.3
@@ -94,7 +98,7 @@ def test_constants_stay(kind):
 
 
 def test_only_observed_points_count():
-    layer = built(laplacian="optimal", mode="mean", order=16)
+    layer = built(graph=Graph(laplacian="optimal"), mode="mean", order=16)
     x, mask = data(len(SPHERE)), np.random.default_rng(1).random((3, len(SPHERE))) < 0.5
     weights = heat(layer, "optimal")[None] * mask[:, None]
     smooth = weights @ x.astype(float) / weights.sum(axis=2, keepdims=True)
@@ -115,14 +119,14 @@ def test_less_equivariance_is_lost(mode, gain):
         return equivariance_error(model, fine, degrees, 8, form="rotation").mean
 
     # Measured: mean 25 and 270 times less, max 7 and 29.
-    smooth = error(SmoothPool(mode=mode, laplacian="optimal"))
+    smooth = error(SmoothPool(mode=mode, graph=Graph(laplacian="optimal")))
     assert (smooth < error(Pool(mode=mode)) / gain).all()
 
 
 def test_gates(tmp_path):
     # Means: the maximum of nearly equal values has kinks.
     def make():
-        return SmoothPool(1, "mean", PART, cutoff=1.5, order=2, neighbors=8, laplacian="optimal")
+        return SmoothPool(1, "mean", PART, cutoff=1.5, order=2, graph=Graph(8, laplacian="optimal"))
 
     check_modes(make, data(len(PART)))
     check_saving(make, data(len(PART)), tmp_path)
@@ -139,14 +143,14 @@ def test_half_precision(policy):
 
 def test_the_number_of_neighbours_that_is_chosen():
     # Within 1e-2 at nside 32 are 8 neighbours with optimal weights, see docs/equivariance.md.
-    chosen = built(PART, neighbors=Nearest("auto", equivariance=1e-2), laplacian="optimal")
-    assert chosen.operator is built(PART, neighbors=8, laplacian="optimal").operator
+    chosen = built(PART, graph=Graph(max_error=1e-2, laplacian="optimal"))
+    assert chosen.operator is built(PART, graph=Graph(8, laplacian="optimal")).operator
 
 
 def test_a_model_gives_its_graph():
-    model = Sequential(SPHERE, [SmoothPool()], neighbors=8, laplacian="combinatorial")
+    model = Sequential(SPHERE, [SmoothPool()], graph=Graph(8, laplacian="combinatorial"))
     (layer,) = model.layers
-    assert (layer.neighbors, layer.laplacian) == (8, "combinatorial")
+    assert layer.graph_spec == Graph(8, laplacian="combinatorial")
     assert model.output_sampling == Healpix(2)
 
 

@@ -42,7 +42,7 @@ def dipoles(sampling, batch):
 
 def small(kind, sampling=PART, **options):
     options = {"channels": 2, "filters": (3, 4), "latent": 2, "order": 2, **options}
-    return kind(sampling, neighbors=4, **options)
+    return kind(sampling, graph=4, **options)
 
 
 def test_layers_of_the_notebook():
@@ -79,7 +79,7 @@ def test_steps_down_by_graph_convolutions(kind, tmp_path):
     pools = model.encoder.layers[:2]
     assert [type(pool) for pool in pools] == [ConvPool, ConvPool]
     assert [pool.filters for pool in pools] == [3, 4]
-    assert pools[0].graph["neighbors"] == 4
+    assert pools[0].resolved_graph.neighbors == 4
     x = data()
     y = to_numpy(model(x))
     encoded = model.encoder.layers[2](pools[1](pools[0](x)))

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.graph import Graph
 from deepsphere.layers import (
     ChebyshevConv,
     ConvPool,
@@ -28,7 +29,7 @@ FOOTPRINT = Footprint.from_mask(
     regions.disc(Healpix(8), lon=20, lat=35, radius=40), coarse_nside=2, nest=True
 )
 SURVEY, OBSERVED = FOOTPRINT.sampling, FOOTPRINT.observed
-SMALL = {"filters": (3, 4), "order": 2, "neighbors": 4}
+SMALL = {"filters": (3, 4), "order": 2, "graph": 4}
 MAKE = {
     "fcn": lambda sampling=PART, classes=2, **options: fcn_classifier(
         sampling, classes, **{**SMALL, **options}
@@ -132,13 +133,13 @@ def test_statistics_and_dense_layers():
 
 def test_arguments_of_the_convolutions():
     options = {"filter_dropout": 0.25, "kernel_regularizer": "l2", "scale": 1.0}
-    options |= {"laplacian": "random_walk"}
+    options |= {"graph": Graph(4, laplacian="random_walk")}
     for name in ("fcn", "cnn"):
         model = MAKE[name](pooling="mean", activation="elu", batch_norm=False, **options)
         convs = [layer for layer in model.layers if isinstance(layer, ChebyshevConv)]
         for conv in convs:
             assert (conv.filter_dropout, conv.scale, conv.norm) == (0.25, 1.0, None)
-            assert conv.graph == {"neighbors": 4, "laplacian": "random_walk"}
+            assert conv.resolved_graph == Graph(4, laplacian="random_walk")
             assert isinstance(conv.kernel_regularizer, keras.regularizers.L2)
         assert convs[0].activation is keras.activations.elu
         assert {layer.mode for layer in model.layers if isinstance(layer, Pool)} == {"mean"}
@@ -150,7 +151,8 @@ def test_arguments_of_the_convolutions():
     [("conv", ConvPool), ("patch", PatchConv), ("smooth_max", SmoothPool), ("area", Pool)],
 )
 def test_poolings(name, pooling, kind, tmp_path):
-    model = MAKE[name](pooling=pooling, laplacian="combinatorial", filter_dropout=0.25)
+    graph = Graph(4, laplacian="combinatorial")
+    model = MAKE[name](pooling=pooling, graph=graph, filter_dropout=0.25)
     pools = model.layers[1:4:2]
     assert [type(pool) for pool in pools] == [kind, kind]
     assert [pool.sampling for pool in pools] == [PART, PART.coarsen()]

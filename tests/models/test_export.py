@@ -63,7 +63,7 @@ def masked_sequential() -> tuple[keras.Model, np.ndarray]:
         Pool(1, "mean"),
         keras.layers.GlobalAveragePooling1D(),
     ]
-    model = Sequential(sphere, layers, neighbors=4)
+    model = Sequential(sphere, layers, graph=4)
     model.build((None, len(sphere), 2))
     x = np.random.default_rng(0).standard_normal((3, len(sphere), 2)).astype(np.float32)
     x[:, ~observed] = np.nan
@@ -74,9 +74,9 @@ def partial_sky_branches() -> tuple[keras.Model, np.ndarray]:
     coarse = np.r_[3, 10, 20:24]
     part = Healpix(4, (4 * coarse[:, None] + np.arange(4)).ravel())
     inputs = keras.Input((len(part), 2))
-    fine = MonomialConv(4, 2, part, neighbors=4, batch_norm=True, activation="relu")(inputs)
+    fine = MonomialConv(4, 2, part, graph=4, batch_norm=True, activation="relu")(inputs)
     down = PatchConv(5, sampling=part)(fine)
-    down = BernsteinConv(3, 2, part.coarsen(), neighbors=3)(down)
+    down = BernsteinConv(3, 2, part.coarsen(), graph=3)(down)
     up = PatchConvTranspose(4, sampling=part.coarsen())(down)
     outputs = ChebyshevConv(3, 0, part)(keras.layers.Concatenate()([fine, up]))
     outputs = Pool(1, "max", part)(outputs)
@@ -94,7 +94,7 @@ def high_order() -> tuple[keras.Model, np.ndarray]:
         keras.layers.GlobalAveragePooling1D(),
         keras.layers.Softmax(),
     ]
-    model = Sequential(sphere, layers, neighbors=4)
+    model = Sequential(sphere, layers, graph=4)
     model.build((None, len(sphere), 1))
     return model, np.random.default_rng(0).standard_normal((3, len(sphere), 1)).astype(np.float32)
 
@@ -202,7 +202,7 @@ if "tf_saved_model" in FORMATS:
 
     def test_a_saved_model_runs_alone_also_if_products_are_split(tmp_path, monkeypatch):
         pytest.importorskip("tensorflow")
-        layer = ChebyshevConv(3, 3, Healpix(2), neighbors=4)
+        layer = ChebyshevConv(3, 3, Healpix(2), graph=4)
         inputs = keras.Input((48, 3))
         model = keras.Model(inputs, layer(inputs))
         monkeypatch.setattr(plan, "MAX_PRODUCT", 4 * layer.operator.nnz)  # 4 columns, of 9

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 """The exporters of Keras and of the backends warn about themselves."""
 
 PART = Healpix(1, [3, 5]).refine(3)
-SMALL = {"filters": (4, 4), "neighbors": 4, "order": 2}
+SMALL = {"filters": (4, 4), "graph": 4, "order": 2}
 MODELS = {
     "fcn": lambda: fcn_classifier(PART, 2, **SMALL),
     "cnn": lambda: cnn_classifier(PART, 2, **SMALL),

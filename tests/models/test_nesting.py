@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from deepsphere import HealpyGCNN
+from deepsphere.graph import Graph
 from deepsphere.layers import ChebyshevConv, GraphConvLSTM, Pool, ResidualBlock
 from deepsphere.layers.protocol import find_output_sampling
 from deepsphere.models import Autoencoder, Sequential, TemporalUNet, UNet
@@ -172,7 +173,7 @@ def test_clones():
         ResidualBlock(ChebyshevConv(order=1), norm="layer"),
         keras.layers.Dense(3),
     ]
-    model = Sequential(SPHERE, layers, neighbors=8, name="of_eight")
+    model = Sequential(SPHERE, layers, graph=8, name="of_eight")
     model.build((None, 192, 1))
     model.compile("adam", "mse")
     clone = keras.models.clone_model(model)
@@ -207,4 +208,4 @@ def test_old_models_are_cloned_with_their_attributes():
     clone = keras.models.clone_model(model)
     assert (clone.nside_in, clone.nside_out, clone.n_neighbors) == (4, 2, 8)
     assert clone.layers_in == model.layers_in
-    assert clone.laplacian == "normalized_tf2"
+    assert clone.graph_spec == Graph(8, laplacian="normalized_tf2")

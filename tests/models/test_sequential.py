@@ -7,7 +7,7 @@ import pytest
 
 from deepsphere.graph import (
     DisconnectedGraphWarning,
-    Nearest,
+    Graph,
     clear_cache,
     rescaled_laplacian,
 )
@@ -18,6 +18,7 @@ from deepsphere.layers import (
     PatchConvTranspose,
     Pool,
     Resample,
+    ResidualBlock,
 )
 from deepsphere.models import Sequential, UNet
 from deepsphere.sampling import Equiangular, GaussLegendre, Healpix, extend_pixels
@@ -31,7 +32,7 @@ def stack():
         ChebyshevConv(5, 3, batch_norm=True, activation="relu"),
         Pool(),
         keras.layers.LayerNormalization(),
-        MonomialConv(4, 2, neighbors=8),
+        MonomialConv(4, 2, graph=8),
         PatchConv(6),
         PatchConvTranspose(3, p=2),
         keras.layers.GlobalAveragePooling1D(),
@@ -45,14 +46,14 @@ def data(sampling=PART, batch=4):
 
 
 def test_walks_the_resolutions():
-    model = Sequential(PART, stack(), neighbors=10, laplacian="combinatorial")
+    model = Sequential(PART, stack(), graph=Graph(10, laplacian="combinatorial"))
     samplings = [getattr(layer, "sampling", None) for layer in model.layers]
     half, quarter = PART.coarsen(1), PART.coarsen(2)
     assert samplings == [PART, PART, None, half, half, quarter, None, None]
     assert model.output_sampling == PART
     first, second = model.layers[0], model.layers[3]
-    assert first.graph == {"neighbors": 10, "laplacian": "combinatorial"}
-    assert second.graph == {"neighbors": 8, "laplacian": "combinatorial"}  # its own choice stays
+    assert first.resolved_graph == Graph(10, laplacian="combinatorial")
+    assert second.resolved_graph == Graph(8, laplacian="normalized")  # its own, as a whole
 
 
 def test_output_is_that_of_its_layers_one_by_one():
@@ -111,24 +112,25 @@ def test_graphs_are_shared_between_layers():
 
 
 def test_a_number_of_neighbours_that_is_chosen(tmp_path):
-    auto = Nearest("auto", equivariance=1e-2)
     # At nside 32: 6.3e-4 with 8 neighbours and optimal weights, and without them 1.8e-2 with 8,
     # and 8.3e-3 with 12, at both resolutions.
     for laplacian, number in (("optimal", 8), ("normalized", 12)):
         layers = [ChebyshevConv(2, 1), Pool(), ChebyshevConv(2, 1)]
-        model = Sequential(PART, layers, neighbors=auto, laplacian=laplacian)
+        auto = Graph(max_error=1e-2, laplacian=laplacian)
+        model = Sequential(PART, layers, graph=auto)
         expected = model(data())
         for layer in (model.layers[0], model.layers[2]):
-            other = ChebyshevConv(2, 1, layer.sampling, neighbors=number, laplacian=laplacian)
+            graph = Graph(number, laplacian=laplacian)
+            other = ChebyshevConv(2, 1, layer.sampling, graph=graph)
             assert other.make_operator() is layer.operator
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.neighbors == loaded.layers[0].neighbors == auto
+    assert loaded.graph_spec == loaded.layers[0].graph_spec == auto
     np.testing.assert_array_equal(to_numpy(loaded(data())), to_numpy(expected))
 
 
 def test_save_and_load(tmp_path):
-    model = Sequential(PART, stack(), neighbors=10, laplacian="random_walk")
+    model = Sequential(PART, stack(), graph=Graph(10, laplacian="random_walk"))
     model.compile("adam", "sparse_categorical_crossentropy", **QUICK)
     labels = np.array([0, 1, 0, 1])
     model.fit(data(), labels, verbose=0)
@@ -136,7 +138,8 @@ def test_save_and_load(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert type(loaded) is Sequential
-    assert (loaded.sampling, loaded.neighbors, loaded.laplacian) == (PART, 10, "random_walk")
+    assert loaded.sampling == PART
+    assert loaded.graph_spec == Graph(10, laplacian="random_walk")
     np.testing.assert_array_equal(loaded.predict(data(), verbose=0), expected)
     # Training goes on in the same way.
     for each in (model, loaded):
@@ -145,7 +148,7 @@ def test_save_and_load(tmp_path):
     assert relative_error(loaded.predict(data(), verbose=0), after) < 1e-6  # some roundings
     assert relative_error(after, expected) > 1e-5
     model.save_weights(tmp_path / "model.weights.h5")
-    other = Sequential(PART, stack(), neighbors=10, laplacian="random_walk")
+    other = Sequential(PART, stack(), graph=Graph(10, laplacian="random_walk"))
     other.build((None, len(PART), 1))
     other.load_weights(tmp_path / "model.weights.h5")
     for a, b in zip(other.get_weights(), model.get_weights(), strict=True):
@@ -219,13 +222,15 @@ def test_the_default_graph_is_that_of_each_sampling(tmp_path):
     for made in (model, again):
         first, second = operators(made)
         assert abs(first - rescaled_laplacian(GRID, scale=0.75)).max() == 0
-        assert abs(second - rescaled_laplacian(Healpix(4), 20, "normalized", 0.75)).max() == 0
-        spread = {"neighbors": Nearest(20, spread=True), "laplacian": "optimal"}
-        assert made.layers[0].graph == spread
-    numbered = Sequential(GRID, [ChebyshevConv(2, 2)], neighbors=12, laplacian="combinatorial")
+        plain = Graph(20, laplacian="normalized")
+        assert abs(second - rescaled_laplacian(Healpix(4), plain, 0.75)).max() == 0
+        spread = Graph(20, spread=True, laplacian="optimal")
+        assert made.layers[0].resolved_graph == spread
+    numbered = Sequential(GRID, [ChebyshevConv(2, 2)], graph=Graph(12, laplacian="combinatorial"))
     numbered = Sequential.from_config(numbered.get_config())
-    assert numbered.neighbors == 12
-    assert numbered.layers[0].graph["neighbors"] == Nearest(12, spread=True)
+    assert numbered.graph_spec == Graph(12, laplacian="combinatorial")
+    expected = Graph(12, spread=True, laplacian="combinatorial")
+    assert numbered.layers[0].resolved_graph == expected
 
 
 @pytest.mark.parametrize("written_by", ["model", "layer"])
@@ -233,38 +238,68 @@ def test_what_was_trained_on_the_nearest_neighbors_stays_on_them(written_by):
     """Configurations of before 0.1.0: on grids they meant a graph in pieces, and say so."""
     grid = Equiangular(32 if written_by == "model" else 34, 64)  # warned of once
     graph = {"neighbors": 8, "laplacian": "normalized"}
-    model = Sequential(grid, [ChebyshevConv(2, 2)], 8, "normalized")
-    config = model.get_config()
-    if written_by == "model":
-        config["layers"][0]["config"].update(neighbors=None, laplacian=None)
-        config.update(graph)
-    else:
-        config["layers"][0]["config"].update(graph)
+    nothing = dict.fromkeys(graph)
+    config = Sequential(grid, [ChebyshevConv(2, 2)]).get_config()
+    layer = config["layers"][0]["config"]
+    for each in (config, layer):
+        del each["graph"]
+    config.update(graph if written_by == "model" else nothing)
+    layer.update(nothing if written_by == "model" else graph)
     old = Sequential.from_config(config)
-    edges = Nearest(8, spread=False)
+    expected = Graph(8, spread=False, laplacian="normalized")
     clear_cache()
     with pytest.warns(DisconnectedGraphWarning, match="in .* pieces"):
         old.build((None, len(grid), 1))
-    expected = rescaled_laplacian(grid, edges, "normalized", 0.75)
-    assert abs(operators(old)[0] - expected).max() == 0
+    assert abs(operators(old)[0] - rescaled_laplacian(grid, expected, 0.75)).max() == 0
     again = Sequential.from_config(old.get_config())
-    assert again.layers[0].neighbors == edges  # and goes on being so
+    assert again.layers[0].resolved_graph == expected  # and goes on being so
+
+
+def test_halves_of_graphs_in_old_configurations():
+    """A layer could have its own number and the model's Laplacian, also inside another layer."""
+    inner = UNet(Healpix(4), 1, filters=(2, 2))
+    block = ResidualBlock(ChebyshevConv(order=1), name="block")
+    layers = [keras.layers.TimeDistributed(ChebyshevConv(2, 1)), block, Resample(Healpix(4)), inner]
+    config = Sequential(GRID, layers).get_config()
+    half = {"neighbors": None, "laplacian": "optimal"}
+    nothing = dict.fromkeys(half)
+    wrapped, residual, _, unet = (layer["config"] for layer in config["layers"])
+    for each, old in (
+        (config, {"neighbors": 8, "laplacian": "normalized"}),
+        (wrapped["layer"]["config"], nothing),
+        (residual, nothing),
+        (residual["conv"]["config"], half),
+        (unet, nothing),
+    ):
+        del each["graph"]
+        each.update(old)
+    kept = json.dumps(config)
+    old = Sequential.from_config(config)
+    assert json.dumps(config) == kept
+    eight = Graph(8, spread=False, laplacian="normalized")
+    assert old.graph_spec == old.layers[0].layer.graph_spec == old.layers[1].graph_spec == eight
+    assert old.layers[1].conv1.graph_spec == Graph(8, spread=False, laplacian="optimal")
+    assert old.layers[2].neighbors == 4  # of its own kind
+    assert old.layers[3].graph_spec is None
 
 
 def test_old_configurations_of_other_models():
     config = UNet(GRID, 1, filters=(2, 2)).get_config()
-    assert config["neighbors"] is None
+    assert config["graph"] is None
+    assert UNet.from_config(config).graph_spec is None
+    del config["graph"]
     old = UNet.from_config({**config, "neighbors": 20, "laplacian": "normalized"})
-    assert old.neighbors == Nearest(20, spread=False)
-    assert UNet.from_config(config).neighbors is None
+    assert old.graph_spec == Graph(20, spread=False, laplacian="normalized")
+    assert UNet.from_config({**config, "neighbors": None, "laplacian": None}).graph_spec is None
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: Sequential(64, []), TypeError, r"Sampling such as Healpix\(64\), got 64"),
-        (lambda: Sequential(PART, [], neighbors=0), ValueError, "neighbors must be at least 1"),
-        (lambda: Sequential(PART, [], laplacian="x"), ValueError, "got 'x'"),
+        (lambda: Sequential(PART, [], graph=0), ValueError, "neighbors must be at least 1"),
+        (lambda: Sequential(PART, [], graph="x"), ValueError, "graph must be .* got 'x'"),
+        (lambda: Sequential(PART, [], laplacian="x"), TypeError, r"Graph\(laplacian='x'\)"),
         (
             lambda: Sequential(PART, [Pool(3)]),
             ValueError,

@@ -21,7 +21,7 @@ def data(steps=2, channels=2, batch=3):
 
 
 def small(outputs=2, channels=2, **options):
-    model = TemporalUNet(PART, outputs, **{"filters": (3, 4), "order": 2, "neighbors": 4} | options)
+    model = TemporalUNet(PART, outputs, **{"filters": (3, 4), "order": 2, "graph": 4} | options)
     model.build((None, 2, POINTS, channels))
     return model
 

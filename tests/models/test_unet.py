@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.graph import Nearest, plain
+from deepsphere.graph import Graph
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool
 from deepsphere.models import UNet
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
@@ -36,7 +36,7 @@ def data(sampling=PART, channels=2, batch=3):
 
 
 def small(sampling=PART, outputs=2, **options):
-    options = {"filters": (3, 4, 5), "order": 2, "neighbors": 4, **options}
+    options = {"filters": (3, 4, 5), "order": 2, "graph": 4, **options}
     model = UNet(sampling, outputs, **options)
     model.build((None, len(sampling), 2))
     return model
@@ -44,7 +44,7 @@ def small(sampling=PART, outputs=2, **options):
 
 def convolve(x, conv, activation):
     kernel = to_numpy(conv.kernel)
-    y = spectral_truth(x, kernel, conv.sampling, basis="chebyshev", neighbors=4, scale=0.75)
+    y = spectral_truth(x, kernel, conv.sampling, basis="chebyshev", graph=4, scale=0.75)
     y /= np.sqrt(1 + 1e-5)  # batch norm before any training: variance 1, epsilon 1e-5
     y += to_numpy(conv.bias)
     return np.maximum(y, 0) if activation else y
@@ -99,7 +99,7 @@ def test_values(options):
 def test_runs_and_trains_in_every_way(options):
     # Smooth: the harness compares with finite differences.
     check_modes(lambda: small(filters=(2, 3), **{"activation": "tanh", **options}), data())
-    check_fit(lambda: small(filters=(3, 4), neighbors=8, **options), data())
+    check_fit(lambda: small(filters=(3, 4), graph=8, **options), data())
 
 
 @pytest.mark.parametrize("options", [{}, OTHER])
@@ -120,7 +120,8 @@ def test_as_a_layer_of_a_saved_model(options, tmp_path):
 )
 def test_the_poolings(pooling, kind, mode, tmp_path):
     """Each is the layer of its name, on the model's graph, in the place of the other."""
-    model = small(filters=(3, 4), pooling=pooling, laplacian="combinatorial", dtype="float32")
+    graph = Graph(4, laplacian="combinatorial")
+    model = small(filters=(3, 4), pooling=pooling, graph=graph, dtype="float32")
     (pool,) = model.pools
     assert type(pool) is kind
     assert (pool.name, pool.sampling, getattr(pool, "mode", None)) == ("pool_1", PART, mode)
@@ -139,16 +140,16 @@ def test_the_poolings(pooling, kind, mode, tmp_path):
 
 
 def test_a_number_of_neighbours_that_is_chosen(tmp_path):
-    auto = Nearest("auto", equivariance=1e-2)
-    model = small(filters=(3, 4), neighbors=auto, laplacian="optimal")
+    auto = Graph(max_error=1e-2, laplacian="optimal")
+    model = small(filters=(3, 4), graph=auto)
     x = data()
     # 6.3e-4 at nside 32 with 8 neighbours: no fewer are tried.
-    eight = small(filters=(3, 4), neighbors=8, laplacian="optimal")
+    eight = small(filters=(3, 4), graph=Graph(8, laplacian="optimal"))
     eight.set_weights(model.get_weights())
     np.testing.assert_array_equal(to_numpy(eight(x)), to_numpy(model(x)))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.neighbors == auto
+    assert loaded.graph_spec == auto
     np.testing.assert_array_equal(to_numpy(loaded(x)), to_numpy(model(x)))
 
 
@@ -189,7 +190,7 @@ def test_learns_to_denoise():
     sampling = Healpix(4)
     clean = np.einsum("bk,pk->bp", rng.standard_normal((32, 3)), sampling.points)[..., None]
     noisy = clean + 0.5 * rng.standard_normal(clean.shape)
-    model = UNet(sampling, 1, filters=(4, 8), order=3, neighbors=8, pooling="mean")
+    model = UNet(sampling, 1, filters=(4, 8), order=3, graph=8, pooling="mean")
     model.compile(keras.optimizers.Adam(2e-2), "mse")
     losses = model.fit(noisy, clean, batch_size=8, epochs=10, verbose=0).history["loss"]
     # Smooth maps under white noise of variance 0.25.
@@ -253,7 +254,7 @@ def test_save_and_load(tmp_path):
     blocks = np.sort(rng.choice(48, 30, replace=False))
     sampling = Healpix(2, blocks).refine(2)
     mask = rng.random(len(sampling)) < 0.5
-    options = {"filters": (2, 3), "order": 1, "neighbors": 4, "last_activation": "sigmoid"}
+    options = {"filters": (2, 3), "order": 1, "graph": 4, "last_activation": "sigmoid"}
     model = UNet(sampling, 1, mask=mask, **options)
     model.build((None, len(sampling), 1))
     model.compile("adam", "mse", **QUICK)
@@ -279,14 +280,14 @@ def test_save_and_load(tmp_path):
 
 def test_every_option_comes_back():
     options = {**OTHER, "filters": [3, 4], "order": 1, "batch_norm": False, "activation": "elu"}
-    options |= {"last_activation": "tanh", "neighbors": 9, "laplacian": "random_walk"}
+    options |= {"last_activation": "tanh", "graph": Graph(9, laplacian="random_walk")}
     model = UNet(PART, 3, name="mine", **options)
     config = json.loads(json.dumps(model.get_config()))
     again = UNet.from_config(config)
     assert again.get_config() == config
-    options["neighbors"] = plain(9)
+    options["graph"] = options["graph"].get_config()
     assert {name: config[name] for name in options} == options
-    assert again.down_blocks[0].conv1.graph == {"neighbors": 9, "laplacian": "random_walk"}
+    assert again.down_blocks[0].conv1.resolved_graph == Graph(9, laplacian="random_walk")
 
 
 @pytest.mark.slow
@@ -320,8 +321,9 @@ def test_half_precision(policy):
             "pooling must be one of max, mean, area, patch,",
         ),
         (lambda: small(unpooling="max"), ValueError, "unpooling must be one of patch, repeat"),
-        (lambda: small(neighbors=0), ValueError, "neighbors must be at least 1"),
-        (lambda: small(laplacian="x"), ValueError, "got 'x'"),
+        (lambda: small(graph=0), ValueError, "neighbors must be at least 1"),
+        (lambda: small(graph="x"), ValueError, "graph must be .* got 'x'"),
+        (lambda: small(neighbors=8), TypeError, r"use graph=Graph\(neighbors=8\)"),
         (lambda: small(mask=np.ones(5, bool)), ValueError, "mask has 5 pixels"),
         (
             lambda: small().build((None, 100, 2)),

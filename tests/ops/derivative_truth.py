@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from deepsphere import ops
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.attention import neighbor_attention
 from deepsphere.sampling import Healpix
@@ -21,7 +21,7 @@ STEP = 1e-3
 MARGIN = 4 * STEP
 """How far from a kink (of relu, of a maximum) everything must stay: seeds are chosen for it."""
 
-OPERATOR = SparseOperator(rescaled_laplacian(Healpix(1), 4, "random_walk"))
+OPERATOR = SparseOperator(rescaled_laplacian(Healpix(1), Graph(4, laplacian="random_walk")))
 MATRIX = OPERATOR.matrix.toarray()
 MAP = csr_array(np.random.default_rng(8).standard_normal((5, N)))
 SETS = np.random.default_rng(9).integers(0, N, (3, 7)).astype(np.int32)

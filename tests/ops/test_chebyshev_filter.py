@@ -8,15 +8,15 @@ import pytest
 from scipy.sparse import csr_array
 
 from deepsphere import ops
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, plan, reference
 from deepsphere.sampling import Healpix
 from harness import BACKEND, HALF, MODES, SINGLE, gradients, relative_error, to_numpy
 
 SYMMETRIC = SparseOperator(rescaled_laplacian(Healpix(2), 8))
-RANDOM_WALK = SparseOperator(rescaled_laplacian(Healpix(2), 8, "random_walk"))
+RANDOM_WALK = SparseOperator(rescaled_laplacian(Healpix(2), Graph(8, laplacian="random_walk")))
 FEW_NEIGHBORS = {
-    name: SparseOperator(rescaled_laplacian(Healpix(2), 4, name))
+    name: SparseOperator(rescaled_laplacian(Healpix(2), Graph(4, laplacian=name)))
     for name in ("normalized", "random_walk")
 }
 """Symmetric, and not. XLA compiles a term for each neighbour."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deepsphere import ops
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, normalized_filter
 from deepsphere.sampling import Healpix
 from harness import (
@@ -19,7 +19,7 @@ from harness import (
     to_numpy,
 )
 
-WALK = SparseOperator(rescaled_laplacian(Healpix(2), 4, "random_walk"))
+WALK = SparseOperator(rescaled_laplacian(Healpix(2), Graph(4, laplacian="random_walk")))
 SYMMETRIC = SparseOperator(rescaled_laplacian(Healpix(2), 4))
 EPSILON = 1e-3
 # Lanes and channels as layouts; Clenshaw's recurrence, one basis, and two walks for the gradient.
@@ -243,7 +243,7 @@ def test_penalties_on_gradients_of_a_layer(engine):
     """What such a loss needs: the layer's weights learn through the gradient of its output."""
     from deepsphere.layers import ChebyshevConv
 
-    layer = ChebyshevConv(4, 2, Healpix(2), neighbors=4, batch_norm=True, activation="relu")
+    layer = ChebyshevConv(4, 2, Healpix(2), graph=4, batch_norm=True, activation="relu")
     x = example(1, 3, 1)[0]
     layer.build(x.shape)
     (found,) = second_derivatives(lambda x: layer(x, training=False), [x])

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere.graph import Graph
 from deepsphere.ops import chebyshev_filter, laplacian_operator
 from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, relative_error, to_numpy
@@ -29,7 +30,7 @@ def compiled(function):
 @pytest.mark.parametrize("widths", [(8, 4), (16, 4), (4, 8)])
 def test_compiled_together(widths, order, engine):
     sampling = Healpix(4)
-    operator = laplacian_operator(sampling, 8, "normalized", 0.75)
+    operator = laplacian_operator(sampling, Graph(8, laplacian="normalized"), 0.75)
     channels, filters = widths
     rng = np.random.default_rng(0)
     x, first, second, last = (

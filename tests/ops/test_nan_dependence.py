@@ -127,14 +127,14 @@ def test_tangents_of_attention():
 
 GRID = Equiangular(8, 16)
 LAYERS = {
-    "chebyshev": lambda: layers.ChebyshevConv(3, 2, neighbors=6, sampling=GRID),
-    "bernstein": lambda: layers.BernsteinConv(3, 2, neighbors=6, sampling=GRID),
+    "chebyshev": lambda: layers.ChebyshevConv(3, 2, graph=6, sampling=GRID),
+    "bernstein": lambda: layers.BernsteinConv(3, 2, graph=6, sampling=GRID),
     "pool mean": lambda: layers.Pool(mode="mean", sampling=Icosahedral(1)),
     "pool max": lambda: layers.Pool(mode="max", sampling=GRID),
     "unpool": lambda: layers.Unpool(sampling=Icosahedral(1)),
     "resample": lambda: layers.Resample(Healpix(4), sampling=GRID),
     "resample near": lambda: layers.Resample(Healpix(2), "inverse_distance", sampling=GRID),
-    "attention": lambda: layers.NeighborTransformerBlock(2, 4, neighbors=6, sampling=GRID),
+    "attention": lambda: layers.NeighborTransformerBlock(2, 4, graph=6, sampling=GRID),
     "smooth pool": lambda: layers.SmoothPool(sampling=Healpix(2)),
 }
 

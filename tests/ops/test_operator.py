@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.ops import SparseOperator, laplacian_operator
 from deepsphere.sampling import Healpix
 
@@ -33,23 +33,23 @@ def test_transpose():
     operator = SparseOperator(matrix)
     np.testing.assert_array_equal(operator.transpose.matrix.toarray(), matrix.toarray().T)
     assert operator.transpose.transpose is operator
-    laplacian = laplacian_operator(Healpix(4), 8, "normalized", 0.75)
+    laplacian = laplacian_operator(Healpix(4), Graph(8, laplacian="normalized"), 0.75)
     assert laplacian.transpose is laplacian
-    walk = laplacian_operator(Healpix(4), 8, "random_walk", 0.75)
+    walk = laplacian_operator(Healpix(4), Graph(8, laplacian="random_walk"), 0.75)
     assert walk.transpose is not walk
 
 
 def test_operators_are_shared_while_they_are_used():
-    operator = laplacian_operator(Healpix(4), 8, "normalized", 0.75)
-    assert laplacian_operator(Healpix(4, range(192)), 8, "normalized", 0.75) is operator
-    assert laplacian_operator(Healpix(4), 8, "normalized", 1.0) is not operator
+    operator = laplacian_operator(Healpix(4), Graph(8, laplacian="normalized"), 0.75)
+    assert laplacian_operator(Healpix(4, range(192)), 8, 0.75) is operator
+    assert laplacian_operator(Healpix(4), Graph(8, laplacian="normalized"), 1.0) is not operator
     assert copy.deepcopy(operator) is operator
-    expected = rescaled_laplacian(Healpix(4), 8, "normalized", 0.75)
+    expected = rescaled_laplacian(Healpix(4), Graph(8, laplacian="normalized"), 0.75)
     assert abs(operator.matrix - expected).max() == 0
     identity = id(operator.matrix)
     del operator
     gc.collect()
-    again = laplacian_operator(Healpix(4), 8, "normalized", 0.75)
+    again = laplacian_operator(Healpix(4), Graph(8, laplacian="normalized"), 0.75)
     assert abs(again.matrix - expected).max() == 0
     assert id(again.matrix) != identity or again.matrix.nnz == expected.nnz
 

@@ -4,6 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from deepsphere.analysis import EquivarianceError, LayerEquivariance
 from deepsphere.analysis.equivariance_table import LaplacianError
+from deepsphere.graph import Graph
 from deepsphere.plot import (
     plot_equivariance,
     plot_laplacian_errors,
@@ -19,9 +20,8 @@ def legend(figure):
 
 
 def row(kind, k, nside=8, factor=1.0):
-    return LaplacianError(
-        kind, k, Healpix(nside), 9.0, DEGREES, factor * np.array([1e-1, 1e-2, 1e-3])
-    )
+    errors = factor * np.array([1e-1, 1e-2, 1e-3])
+    return LaplacianError(Graph(k, laplacian=kind), Healpix(nside), 9.0, DEGREES, errors)
 
 
 def test_lines_and_bands_are_drawn():

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from deepsphere.compat import gnn_layers
-from deepsphere.graph import laplacian
+from deepsphere.graph import Graph, laplacian
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,
@@ -30,7 +30,7 @@ ORDER, CHANNELS, FILTERS = 3, 2, 4
 
 @pytest.fixture(scope="module", params=[ChebyshevConv, MonomialConv, BernsteinConv])
 def layer(request):
-    layer = request.param(FILTERS, ORDER, Healpix(4), neighbors=8, name="a_layer")
+    layer = request.param(FILTERS, ORDER, Healpix(4), graph=8, name="a_layer")
     layer.build((None, 192, CHANNELS))
     return layer
 
@@ -65,7 +65,7 @@ def test_sections_show_the_answer_to_an_impulse(layer):
 
 def test_response_at_zero_is_the_gain_of_the_smoothest_mode(layer):
     # The null vector of the Laplacian passes with the factor that is drawn at eigenvalue 0.
-    matrix = laplacian(layer.sampling, 8, "normalized").toarray()
+    matrix = laplacian(layer.sampling, Graph(8, laplacian="normalized")).toarray()
     values, vectors = np.linalg.eigh(matrix)
     mode = vectors[:, 0]
     assert values[0] == pytest.approx(0, abs=1e-10)
@@ -98,7 +98,7 @@ def model_with_a_decoder():
     ]
     disc = np.flatnonzero(Healpix(8).points @ [0.48, -0.36, 0.8] > 0.8)
     part = Healpix(8, extend_pixels(disc, 8, 4))
-    model = Sequential(part, layers, neighbors=8, laplacian="random_walk")
+    model = Sequential(part, layers, graph=Graph(8, laplacian="random_walk"))
     model.build((None, len(part), CHANNELS))
     return model
 
@@ -138,7 +138,7 @@ def test_close_ups_of_a_decoder_on_a_part_of_the_sphere():
 
 
 def test_coefficients_and_response_of_layers_on_a_matrix():
-    matrix = laplacian(Healpix(2), 8, "combinatorial")
+    matrix = laplacian(Healpix(2), Graph(8, laplacian="combinatorial"))
     layer = gnn_layers.Bernstein(matrix, 3, 2, name="on_a_matrix")
     layer.build((None, 48, 1))
     assert "on_a_matrix" in plot_coefficients(layer).get_suptitle()

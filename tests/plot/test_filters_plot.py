@@ -3,6 +3,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.polynomial.chebyshev import chebval
 
+from deepsphere.graph import Graph
 from deepsphere.graph.laplacians import spectral
 from deepsphere.plot import (
     filters,
@@ -27,7 +28,7 @@ class Layer:
         self.sampling = sampling
         shape = (order + 1, channels, filters)
         self.coefficients = np.random.default_rng(0).normal(size=shape)
-        laplacian, self.spectral_bound = spectral(sampling, 8, "normalized")
+        laplacian, self.spectral_bound = spectral(sampling, Graph(8, laplacian="normalized"))
         self.modes = np.linalg.eigh(laplacian.toarray())
 
     def response(self, eigenvalues, coefficients):

@@ -124,9 +124,9 @@ def equivariance_error(
 
     Examples
     --------
-    >>> from deepsphere.graph import laplacian
+    >>> from deepsphere.graph import Graph, laplacian
     >>> from deepsphere.sampling import Healpix
-    >>> graph = laplacian(Healpix(8), neighbors=20, kind="combinatorial")
+    >>> graph = laplacian(Healpix(8), Graph(20, laplacian="combinatorial"))
     >>> print(equivariance_error(graph, Healpix(8), [2, 8]).mean.round(4))
     [0.0048 0.0005]
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -14,14 +15,12 @@ from numpy.typing import NDArray
 
 from deepsphere.files import replacing
 from deepsphere.graph import (
-    Edges,
-    Kind,
-    Nearest,
-    check_edges,
-    check_kind,
-    definite_edges,
+    Graph,
+    GraphLike,
+    as_graph,
     isotropy_error,
     laplacian,
+    resolve_graph,
 )
 from deepsphere.graph.isotropy import (
     check_degrees,
@@ -45,8 +44,8 @@ class LaplacianError(NamedTuple):
 
     Attributes
     ----------
-    laplacian, neighbors : str or Optimal, and int, str or Nearest
-        Which Laplacian on which edges, see `deepsphere.graph.laplacian`.
+    graph : Graph
+        Which graph it is the Laplacian of, as `deepsphere.graph.resolve_graph` returns it.
     sampling : Sampling
         Of the vertices.
     entries : float
@@ -57,8 +56,7 @@ class LaplacianError(NamedTuple):
         Exact expectation of the equivariance error of each degree.
     """
 
-    laplacian: Kind
-    neighbors: Edges
+    graph: Graph
     sampling: Sampling
     entries: float
     degrees: NDArray[np.int64]
@@ -87,8 +85,7 @@ def curve_degrees(sampling: Sampling) -> list[int]:
 
 def laplacian_errors(
     sampling: Sampling,
-    neighbors: Sequence[Edges] = (8, 20, 40),
-    kinds: Sequence[Kind] = (BASELINE,),
+    graphs: Sequence[GraphLike] = (8, 20, 40),
     degrees: Sequence[int] | None = None,
     report: Callable[[str], None] | None = None,
     vertices: int = VERTICES,
@@ -100,12 +97,9 @@ def laplacian_errors(
     ----------
     sampling : Sampling
         Where the vertices are.
-    neighbors : sequence of int, str or Nearest, default (8, 20, 40)
-        Which edges, by default to as many neighbours as in the papers; see
-        `deepsphere.graph.laplacian`. Where a number is ``"auto"``, it is chosen for each of
-        `kinds`, and listed as the number that it is.
-    kinds : sequence of str or Optimal, default ("combinatorial",)
-        Which Laplacians, see there.
+    graphs : sequence of Graph, int or str, default (8, 20, 40)
+        Which graphs, by default with as many neighbors as in the papers, and the combinatorial
+        Laplacian where none is given.
     degrees : sequence of int, optional
         Degrees ell. Default: `table_degrees`.
     report : callable, optional
@@ -120,7 +114,7 @@ def laplacian_errors(
     -------
     list of LaplacianError
         For each set of edges first the combinatorial Laplacian, with which the others are to be
-        compared, then those of `kinds`.
+        compared, then those of `graphs`.
 
     Raises
     ------
@@ -128,27 +122,25 @@ def laplacian_errors(
         If an argument is not as described.
     """
     wanted = np.unique(check_degrees(table_degrees(sampling) if degrees is None else degrees))
-    edges = list(dict.fromkeys(check_edges(one) for one in neighbors))
-    names = list(dict.fromkeys(check_kind(kind) for kind in kinds)) or [BASELINE]
     rows = some_rows(len(sampling), check_count("vertices", vertices, least=1), seed)
     measured = len(rows)
     points, areas, result = sampling.points, sampling.areas, []
-    cases = []
-    for one in edges:
-        for name in names:
-            count = definite_edges(sampling, one, name)
-            cases += [(count, BASELINE), (count, name)]
+    cases: list[Graph] = []
+    for given in map(as_graph, graphs):
+        graph = replace(given, laplacian=given.laplacian or BASELINE)
+        graph = resolve_graph(sampling, graph)
+        cases += [_baseline(graph), graph]
     cases = list(dict.fromkeys(cases))
-    for i, (count, name) in enumerate(cases, start=1):
+    for i, graph in enumerate(cases, start=1):
         if report:
-            report(f"{i} of {len(cases)}: {name} Laplacian, {_edges(count)} ...")
+            report(f"{i} of {len(cases)}: {graph.laplacian} Laplacian, {_edges(graph)} ...")
         start = perf_counter()
-        matrix = laplacian(sampling, count, name)
+        matrix = laplacian(sampling, graph)
         built = perf_counter()
         errors = isotropy_error(matrix, points, wanted.tolist(), rows=rows, areas=areas)
         seconds = perf_counter() - built
         entries = matrix.nnz / len(sampling)
-        result.append(LaplacianError(name, count, sampling, entries, wanted, errors))
+        result.append(LaplacianError(graph, sampling, entries, wanted, errors))
         if report:
             report(
                 f"    built in {built - start:.1f} s, measured at {measured:,} vertices in "
@@ -157,18 +149,16 @@ def laplacian_errors(
     return result
 
 
-def _edges(neighbors: Edges) -> str:
-    if isinstance(neighbors, str):
-        return f"{neighbors} edges"
-    return f"{edges_name(neighbors)} neighbours"
+def _edges(graph: Graph) -> str:
+    return f"{edges_name(graph)} {'edges' if graph.neighbors is None else 'neighbors'}"
 
 
-def edges_name(neighbors: Edges) -> str:
-    """Return a short name of a set of edges: a number, ``20 spread``, or the name it has."""
-    if isinstance(neighbors, Nearest):
-        width = "" if neighbors.width == "tuned" else f", width {neighbors.width}"
-        return f"{neighbors.neighbors}{' spread' * bool(neighbors.spread)}{width}"
-    return str(neighbors)
+def edges_name(graph: Graph) -> str:
+    """Return a short name of the edges of a graph: a number, ``20 spread``, or their name."""
+    if graph.neighbors is None:
+        return graph.edges
+    width = "" if graph.width == "tuned" else f", width {graph.width}"
+    return f"{graph.neighbors}{' spread' * bool(graph.spread)}{width}"
 
 
 def gains(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> list[float]:
@@ -187,14 +177,19 @@ def gains(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) 
         Above 1: better than the combinatorial Laplacian on these edges.
     """
     base = {
-        (row.sampling, row.neighbors): row.mean(degrees)
+        (row.sampling, row.graph): row.mean(degrees)
         for row in rows
-        if row.laplacian == BASELINE
+        if row.graph.laplacian == BASELINE
     }
     with np.errstate(divide="ignore"):
         return [
-            float(np.divide(base[row.sampling, row.neighbors], row.mean(degrees))) for row in rows
+            float(np.divide(base[row.sampling, _baseline(row.graph)], row.mean(degrees)))
+            for row in rows
         ]
+
+
+def _baseline(graph: Graph) -> Graph:
+    return replace(graph, laplacian=BASELINE)
 
 
 def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> str:
@@ -219,8 +214,8 @@ def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None =
         errors = row.errors[np.searchsorted(row.degrees, shown)]
         cells.append(
             [
-                str(row.laplacian),
-                edges_name(row.neighbors),
+                str(row.graph.laplacian),
+                edges_name(row.graph),
                 f"{row.entries:.1f}",
                 *(f"{error:.1e}" for error in (*errors, row.mean(shown))),
                 f"{gain:.2g}" if gain < 10 else f"{gain:,.0f}",
@@ -250,8 +245,8 @@ def write_csv(rows: Sequence[LaplacianError], path: Path) -> None:
         for row in rows:
             for degree, error in zip(row.degrees, row.errors, strict=True):
                 start = [
-                    row.laplacian,
-                    edges_name(row.neighbors),
+                    row.graph.laplacian,
+                    edges_name(row.graph),
                     row.sampling,
                     f"{row.entries:.3f}",
                 ]

@@ -263,7 +263,7 @@ class _OnLaplacian(OldConv, metaclass=ABCMeta):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
         config = super().get_config()
-        for name in ("sampling", "neighbors", "laplacian"):
+        for name in ("sampling", "graph"):
             config.pop(name)
         return {
             "L": encode_matrix(self._matrix),

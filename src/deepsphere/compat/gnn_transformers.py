@@ -258,7 +258,7 @@ class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  #
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
         config = super().get_config()
-        for name in ("sampling", "neighbors", "self_loops"):
+        for name in ("sampling", "graph", "self_loops"):
             config.pop(name)
         return {
             "A": encode_matrix(self._matrix),

@@ -25,7 +25,7 @@ from deepsphere.compat.gnn_transformers import (
     OldTransformer,
 )
 from deepsphere.compat.old_constructors import AnyPixels, OldError, OldSignature, old_errors
-from deepsphere.graph import definite_edges, laplacian
+from deepsphere.graph import laplacian, resolve_graph
 from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.layers import (
     BernsteinConv,
@@ -57,7 +57,7 @@ class _OldConv(gnn_layers.OldConv, OldSignature, GraphConv):
     @property
     def L(self) -> csr_array:  # noqa: N802
         """The Laplacian, not rescaled; known where the layer's pixels are."""
-        return laplacian(self.require_sampling(), self.neighbors, self.laplacian)
+        return laplacian(self.require_sampling(), self.graph_spec)
 
     def __init__(
         self,
@@ -237,10 +237,8 @@ class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noq
     def A(self) -> csr_array:  # noqa: N802
         """The weights of the old graph, not 0 between pixels that attend to each other."""
         sampling = self.require_sampling()
-        edges = definite_edges(sampling, self.neighbors)
-        if not isinstance(edges, int):
-            raise ValueError(f"the old graph needs a number of neighbors, got {edges!r}")
-        return first_neighbors_weights(sampling, edges)
+        graph = resolve_graph(sampling, self.graph_spec)
+        return first_neighbors_weights(sampling, graph.neighbor_count)
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from deepsphere.compat.filter_inspection import FilterInspection, by_old_name
 from deepsphere.compat.gnn_layers import note_ignored
 from deepsphere.compat.old_constructors import OldSignature, old_face, refuse_old_checkpoint
 from deepsphere.compat.old_weights import is_old_weights, load_tf2_weights
-from deepsphere.graph import Edges, Kind
+from deepsphere.graph import Graph, LaplacianName, as_graph
 from deepsphere.layers.base import PACKAGE
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
@@ -54,8 +54,8 @@ class HealpyGCNN(FilterInspection, Sequential):
     max_batch_size, initial_Fin : int, optional
         No longer needed: products that are too large are split by themselves.
     laplacian : str, default "normalized_tf2"
-        Kind of Laplacian, see `deepsphere.graph.laplacian`. The default is that of the old code,
-        tie for tie; ``"normalized"`` has all symmetries of the pixels.
+        Which Laplacian, see `deepsphere.Graph`. The default is that of the old code, tie for tie;
+        ``"normalized"`` has all symmetries of the pixels.
     spmm_backend : str, optional
         No longer needed, and ignored: there is one way to multiply sparse matrices.
     **kwargs
@@ -90,17 +90,22 @@ class HealpyGCNN(FilterInspection, Sequential):
         n_neighbors: int = 8,
         max_batch_size: int | None = None,  # noqa: ARG002
         initial_Fin: int | None = None,  # noqa: ARG002
-        laplacian: Kind = "normalized_tf2",
+        laplacian: LaplacianName = "normalized_tf2",
         spmm_backend: str | None = None,
         **kwargs: Any,
     ) -> None:
         note_ignored("HealpyGCNN", spmm_backend=spmm_backend)
+        if "graph" in kwargs:
+            raise TypeError(
+                f"HealpyGCNN takes n_neighbors and laplacian, got graph={kwargs['graph']!r}; "
+                "deepsphere.Sequential takes any graph"
+            )
         if nside == int(nside):
             nside = int(nside)  # 16.0 was accepted
         if not kwargs.get("name"):  # the old network had the empty name, which Keras refuses now
             kwargs.pop("name", None)
         super().__init__(
-            Healpix(nside, indices), layers, neighbors=n_neighbors, laplacian=laplacian, **kwargs
+            Healpix(nside, indices), layers, Graph(n_neighbors, laplacian=laplacian), **kwargs
         )
         given = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
         # In a wrapper that Keras does not look into, or it would take them for parts of the model.
@@ -122,7 +127,7 @@ class HealpyGCNN(FilterInspection, Sequential):
             self._give_old_face(layer.conv1)
             self._give_old_face(layer.conv2)
         elif isinstance(layer, healpy_layers.Healpy_Transformer):
-            layer._on_old_graph = self.laplacian == "normalized_tf2"
+            layer._on_old_graph = self._own_graph.laplacian == "normalized_tf2"
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """Load weights, also those that deepsphere-cosmo-tf2 saved in any format.
@@ -192,9 +197,13 @@ class HealpyGCNN(FilterInspection, Sequential):
         return self.layers
 
     @property
-    def n_neighbors(self) -> Edges | None:
-        """Number of nearest neighbours, or other edges."""
-        return self.neighbors
+    def n_neighbors(self) -> int:
+        """Number of nearest neighbors."""
+        return self._own_graph.neighbor_count
+
+    @property
+    def _own_graph(self) -> Graph:
+        return cast(Graph, self.graph_spec)
 
     @property
     def reduction_fac(self) -> float:
@@ -205,9 +214,9 @@ class HealpyGCNN(FilterInspection, Sequential):
     def _arguments(cls, config: dict[str, Any]) -> dict[str, Any]:
         arguments = super()._arguments(config)
         sampling = cast(Healpix, arguments.pop("sampling"))
-        neighbors = arguments.pop("neighbors")
-        own = {"nside": sampling.nside, "indices": sampling.pixels, "n_neighbors": neighbors}
-        return {**arguments, **own}
+        graph = as_graph(arguments.pop("graph"))
+        own = {"n_neighbors": graph.neighbor_count, "laplacian": graph.laplacian}
+        return {**arguments, "nside": sampling.nside, "indices": sampling.pixels, **own}
 
     def clone(self, clone_function: Any = None, input_tensors: Any = None) -> Self:
         """Return a model of the same layers with new weights, see `Sequential.clone`."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from deepsphere.graph import Graph
 from deepsphere.layers import SphereLayer
 from deepsphere.layers.base import PACKAGE
 from deepsphere.sampling import Healpix, Sampling
@@ -90,10 +91,10 @@ class OldSignature(OldConstructor):
 
     on_graph_class: ClassVar[type[Any] | None] = None
 
-    def bind(self, sampling: Sampling, **graph: Any) -> Any:
+    def bind(self, sampling: Sampling, graph: Graph | None = None) -> Any:
         """Return a layer of `deepsphere.layers` on a sampling."""
         with old_errors():
-            return self.native.from_config(self._arguments()).bind(sampling, **graph)
+            return self.native.from_config(self._arguments()).bind(sampling, graph)
 
 
 _faces: dict[str, Any] = {}

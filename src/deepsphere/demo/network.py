@@ -37,6 +37,6 @@ def quick_start_network(nside: int, classes: int = 2) -> Sequential:
         keras.layers.GlobalAveragePooling1D(),
         keras.layers.Softmax(),
     ]
-    model = Sequential(Healpix(nside), layers, neighbors=20, name="quick_start")
+    model = Sequential(Healpix(nside), layers, graph=20, name="quick_start")
     model.build((None, len(model.sampling), 1))
     return model

@@ -1,21 +1,6 @@
-"""From a sampling to a sparse operator: neighbours, weights, Laplacian, bound, rescaling."""
+"""From a sampling to a sparse operator: neighbors, weights, Laplacian, bound, rescaling."""
 
 from deepsphere.graph.build import laplacian_of_weights
-from deepsphere.graph.choices import (
-    DEFAULT_NEIGHBORS,
-    EDGE_SETS,
-    KINDS,
-    WEIGHTED_KINDS,
-    Edges,
-    Kind,
-    Nearest,
-    Optimal,
-    check_edges,
-    check_kind,
-    choice_as_written,
-    plain,
-)
-from deepsphere.graph.choose import choose_neighbors, definite_edges, definite_graph
 from deepsphere.graph.edges import edge_pattern, edge_weights
 from deepsphere.graph.isotropy import isotropy_error
 from deepsphere.graph.laplacians import (
@@ -26,38 +11,48 @@ from deepsphere.graph.laplacians import (
 )
 from deepsphere.graph.neighbors import nearest_neighbors
 from deepsphere.graph.pieces import DisconnectedGraphWarning
+from deepsphere.graph.resolve import choose_neighbors, resolve_graph
+from deepsphere.graph.spec import (
+    DEFAULT_NEIGHBORS,
+    EDGES,
+    LAPLACIANS,
+    Graph,
+    GraphLike,
+    LaplacianName,
+    Optimal,
+    as_graph,
+    graph_config,
+    with_graph,
+)
 from deepsphere.graph.spectrum import MARGIN, largest_eigenvalue, rescale
 from deepsphere.graph.weights import gaussian_weights, kernel_width
 
 __all__ = [
     "DEFAULT_NEIGHBORS",
-    "EDGE_SETS",
-    "KINDS",
+    "EDGES",
+    "LAPLACIANS",
     "MARGIN",
-    "WEIGHTED_KINDS",
     "DisconnectedGraphWarning",
-    "Edges",
-    "Kind",
-    "Nearest",
+    "Graph",
+    "GraphLike",
+    "LaplacianName",
     "Optimal",
-    "check_edges",
-    "check_kind",
-    "choice_as_written",
+    "as_graph",
     "choose_neighbors",
     "clear_cache",
-    "definite_edges",
-    "definite_graph",
     "edge_pattern",
     "edge_weights",
     "gaussian_weights",
+    "graph_config",
     "isotropy_error",
     "kernel_width",
     "laplacian",
     "laplacian_of_weights",
     "largest_eigenvalue",
     "nearest_neighbors",
-    "plain",
     "rescale",
     "rescaled_laplacian",
+    "resolve_graph",
     "spectral",
+    "with_graph",
 ]

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, diags_array, issparse
 
-from deepsphere.graph.choices import WEIGHTED_KINDS, Edges, Kind, Optimal
 from deepsphere.graph.edges import edge_weights
 from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.graph.optimal_laplacian import optimal_laplacian
 from deepsphere.graph.places import distinct, spread_back
+from deepsphere.graph.spec import WEIGHTED_LAPLACIANS, Graph, Optimal
 from deepsphere.graph.spectrum import largest_eigenvalue
 from deepsphere.sampling import Sampling
 
-FORMAT = 4
+FORMAT = 5
 """Version of what is written to disk; raise it when the same request builds another graph."""
 
 
@@ -30,7 +30,7 @@ class Spectral(NamedTuple):
     eigenvalue: float
 
 
-def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_array:
+def laplacian_of_weights(weights: csr_array, laplacian: str = "normalized") -> csr_array:
     """Make the Laplacian of a weighted graph.
 
     ``normalized``: ``I - D^-1/2 W D^-1/2``; ``combinatorial``: ``D - W``; ``random_walk``:
@@ -40,8 +40,8 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
     ----------
     weights : csr_array, shape (n, n)
         Symmetric, finite, zero or more, with an empty diagonal.
-    kind : str, default "normalized"
-        Which Laplacian.
+    laplacian : str, default "normalized"
+        Which Laplacian, as above.
 
     Returns
     -------
@@ -53,12 +53,14 @@ def laplacian_of_weights(weights: csr_array, kind: str = "normalized") -> csr_ar
     TypeError
         If the weights are not real numbers in a sparse matrix.
     ValueError
-        If the kind is unknown; or if the weights are not a square matrix, not finite, negative, not
-        symmetric (up to `ROUNDING` of the largest), or have entries on the diagonal.
+        If the Laplacian is unknown; or if the weights are not a square matrix, not finite,
+        negative, not symmetric (up to `ROUNDING` of the largest), or have entries on the diagonal.
     """
-    if kind not in WEIGHTED_KINDS:
-        raise ValueError(f"laplacian kind must be one of {', '.join(WEIGHTED_KINDS)}; got {kind!r}")
-    return _laplacian(_checked_weights(weights), kind)
+    if laplacian not in WEIGHTED_LAPLACIANS:
+        raise ValueError(
+            f"laplacian must be one of {', '.join(WEIGHTED_LAPLACIANS)}; got {laplacian!r}"
+        )
+    return _laplacian(_checked_weights(weights), laplacian)
 
 
 def _laplacian(weights: csr_array, kind: str) -> csr_array:
@@ -115,15 +117,15 @@ def _checked_weights(weights: csr_array) -> csr_array:
     return weights
 
 
-def build_spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
+def build_spectral(sampling: Sampling, graph: Graph) -> Spectral:
     """Build the Laplacian of a sampling anew, with its largest eigenvalue.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors, kind
-        As `deepsphere.graph.check_edges` and `check_kind` return them, with a number of neighbours.
+    graph : Graph
+        As `deepsphere.graph.resolve_graph` returns it.
 
     Returns
     -------
@@ -133,24 +135,28 @@ def build_spectral(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral
     Raises
     ------
     TypeError, ValueError
-        If these edges do not go with the sampling or the kind.
+        If the sampling has no such edges, or the edges no such Laplacian.
     """
-    graph = _on_distinct_points(distinct(sampling), neighbors, kind)
-    return Spectral(spread_back(graph.laplacian, sampling), graph.eigenvalue)
+    found = _on_distinct_points(distinct(sampling), graph)
+    return Spectral(spread_back(found.laplacian, sampling), found.eigenvalue)
 
 
-def _on_distinct_points(sampling: Sampling, neighbors: Edges, kind: Kind) -> Spectral:
+def _on_distinct_points(sampling: Sampling, graph: Graph) -> Spectral:
+    kind = graph.laplacian
     if kind == "optimal" or isinstance(kind, Optimal):
         choice = kind if isinstance(kind, Optimal) else Optimal()
-        return Spectral(*optimal_laplacian(sampling, neighbors, choice))
+        return Spectral(*optimal_laplacian(sampling, graph, choice))
+    if kind is None:
+        raise ValueError(f"{graph!r} says no Laplacian: pass it through resolve_graph first")
     if kind == "normalized_tf2":
-        if not isinstance(neighbors, int):
+        if graph.edges != "nearest" or graph.width != "tuned" or graph.spread:
             raise ValueError(
-                f"laplacian kind 'normalized_tf2' needs a number of neighbors, got {neighbors!r}"
+                "laplacian 'normalized_tf2' is that of the nearest neighbors with the tuned width, "
+                f"got {graph!r}; leave out edges, width and spread, or use 'normalized'"
             )
-        weights, kind = first_neighbors_weights(sampling, neighbors), "normalized"
+        weights, kind = first_neighbors_weights(sampling, graph.neighbor_count), "normalized"
     else:
-        weights = edge_weights(sampling, neighbors)
+        weights = edge_weights(sampling, graph)
     result = _laplacian(weights, kind)
     # The random-walk Laplacian is similar to the normalized one: same eigenvalues, but symmetric.
     symmetric = _laplacian(weights, "normalized") if kind == "random_walk" else result

@@ -7,23 +7,23 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial import ConvexHull
 
-from deepsphere.graph.choices import DEFAULT_NEIGHBORS, Edges, Nearest
 from deepsphere.graph.pieces import warn_if_disconnected
 from deepsphere.graph.places import DistinctPoints, distinct, spread_back
+from deepsphere.graph.spec import GraphLike, as_graph
 from deepsphere.graph.weights import gaussian_weights, join
 from deepsphere.sampling import Healpix, Sampling
 
 
-def edge_weights(sampling: Sampling, neighbors: Edges | None = None) -> csr_array:
+def edge_weights(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
     """Return the weighted edges of a graph.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int, str or Nearest, optional
-        A number of nearest neighbors, with Gaussian weights, by default 20; or ``"mesh"``,
-        ``"grid"`` or ``"adjacent"`` for the functions of this module.
+    graph : Graph, int or str, optional
+        Which graph, see `Graph`: nearest neighbors have Gaussian weights, ``"mesh"``, ``"grid"``
+        and ``"adjacent"`` those of the functions of this module. Its Laplacian does not matter.
 
     Returns
     -------
@@ -34,32 +34,30 @@ def edge_weights(sampling: Sampling, neighbors: Edges | None = None) -> csr_arra
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described; or if the number is ``"auto"``, which depends on the
-        Laplacian and not on edges alone.
+    TypeError
+        If `graph` is not one of these, or the edges are for other samplings.
+    ValueError
+        If the number of neighbors is still to be chosen (``max_error``), or several points of the
+        sampling coincide and the edges are not the nearest ones.
     """
-    if neighbors is None:
-        neighbors = DEFAULT_NEIGHBORS
-    if isinstance(neighbors, int):
-        neighbors = Nearest(neighbors)
-    if isinstance(neighbors, Nearest):
-        return gaussian_weights(sampling, neighbors.count, neighbors.width, neighbors.spread)
+    graph = as_graph(graph)
+    if graph.edges == "nearest":
+        return gaussian_weights(sampling, graph.neighbor_count, graph.width, graph.spread)
     if isinstance(distinct(sampling), DistinctPoints):
         raise ValueError(
-            f"several points of {sampling!r} lie at a pole, where neighbors={neighbors!r} has no "
-            "edges; use the default neighbors=20, or a grid without rows at the poles"
+            f"several points of {sampling!r} lie at a pole, where edges={graph.edges!r} are "
+            "undefined; use the default graph, or a grid without rows at the poles"
         )
-    return {"mesh": mesh_weights, "grid": grid_weights, "adjacent": adjacent_weights}[neighbors](
-        sampling
-    )
+    make = {"mesh": mesh_weights, "grid": grid_weights, "adjacent": adjacent_weights}
+    return make[graph.edges](sampling)
 
 
-def edge_pattern(sampling: Sampling, neighbors: Edges | None = None) -> csr_array:
+def edge_pattern(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
     """Return which edges a graph has.
 
     Parameters
     ----------
-    sampling, neighbors
+    sampling, graph
         As for `edge_weights`.
 
     Returns
@@ -78,17 +76,16 @@ def edge_pattern(sampling: Sampling, neighbors: Edges | None = None) -> csr_arra
     DisconnectedGraphWarning
         If the graph is in more pieces than the part of the sphere that is sampled.
     """
-    if neighbors is None:
-        neighbors = DEFAULT_NEIGHBORS
-    if isinstance(neighbors, int):
-        neighbors = Nearest(neighbors)
-    if isinstance(neighbors, Nearest):
-        spread = sampling.crowded if neighbors.spread is None else neighbors.spread
-        edges = spread_back(join(distinct(sampling), neighbors.count, spread), sampling, read=1)
+    graph = as_graph(graph)
+    if graph.edges == "nearest":
+        spread = sampling.crowded if graph.spread is None else graph.spread
+        edges = spread_back(
+            join(distinct(sampling), graph.neighbor_count, spread), sampling, read=1
+        )
     else:
-        edges = edge_weights(sampling, neighbors)
+        edges = edge_weights(sampling, graph)
     edges.data = np.ones_like(edges.data)
-    warn_if_disconnected(edges, sampling, f"neighbors={neighbors!r}")
+    warn_if_disconnected(edges, sampling, graph)
     return edges
 
 
@@ -181,11 +178,11 @@ def grid_weights(sampling: Sampling) -> csr_array:
     nlat, nlon = getattr(sampling, "nlat", None), getattr(sampling, "nlon", None)
     if nlat is None or nlon is None or nlat * nlon != len(sampling):
         raise TypeError(
-            f"neighbors='grid' is for Equiangular and GaussLegendre grids, got {sampling!r}"
+            f"edges='grid' are for Equiangular and GaussLegendre grids, got {sampling!r}"
         )
     if nlon % 2 or nlon < 4:
         raise ValueError(
-            f"neighbors='grid' goes on beyond the poles half-way round, which needs an even number "
+            f"edges='grid' continue across the poles, which needs an even number "
             f"of longitudes of four or more; got nlon={nlon}"
         )
     number = np.arange(nlat * nlon).reshape(nlat, nlon)
@@ -227,7 +224,7 @@ def adjacent_weights(sampling: Sampling) -> csr_array:
         If the sampling is not HEALPix.
     """
     if not isinstance(sampling, Healpix):
-        raise TypeError(f"neighbors='adjacent' is for Healpix samplings, got {sampling!r}")
+        raise TypeError(f"edges='adjacent' are for Healpix samplings, got {sampling!r}")
     from astropy_healpix import neighbours
 
     pixels = sampling.pixels

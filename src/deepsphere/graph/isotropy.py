@@ -157,9 +157,9 @@ def spectrum(
 
     Examples
     --------
-    >>> from deepsphere.graph import laplacian
+    >>> from deepsphere.graph import Graph, laplacian
     >>> from deepsphere.sampling import Healpix
-    >>> graph = laplacian(Healpix(16), neighbors=20, kind="optimal")
+    >>> graph = laplacian(Healpix(16), Graph(20, laplacian="optimal"))
     >>> eigenvalues = spectrum(graph, Healpix(16).points, [1, 2, 8])
     >>> print((eigenvalues / eigenvalues[0]).round(2))
     [ 1.    2.99 34.32]

@@ -6,9 +6,9 @@ from scipy.sparse import csr_array
 
 from deepsphere.graph.build import FORMAT, Spectral, build_spectral
 from deepsphere.graph.cache import DiskCache, MemoryCache, matrix_bytes
-from deepsphere.graph.choices import Edges, Kind, plain
-from deepsphere.graph.choose import definite_graph, forget_choices
 from deepsphere.graph.pieces import warn_if_disconnected
+from deepsphere.graph.resolve import forget_choices, resolve_graph
+from deepsphere.graph.spec import GraphLike
 from deepsphere.graph.spectrum import rescale
 from deepsphere.sampling import Sampling, serialize
 
@@ -27,19 +27,15 @@ def clear_cache() -> None:
     forget_choices()
 
 
-def spectral(
-    sampling: Sampling, neighbors: Edges | None = None, kind: Kind | None = None
-) -> Spectral:
+def spectral(sampling: Sampling, graph: GraphLike | None = None) -> Spectral:
     """Return the shared Laplacian of a sampling with its largest eigenvalue.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int, str or Nearest, optional
-        Which edges, see `laplacian`.
-    kind : str or Optimal, optional
-        Which Laplacian: one of `KINDS`, or `Optimal`.
+    graph : Graph, int or str, optional
+        Which graph, see `Graph`.
 
     Returns
     -------
@@ -51,56 +47,34 @@ def spectral(
     TypeError, ValueError
         If an argument is not as described.
     """
-    # First of all: 8.0 and True would hit the keys 8 and 1.
-    neighbors, kind = definite_graph(sampling, neighbors, kind)
+    resolved = resolve_graph(sampling, graph)
 
     def build() -> Spectral:
         if len(sampling) < LARGE:
-            graph = build_spectral(sampling, neighbors, kind)
+            found = build_spectral(sampling, resolved)
         else:
-            key = {
-                "sampling": serialize(sampling),
-                "neighbors": plain(neighbors),
-                "kind": plain(kind),
-            }
-            graph = Spectral(
-                *_disk.get(key, lambda: build_spectral(sampling, neighbors, kind), len(sampling))
+            key = {"sampling": serialize(sampling), "graph": resolved.get_config()}
+            found = Spectral(
+                *_disk.get(key, lambda: build_spectral(sampling, resolved), len(sampling))
             )
-        warn_if_disconnected(graph.laplacian, sampling, f"neighbors={neighbors!r}")
-        for array in (graph.laplacian.data, graph.laplacian.indices, graph.laplacian.indptr):
+        warn_if_disconnected(found.laplacian, sampling, resolved)
+        for array in (found.laplacian.data, found.laplacian.indices, found.laplacian.indptr):
             array.flags.writeable = False
-        return graph
+        return found
 
-    return _memory.get((sampling, neighbors, kind), build)
+    return _memory.get((sampling, resolved), build)
 
 
-def laplacian(
-    sampling: Sampling, neighbors: Edges | None = None, kind: Kind | None = None
-) -> csr_array:
+def laplacian(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
     """Return the graph Laplacian of a sampling, not rescaled.
 
     Parameters
     ----------
     sampling : Sampling
         Where the sphere is sampled, for instance ``Healpix(64)``.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors, clipped to ``len(sampling) - 1``. Default: 20, which is what
-        the papers settled on: more neighbors are closer to rotation equivariance and cost more. On
-        longitude-latitude grids, whose points crowd at the poles, they are spread over a disc that
-        is as large at the poles as elsewhere, unless ``Nearest(20, spread=False)`` says otherwise.
-        `Nearest` also says how wide the Gaussian kernel is;
-        ``Nearest("auto", equivariance=1e-4)`` takes the least number that reaches this error, see
-        `choose_neighbors`. Other edges go by name: ``"mesh"`` (Voronoi cells that touch),
-        ``"grid"`` (four neighbors on a longitude-latitude grid) and ``"adjacent"`` (the eight
-        HEALPix pixels around), see `deepsphere.graph.edges`.
-    kind : str or Optimal, optional
-        ``"normalized"``, ``"combinatorial"``, ``"random_walk"``; ``"optimal"`` or `Optimal`, with
-        weights that make it as equivariant to rotation as these edges allow; or
-        ``"normalized_tf2"``: the normalized one of the TensorFlow 2 code, which keeps exactly
-        `neighbors` neighbors where several are at equal distance, and with which its trained
-        weights give the same numbers. Default: ``"optimal"`` on longitude-latitude grids with
-        spread neighbors, where Gaussian weights respond differently at each latitude, and
-        ``"normalized"`` for everything else.
+    graph : Graph, int or str, optional
+        Which graph: a `Graph`, or a number of nearest neighbors, or the name of a set of edges.
+        Default: the one that suits the sampling, see `Graph`.
 
     Returns
     -------
@@ -128,23 +102,20 @@ def laplacian(
     Examples
     --------
     >>> from deepsphere.sampling import Healpix
-    >>> laplacian(Healpix(4), neighbors=8).shape
+    >>> laplacian(Healpix(4), graph=8).shape
     (192, 192)
     """
-    return spectral(sampling, neighbors, kind).laplacian.copy()
+    return spectral(sampling, graph).laplacian.copy()
 
 
 def rescaled_laplacian(
-    sampling: Sampling,
-    neighbors: Edges | None = None,
-    kind: Kind | None = None,
-    scale: float = 1.0,
+    sampling: Sampling, graph: GraphLike | None = None, scale: float = 1.0
 ) -> csr_array:
     """Return the Laplacian of a sampling with its spectrum mapped into [-1, 1].
 
     Parameters
     ----------
-    sampling, neighbors, kind
+    sampling, graph
         As for `laplacian`.
     scale : float, default 1
         Part of the interval that is used; see `rescale`.
@@ -154,5 +125,5 @@ def rescaled_laplacian(
     csr_array of float64, shape (n, n)
         The caller's own matrix.
     """
-    graph = spectral(sampling, neighbors, kind)
-    return rescale(graph.laplacian, graph.eigenvalue, scale)
+    found = spectral(sampling, graph)
+    return rescale(found.laplacian, found.eigenvalue, scale)

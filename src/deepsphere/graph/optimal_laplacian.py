@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, eye_array
 
-from deepsphere.graph.choices import Edges, Nearest, Optimal
 from deepsphere.graph.edges import edge_weights
 from deepsphere.graph.meridian import meridian_of
 from deepsphere.graph.optimal import (
@@ -22,6 +21,7 @@ from deepsphere.graph.optimal import (
 )
 from deepsphere.graph.optimal_symmetric import symmetric_weights
 from deepsphere.graph.places import DistinctPoints, whole_and_rows
+from deepsphere.graph.spec import Graph, Optimal
 from deepsphere.graph.spectrum import largest_eigenvalue, rescale
 from deepsphere.graph.spread import spread_along
 from deepsphere.graph.weights import join, points_on_sphere
@@ -55,9 +55,7 @@ class Surroundings(NamedTuple):
     rows: NDArray[np.int64]
 
 
-def optimal_laplacian(
-    sampling: Sampling, neighbors: Edges, choice: Optimal
-) -> tuple[csr_array, float]:
+def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tuple[csr_array, float]:
     """Return the most equivariant Laplacian of a sampling, and a bound of its spectrum.
 
     Parameters
@@ -66,8 +64,8 @@ def optimal_laplacian(
         Points spread about evenly, on the sphere or a part of it. On a part, the weights are those
         of the whole sphere without the edges that lead out of it: weights fitted to a one-sided
         neighbourhood make unstable operators.
-    neighbors : int, str or Nearest
-        Which edges.
+    graph : Graph
+        Which edges; ``edges``, ``neighbors`` and ``spread`` count.
     choice : Optimal
         Band limit, and whether the weights are symmetric.
 
@@ -84,16 +82,14 @@ def optimal_laplacian(
         If the points are too uneven for weights with a stable Laplacian.
     """
     count = points_on_sphere(sampling)
-    if isinstance(neighbors, int):
-        neighbors = Nearest(neighbors)
     meridian = None
-    if isinstance(neighbors, str):
+    if graph.edges != "nearest":
         around, ridges = surroundings(sampling, 8, count), [RIDGE]
-        pattern = edge_weights(around.sampling, neighbors)
+        pattern = edge_weights(around.sampling, graph)
         degree = round(pattern.nnz / pattern.shape[0])
     else:
-        spread = sampling.crowded if neighbors.spread is None else neighbors.spread
-        degree, ridges = neighbors.count, [RIDGE]
+        spread = sampling.crowded if graph.spread is None else graph.spread
+        degree, ridges = graph.neighbor_count, [RIDGE]
         poles = isinstance(whole_and_rows(sampling)[0], DistinctPoints)
         if spread:
             least = next(mu for most, mu in RIDGES_SPREAD if degree < most)
@@ -139,8 +135,8 @@ def optimal_laplacian(
             return laplacian, bound
     raise UnstableWeightsError(
         f"the points of {sampling!r} are too uneven for optimal weights: the spectrum of their "
-        f"Laplacian reaches from {lowest:.2g} to {bound:.2g}; use neighbors=Nearest(20, "
-        "spread=True), or laplacian='normalized'"
+        f"Laplacian reaches from {lowest:.2g} to {bound:.2g}; use Graph(20, spread=True) "
+        "or laplacian='normalized'"
     )
 
 

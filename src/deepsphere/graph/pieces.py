@@ -10,6 +10,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from deepsphere.graph.spec import Graph
 from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling, Scattered
 from deepsphere.sampling.lonlat import to_lonlat
@@ -30,7 +31,7 @@ class DisconnectedGraphWarning(UserWarning):
     """A graph is in pieces, and nothing gets from one to another."""
 
 
-def warn_if_disconnected(laplacian: csr_array, sampling: Sampling, graph: str) -> None:
+def warn_if_disconnected(laplacian: csr_array, sampling: Sampling, graph: Graph) -> None:
     """Warn if a graph is in more pieces than the region that it is on.
 
     Parameters
@@ -39,8 +40,8 @@ def warn_if_disconnected(laplacian: csr_array, sampling: Sampling, graph: str) -
         Its entries are the edges.
     sampling : Sampling
         Where the sphere is sampled.
-    graph : str
-        What kind of graph it is, for the message.
+    graph : Graph
+        Which graph it is, for the message.
 
     Warns
     -----
@@ -65,26 +66,26 @@ def warn_if_disconnected(laplacian: csr_array, sampling: Sampling, graph: str) -
 
 
 def _message(
-    sampling: Sampling, graph: str, pieces: int, expected: int, cut_off: NDArray[np.int64]
+    sampling: Sampling, graph: Graph, pieces: int, expected: int, cut_off: NDArray[np.int64]
 ) -> str:
     lonlat = to_lonlat(sampling.points[cut_off])
     some = np.linspace(0, len(cut_off) - 1, min(len(cut_off), SHOWN)).astype(int)
     places = ", ".join(f"({lon:.1f}, {lat:.1f})" for lon, lat in lonlat[some])
     if sampling.crowded:
         advice = (
-            "use the default neighbors=20, or Nearest(k, spread=True) with k of 8 or more, which "
+            "use the default graph, or Graph(k, spread=True) with k of 8 or more, which "
             "spreads the neighbors where the points of a grid crowd"
         )
     elif isinstance(whole_of(sampling)[0], Scattered):
         advice = (
-            "take more neighbors, or a wider kernel such as Nearest(20, width=0.1); or leave out "
+            "take more neighbors, or a wider kernel such as Graph(20, width=0.1); or leave out "
             "points that are far from all others"
         )
     else:
         advice = "take more neighbors"
     regions = "" if expected == 1 else f", on {expected} separate regions"
     return (
-        f"the graph of {sampling!r} with {graph} is in {pieces} pieces{regions}: {len(cut_off)} of "
+        f"{graph!r} on {sampling!r} is in {pieces} pieces{regions}: {len(cut_off)} of "
         f"{len(sampling)} points are cut off from the largest one, and filters bring nothing from "
         f"one to another. They lie at latitudes from {lonlat[:, 1].min():.1f} to "
         f"{lonlat[:, 1].max():.1f}, for instance at (longitude, latitude) {places}. What to do: "

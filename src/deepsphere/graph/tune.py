@@ -55,7 +55,7 @@ def best_width(
     -------
     float
         Width sigma of ``exp(-ln 2 (d / sigma)**2)`` in units of the sphere's radius: for
-        ``Nearest(neighbors, width)``.
+        ``Graph(neighbors, width=width)``.
 
     Raises
     ------

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.graph.choices import check_width
 from deepsphere.graph.meridian import meridian_of
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
 from deepsphere.graph.places import distinct, spread_back, whole_and_rows
+from deepsphere.graph.spec import check_width
 from deepsphere.graph.spread import edges_to_spread
 from deepsphere.sampling import Healpix, Sampling
 from deepsphere.sampling.healpix import check_nside

@@ -8,7 +8,8 @@ from warnings import catch_warnings, simplefilter
 
 import keras
 
-from deepsphere.graph import choice_as_written, plain
+from deepsphere.graph import Graph, with_graph
+from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask
 from deepsphere.layers.sublayers import SublayerState
@@ -55,7 +56,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
     """
 
     on_graph: ClassVar[bool] = False
-    """Whether an argument ``neighbors`` says which graph the layer runs on."""
+    """Whether an argument ``graph`` says which graph the layer runs on."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember the arguments for copies."""
@@ -65,6 +66,8 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         return layer
 
     def __init__(self, sampling: Sampling | None = None, **kwargs: Any) -> None:
+        if self.on_graph:
+            refuse_parts(kwargs)
         super().__init__(**kwargs)
         sampling = None if sampling is None else check_sampling(sampling)
         self.sampling = sampling
@@ -106,16 +109,15 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         """Number of pixels of the output."""
         return len(self.output_sampling)
 
-    def bind(self, sampling: Sampling, **graph: Any) -> Self:
+    def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:
         """Return an unbuilt copy of this layer on a sampling.
 
         Parameters
         ----------
         sampling : Sampling
             Where the inputs of the copy are sampled.
-        **graph
-            The model's choice of ``neighbors`` and ``laplacian``; layers that use a graph take
-            what they were not given themselves.
+        graph : Graph, optional
+            The model's graph, for layers that run on one and were not given their own.
 
         Returns
         -------
@@ -136,15 +138,14 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
             )
         self.resample(sampling)  # fails here if the layer asks for a resolution there is not
         config = self._arguments()
-        for name, value in graph.items():
-            if name in config and config[name] is None:
-                config[name] = plain(value)
+        if self.on_graph and config["graph"] is None:
+            config["graph"] = graph
         return type(self).from_config({**config, "sampling": sampling})
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a layer from what `get_config` returned."""
-        layer: Self = super().from_config(choice_as_written(config) if cls.on_graph else config)
+        layer: Self = super().from_config(with_graph(config) if cls.on_graph else config)
         return layer
 
     def _copy_with(self, **changes: Any) -> Self:

@@ -43,7 +43,7 @@ class ConvPool(ChebyshevConv):
         Where the inputs are sampled. Default: given by the model.
     cutoff : float, default 1
         Degree that the initial filter halves, as for `SmoothPool`.
-    neighbors, laplacian, scale, batch_norm, filter_dropout, use_bias, activation, ...
+    graph, scale, batch_norm, filter_dropout, use_bias, activation, ...
         As for `ChebyshevConv`; what follows the filter works on the coarser points. With
         `kernel_initializer` the kernel begins from that, not from a low-pass.
 

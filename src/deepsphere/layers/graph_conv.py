@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, definite_graph, plain, spectral
+from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, resolve_graph, spectral
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import BatchNormalization
@@ -41,12 +41,9 @@ class GraphConv(SphereConv):
         Degree of the polynomials: ``order + 1`` terms.
     sampling : Sampling, optional
         Where the inputs are sampled. Default: given by the model.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbours in the graph, or other edges, see `deepsphere.graph.laplacian`.
-        Default: the model's, or 20.
-    laplacian : str or Optimal, optional
-        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: the model's, or
-        ``"optimal"`` on longitude-latitude grids and ``"normalized"`` elsewhere.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        model's, or the one that suits the sampling.
     scale : float, optional
         Part of the interval [-1, 1] that the spectrum fills, see `deepsphere.graph.rescale`.
         Default: that of the subclass.
@@ -90,8 +87,7 @@ class GraphConv(SphereConv):
         order: int = 4,
         sampling: Sampling | None = None,
         *,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         scale: float | None = None,
         batch_norm: bool = False,
         filter_dropout: float = 0.0,
@@ -111,8 +107,7 @@ class GraphConv(SphereConv):
                 "the Laplacian, and a filter reaches as many edges far"
             )
         self.depthwise = bool(depthwise)
-        self.neighbors = None if neighbors is None else check_edges(neighbors)
-        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        self.graph_spec = None if graph is None else as_graph(graph)
         self.scale = self.default_scale if scale is None else float(scale)
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale must be in (0, 1], got {scale}")
@@ -145,26 +140,18 @@ class GraphConv(SphereConv):
         raise NotImplementedError
 
     @property
-    def graph(self) -> dict[str, Any]:
-        """The graph that the layer runs on: ``neighbors`` and ``laplacian``, defaults filled in.
-
-        The defaults are those of the sampling, and None as long as that is not known.
-        """
-        neighbors, laplacian = self.neighbors, self.laplacian
-        if self.sampling is not None:
-            neighbors, laplacian = definite_graph(self.sampling, neighbors, laplacian)
-        return {"neighbors": neighbors, "laplacian": laplacian}
+    def resolved_graph(self) -> Graph:
+        """The graph that the layer runs on, with the defaults of its sampling filled in."""
+        return resolve_graph(self.require_sampling(), self.graph_spec)
 
     @property
     def spectral_bound(self) -> float:
         """Largest eigenvalue of the graph's Laplacian, where its spectrum ends."""
-        return spectral(self.require_sampling(), self.neighbors, self.laplacian).eigenvalue
+        return spectral(self.require_sampling(), self.graph_spec).eigenvalue
 
     def make_operator(self) -> SparseOperator:
         """Return the rescaled Laplacian, shared with all layers on the same graph."""
-        return laplacian_operator(
-            self.require_sampling(), self.neighbors, self.laplacian, self.scale
-        )
+        return laplacian_operator(self.require_sampling(), self.graph_spec, self.scale)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Get the operator and make the weights."""
@@ -251,8 +238,7 @@ class GraphConv(SphereConv):
         return {
             **super().get_config(),
             "order": self.order,
-            "neighbors": plain(self.neighbors),
-            "laplacian": plain(self.laplacian),
+            "graph": graph_config(self.graph_spec),
             "scale": self.scale,
             "batch_norm": self.batch_norm,
             "filter_dropout": self.filter_dropout,

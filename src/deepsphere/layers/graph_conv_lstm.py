@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 
-from deepsphere.graph import Edges, Kind, choice_as_written, plain
+from deepsphere.graph import Graph, GraphLike, graph_config, with_graph
+from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
@@ -24,8 +25,7 @@ class GraphConvLSTMCell(SphereLayer):
 
     Parameters
     ----------
-    filters, order, sampling, activation, recurrent_activation, use_bias, kernel_initializer,
-    neighbors, laplacian
+    filters, order, sampling, graph, activation, recurrent_activation, use_bias, kernel_initializer
         As for `GraphConvLSTM`.
     **kwargs
         Arguments of `keras.layers.Layer`.
@@ -54,8 +54,7 @@ class GraphConvLSTMCell(SphereLayer):
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling, **kwargs)
@@ -66,14 +65,18 @@ class GraphConvLSTMCell(SphereLayer):
             4 * self.filters,
             order,
             self.sampling,
-            neighbors=neighbors,
-            laplacian=laplacian,
+            graph=graph,
             use_bias=use_bias,
             bias_initializer=remember,
             kernel_initializer=kernel_initializer,
             dtype=self.dtype_policy,
             name="conv",
         )
+
+    @property
+    def graph_spec(self) -> Graph | None:
+        """The graph as it was given, or None."""
+        return self.conv.graph_spec
 
     @property
     def state_size(self) -> list[tuple[int | None, int]]:
@@ -115,8 +118,7 @@ class GraphConvLSTMCell(SphereLayer):
             "recurrent_activation": keras.activations.serialize(self.recurrent_activation),
             "use_bias": self.conv.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.conv.kernel_initializer),
-            "neighbors": plain(self.conv.neighbors),
-            "laplacian": plain(self.conv.laplacian),
+            "graph": graph_config(self.graph_spec),
         }
 
 
@@ -157,8 +159,9 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         from the start (Jozefowicz et al., ICML 2015), the others at 0.
     kernel_initializer : str or keras.Initializer, optional
         Initial values of the kernel. Default: those of `ChebyshevConv`.
-    neighbors, laplacian
-        The graph, as for `deepsphere.layers.GraphConv`.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        model's, or the one that suits the sampling.
     unroll : bool, default True
         Whether compiled programs hold each step, or a loop over them: then they do not grow with
         the number of steps, and that may be unknown. TensorFlow has no gradient of the convolution
@@ -194,6 +197,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
     (2, 192, 5)
     """
 
+    on_graph: ClassVar[bool] = True
     unroll: Any
 
     def __init__(
@@ -206,11 +210,11 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         unroll: bool = True,
         **kwargs: Any,
     ) -> None:
+        refuse_parts(kwargs)
         cell = GraphConvLSTMCell(
             filters,
             order,
@@ -219,8 +223,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
             recurrent_activation=recurrent_activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
-            neighbors=neighbors,
-            laplacian=laplacian,
+            graph=graph,
             dtype=kwargs.get("dtype"),
             name="cell",
         )
@@ -232,11 +235,16 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         return self.cell.sampling
 
     @property
+    def graph_spec(self) -> Graph | None:
+        """The graph as it was given, or None."""
+        return self.cell.graph_spec
+
+    @property
     def output_sampling(self) -> Sampling:
         """Where the output is sampled: as the input is."""
         return self.cell.output_sampling
 
-    def bind(self, sampling: Sampling, **graph: Any) -> Self:
+    def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:
         """Return an unbuilt copy of this layer on a sampling, see `SphereLayer.bind`."""
         if self.sampling not in (None, sampling):
             raise ValueError(
@@ -244,9 +252,8 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
                 f"but its place in the model is on {sampling}"
             )
         config = {**self.get_config(), "sampling": sampling, "dtype": self.dtype_policy}
-        for name, value in graph.items():
-            if name in config and config[name] is None:
-                config[name] = value
+        if config["graph"] is None:
+            config["graph"] = graph
         for name in ("activation", "recurrent_activation"):  # the functions, not their names
             config[name] = getattr(self.cell, name)
         config["kernel_initializer"] = self.cell.conv.kernel_initializer
@@ -311,4 +318,4 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GraphConvLSTM:  # noqa: ARG003
         """Return a layer of that configuration."""
-        return cls(**choice_as_written(config))
+        return cls(**with_graph(config))

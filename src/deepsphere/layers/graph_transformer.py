@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from deepsphere.graph import Edges, check_edges, plain
+from deepsphere.graph import GraphLike, as_graph, graph_config
 from deepsphere.layers.attention import TransformerBlock
 from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.masking import hide
@@ -28,9 +28,10 @@ class NeighborTransformerBlock(TransformerBlock):
     ----------
     key_dim, num_heads, sampling, activation, layer_norm
         As for `TransformerBlock`.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors, or other edges, see `deepsphere.graph.laplacian`; ``"auto"``
-        is for Laplacians. Default: the model's, or 20.
+    graph : Graph, int or str, optional
+        Which pixels are neighbors, see `deepsphere.Graph`; a number means that many nearest ones.
+        Two pixels attend to each other if either is a neighbor of the other; weights do not count.
+        Default: the model's, or the one that suits the sampling.
     self_loops : bool, default False
         Whether each pixel attends to itself too. By default it does not, as in the earlier
         implementation: it keeps its own features by the residual.
@@ -46,7 +47,7 @@ class NeighborTransformerBlock(TransformerBlock):
     --------
     >>> import numpy as np
     >>> from deepsphere.sampling import Healpix
-    >>> block = NeighborTransformerBlock(8, 4, Healpix(4), neighbors=8)
+    >>> block = NeighborTransformerBlock(8, 4, Healpix(4), graph=8)
     >>> tuple(block(np.zeros((2, 192, 32), "float32")).shape)
     (2, 192, 32)
     """
@@ -59,12 +60,12 @@ class NeighborTransformerBlock(TransformerBlock):
         num_heads: int,
         sampling: Sampling | None = None,
         *,
-        neighbors: Edges | None = None,
+        graph: GraphLike | None = None,
         self_loops: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(key_dim, num_heads, sampling, **kwargs)
-        self.neighbors = None if neighbors is None else check_edges(neighbors)
+        self.graph_spec = None if graph is None else as_graph(graph)
         self.self_loops = bool(self_loops)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -74,7 +75,7 @@ class NeighborTransformerBlock(TransformerBlock):
 
     def make_pattern(self) -> SparseOperator:
         """Return which pixels attend to which, shared with all layers on the same graph."""
-        return neighbor_pattern(self.require_sampling(), self.neighbors, self.self_loops)
+        return neighbor_pattern(self.require_sampling(), self.graph_spec, self.self_loops)
 
     def attend(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
         """Return the attention's output, from and to shape (batch, pixels, num_heads, key_dim)."""
@@ -82,7 +83,7 @@ class NeighborTransformerBlock(TransformerBlock):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
-        graph = {"neighbors": plain(self.neighbors), "self_loops": self.self_loops}
+        graph = {"graph": graph_config(self.graph_spec), "self_loops": self.self_loops}
         return {**super().get_config(), **graph}
 
 
@@ -105,10 +106,10 @@ class GraphTransformer(Transformer):
         Where the inputs are sampled. Default: given by the model.
     num_layers : int, default 1
         Number of blocks; the output at a pixel depends on pixels up to `num_layers` edges away.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors, or other edges, see `deepsphere.graph.laplacian`. Two pixels
-        attend to each other where either is among the nearest of the other. Default: the model's,
-        or 20.
+    graph : Graph, int or str, optional
+        Which pixels are neighbors, see `deepsphere.Graph`; a number means that many nearest ones.
+        Two pixels attend to each other if either is a neighbor of the other; weights do not count.
+        Default: the model's, or the one that suits the sampling.
     self_loops : bool, default False
         Whether each pixel attends to itself too. By default it does not, as in the earlier
         implementation: it keeps its own features by the residual.
@@ -150,7 +151,7 @@ class GraphTransformer(Transformer):
         sampling: Sampling | None = None,
         *,
         num_layers: int = 1,
-        neighbors: Edges | None = None,
+        graph: GraphLike | None = None,
         self_loops: bool = False,
         position_embedding: bool = True,
         activation: Any = "relu",
@@ -167,7 +168,7 @@ class GraphTransformer(Transformer):
             layer_norm=layer_norm,
             **kwargs,
         )
-        self.neighbors = None if neighbors is None else check_edges(neighbors)
+        self.graph_spec = None if graph is None else as_graph(graph)
         self.self_loops = bool(self_loops)
 
     def make_embedding(self, width: int) -> keras.layers.Layer:
@@ -176,9 +177,7 @@ class GraphTransformer(Transformer):
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
         """Return a block in which neighbours attend to each other."""
-        return NeighborTransformerBlock(
-            neighbors=self.neighbors, self_loops=self.self_loops, **kwargs
-        )
+        return NeighborTransformerBlock(graph=self.graph_spec, self_loops=self.self_loops, **kwargs)
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Embed the pixels, add their position, let them attend to their neighbours."""
@@ -186,5 +185,5 @@ class GraphTransformer(Transformer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments from which `from_config` makes an equal layer."""
-        graph = {"neighbors": plain(self.neighbors), "self_loops": self.self_loops}
+        graph = {"graph": graph_config(self.graph_spec), "self_loops": self.self_loops}
         return {**super().get_config(), **graph}

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from deepsphere.graph import Graph
 from deepsphere.sampling import Sampling
 
 
@@ -25,7 +26,7 @@ def is_bound_by_copy(layer: Any) -> bool:
     return follows_protocol(layer) and not isinstance(layer, keras.Model)
 
 
-def bind(layer: Any, sampling: Sampling, **graph: Any) -> Any:
+def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
     """Put any Keras layer on a sampling.
 
     Parameters
@@ -36,8 +37,8 @@ def bind(layer: Any, sampling: Sampling, **graph: Any) -> Any:
         is any other layer.
     sampling : Sampling
         Where the inputs are sampled.
-    **graph
-        The model's choice of graph, see `deepsphere.layers.SphereLayer.bind`.
+    graph : Graph, optional
+        The model's graph, see `deepsphere.layers.SphereLayer.bind`.
 
     Returns
     -------
@@ -50,15 +51,15 @@ def bind(layer: Any, sampling: Sampling, **graph: Any) -> Any:
         If the layer is on another sampling, or the sampling lacks the resolution that it leads to.
     """
     if follows_protocol(layer):
-        return layer.bind(sampling, **graph)
+        return layer.bind(sampling, graph)
     inner = _wrapped(layer)
-    bound = None if inner is None else bind(inner, sampling, **graph)
+    bound = None if inner is None else bind(inner, sampling, graph)
     if bound is inner:
         return layer
     config = layer.get_config()
     del config["layer"]
     if "backward_layer" in config:  # one of its own, of `keras.layers.Bidirectional`
-        config["backward_layer"] = bind(layer.backward_layer, sampling, **graph)
+        config["backward_layer"] = bind(layer.backward_layer, sampling, graph)
     return type(layer)(bound, **config)
 
 

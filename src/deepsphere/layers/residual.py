@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
+from deepsphere.graph import GraphLike, as_graph, graph_config
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import BatchNormalization, LayerNormalization
@@ -50,11 +50,8 @@ class ResidualBlock(SphereLayer):
         Probability, from 0 to below 1, with which a sample skips ``F`` in a training step
         (stochastic depth: Huang et al., arXiv 1603.09382). Other samples scale ``F`` by
         ``1 / (1 - drop_path)``, which keeps the expected output.
-    neighbors : int, optional
-        Number of nearest neighbours in the graph, if `conv` uses one and does not say. Default:
-        the model's.
-    laplacian : str, optional
-        Kind of Laplacian, likewise.
+    graph : Graph, int or str, optional
+        The graph of `conv`, if it runs on one and does not say which. Default: the model's.
     **kwargs
         Arguments of `keras.layers.Layer`; the convolutions get its ``dtype``.
 
@@ -101,8 +98,7 @@ class ResidualBlock(SphereLayer):
         norm_config: Mapping[str, Any] | None = None,
         alpha: float = 1.0,
         drop_path: float = 0.0,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(conv, dict):  # as written by get_config
@@ -137,10 +133,9 @@ class ResidualBlock(SphereLayer):
                 dtype=self.dtype_policy,
                 name="drop_path",
             )
-        self.neighbors = None if neighbors is None else check_edges(neighbors)
-        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        self.graph_spec = None if graph is None else as_graph(graph)
         if self.sampling is not None:
-            conv = conv.bind(self.sampling, neighbors=self.neighbors, laplacian=self.laplacian)
+            conv = conv.bind(self.sampling, self.graph_spec)
         self.conv1, self.conv2 = self._copy(conv, "conv1"), self._copy(conv, "conv2")
         self.norm1, self.norm2 = self._make_norm("norm1"), self._make_norm("norm2")
         self._conv_takes_mask = "mask" in signature(conv.call).parameters
@@ -234,6 +229,5 @@ class ResidualBlock(SphereLayer):
             "norm_config": keras.saving.serialize_keras_object(dict(self.norm_config)),
             "alpha": self.alpha,
             "drop_path": self.drop_path,
-            "neighbors": plain(self.neighbors),
-            "laplacian": plain(self.laplacian),
+            "graph": graph_config(self.graph_spec),
         }

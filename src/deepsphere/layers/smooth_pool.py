@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.special import ive
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, plain
+from deepsphere.graph import GraphLike, as_graph, graph_config
 from deepsphere.graph.isotropy import spectrum
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import ChebyshevConv
@@ -61,9 +61,9 @@ class SmoothPool(Pool):
         Degree of the polynomial of the Laplacian. Default: the least that is within 0.1 % of the
         heat kernel: 7 or 8 for one level at the default cutoff, nearly twice that for each level
         more. A smaller one is faster and not as near.
-    neighbors, laplacian
-        The graph, as for `deepsphere.layers.GraphConv`; the operator is that of the convolutions
-        on it.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        model's, or the one that suits the sampling.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -101,14 +101,12 @@ class SmoothPool(Pool):
         *,
         cutoff: float = 1.0,
         order: int | None = None,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
         self.cutoff = check_cutoff(cutoff)
         self.order = None if order is None else check_count("order", order, least=1)
-        self.neighbors = None if neighbors is None else check_edges(neighbors)
-        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        self.graph_spec = None if graph is None else as_graph(graph)
         super().__init__(p, mode, sampling, **kwargs)
 
     @property
@@ -122,8 +120,7 @@ class SmoothPool(Pool):
         sampling = self.require_sampling()
         self.operator: SparseOperator = laplacian_operator(
             sampling,
-            self.neighbors,
-            self.laplacian,
+            self.graph_spec,
             ChebyshevConv.default_scale,  # the operator that convolutions have already
         )
         self.coefficients = low_pass(self.operator, sampling, self.degree, self.order)
@@ -180,8 +177,7 @@ class SmoothPool(Pool):
             **super().get_config(),
             "cutoff": self.cutoff,
             "order": self.order,
-            "neighbors": plain(self.neighbors),
-            "laplacian": plain(self.laplacian),
+            "graph": graph_config(self.graph_spec),
         }
 
 

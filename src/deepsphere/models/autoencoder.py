@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from deepsphere.graph import Edges, Kind
+from deepsphere.graph import GraphLike
 from deepsphere.layers import (
     ChebyshevConv,
     LayerNormalization,
@@ -59,11 +59,9 @@ class Autoencoder(SphereModel):
         Keras activation after each step but the last.
     last_activation : str or callable, optional
         Keras activation of the output, in single precision. Default: none.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors in the graph. Default: 20.
-    laplacian : str or Optimal, optional
-        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
-        longitude-latitude grids, ``"normalized"`` elsewhere.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        one that suits the sampling.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
         NaN, are 0 in the output, and do not count in the loss.
@@ -111,12 +109,11 @@ class Autoencoder(SphereModel):
         order: int = 4,
         activation: Any = "elu",
         last_activation: Any = None,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, mask=mask, neighbors=neighbors, laplacian=laplacian, **kwargs)
+        super().__init__(sampling, mask=mask, graph=graph, **kwargs)
         self.channels = check_count("channels", channels, least=1)
         self.filters = check_widths("filters", filters)
         self.pooling = check_choice("pooling", pooling, LEARNED_POOLINGS)
@@ -146,7 +143,7 @@ class Autoencoder(SphereModel):
             for width in self.filters
         ]
         model = Sequential(
-            self.sampling, [*layers, *self._latent_layers()], **self.graph_options, name="encoder"
+            self.sampling, [*layers, *self._latent_layers()], graph=self.graph_spec, name="encoder"
         )
         model.build((None, len(self.sampling), self.channels))
         return model
@@ -174,7 +171,7 @@ class Autoencoder(SphereModel):
                 *layers,
                 SurveyMask(self.observed, dtype=self.variable_dtype),
             ]
-        model = Sequential(self.latent_sampling, layers, **self.graph_options, name="decoder")
+        model = Sequential(self.latent_sampling, layers, graph=self.graph_spec, name="decoder")
         model.build((None, len(self.latent_sampling), self.latent))
         return model
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, choice_as_written, plain
+from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, with_graph
+from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.models.observed import ObservedPixels
@@ -131,11 +132,9 @@ class SphereModel(SavedModel, ObservedPixels):
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`. Losses and
         metrics are given these only: predictions of shape ``(batch, observed pixels, channels)``.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors in the graphs. Default: 20.
-    laplacian : str or Optimal, optional
-        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
-        longitude-latitude grids, ``"normalized"`` elsewhere.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        one that suits the sampling.
     **kwargs
         Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
 
@@ -150,14 +149,13 @@ class SphereModel(SavedModel, ObservedPixels):
         sampling: Sampling,
         *,
         mask: ArrayLike | str | None = None,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_parts(kwargs)
         super().__init__(**kwargs)
         self.sampling = check_sampling(sampling)
-        self.neighbors = None if neighbors is None else check_edges(neighbors)
-        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        self.graph_spec = None if graph is None else as_graph(graph)
         self.supports_masking = True
         self.survey = self.observed = None
         if mask is not None:
@@ -165,19 +163,11 @@ class SphereModel(SavedModel, ObservedPixels):
             self.observed = self.survey._observed
 
     @property
-    def graph_options(self) -> dict[str, Any]:
-        """The graphs that the layers run on: ``neighbors`` and ``laplacian``.
-
-        (A model with an attribute ``graph`` PyTorch's exporter takes for one of its own.)
-        """
-        return {"neighbors": self.neighbors, "laplacian": self.laplacian}
-
-    @property
     def output_sampling(self) -> Sampling:
         """Where the output is sampled: as the input is."""
         return self.sampling
 
-    def bind(self, sampling: Sampling, **graph: Any) -> Self:  # noqa: ARG002
+    def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:  # noqa: ARG002
         """Return this model, as part of another one; raise ValueError on another sampling."""
         return on_sampling(self, sampling)
 
@@ -231,11 +221,11 @@ class SphereModel(SavedModel, ObservedPixels):
             **super().get_config(),
             "sampling": serialize(self.sampling),
             "mask": None if self.survey is None else self.survey.get_config()["mask"],
-            **{name: plain(choice) for name, choice in self.graph_options.items()},
+            "graph": graph_config(self.graph_spec),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Make a model from what `get_config` returned."""
-        model: Self = super().from_config(choice_as_written(config), custom_objects)
+        model: Self = super().from_config(with_graph(config), custom_objects)
         return model

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from deepsphere.graph import Edges, Kind
+from deepsphere.graph import GraphLike
 from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import hide
@@ -24,8 +24,7 @@ def fcn_classifier(
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
-    neighbors: Edges | None = None,
-    laplacian: Kind | None = None,
+    graph: GraphLike | None = None,
     batch_norm: bool = True,
     activation: Any = "relu",
     pooling: str = "max",
@@ -57,12 +56,10 @@ def fcn_classifier(
         Number of channels of each convolution that is followed by a pooling; those of the paper.
     order : int, default 4
         Degree of the polynomials of all convolutions; 4 is ``K = 5`` of the paper.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors in the graphs. Default: 20 (the paper's had 8; 20 came with
-        arXiv 2012.15000 and is more equivariant).
-    laplacian : str or Optimal, optional
-        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
-        longitude-latitude grids, ``"normalized"`` elsewhere.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        one that suits the sampling, with 20 neighbors (the paper used 8; 20 came with
+        arXiv 2012.15000).
     batch_norm : bool, default True
         Whether all convolutions but the last normalise their channels.
     activation : str or callable, default "relu"
@@ -123,7 +120,6 @@ def fcn_classifier(
     """
     widths = check_widths("filters", filters)
     classes = check_count("classes", classes, least=1)
-    graph = {"neighbors": neighbors, "laplacian": laplacian}
     layers = survey_layers(mask) + _pooled_convs(
         sampling, widths, pooling, order, activation, batch_norm, conv
     )
@@ -133,7 +129,7 @@ def fcn_classifier(
     ]
     if statistics in ("mean_variance", "histogram"):
         layers.append(keras.layers.Dense(classes, use_bias=output_bias))
-    return finish(sampling, layers, classifier_activation, channels, name=name, **graph)
+    return finish(sampling, layers, classifier_activation, channels, name=name, graph=graph)
 
 
 def cnn_classifier(
@@ -143,8 +139,7 @@ def cnn_classifier(
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
-    neighbors: Edges | None = None,
-    laplacian: Kind | None = None,
+    graph: GraphLike | None = None,
     batch_norm: bool = True,
     activation: Any = "relu",
     pooling: str = "max",
@@ -165,7 +160,7 @@ def cnn_classifier(
 
     Parameters
     ----------
-    sampling, classes, channels, filters, order, neighbors, laplacian, batch_norm, activation, \
+    sampling, classes, channels, filters, order, graph, batch_norm, activation, \
 pooling, output_bias, classifier_activation, mask, name, **conv
         As for `fcn_classifier`.
     statistics : str, optional
@@ -201,7 +196,6 @@ pooling, output_bias, classifier_activation, mask, name, **conv
     widths = check_widths("filters", filters)
     units = check_widths("hidden", hidden, least=0)
     classes = check_count("classes", classes, least=1)
-    graph = {"neighbors": neighbors, "laplacian": laplacian}
     layers = survey_layers(mask) + _pooled_convs(
         sampling, widths, pooling, order, activation, batch_norm, conv
     )
@@ -209,7 +203,7 @@ pooling, output_bias, classifier_activation, mask, name, **conv
     for width in units:
         layers += [*dropout_layers(dropout), keras.layers.Dense(width, activation)]
     layers += [*dropout_layers(dropout), keras.layers.Dense(classes, use_bias=output_bias)]
-    return finish(sampling, layers, classifier_activation, channels, name=name, **graph)
+    return finish(sampling, layers, classifier_activation, channels, name=name, graph=graph)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

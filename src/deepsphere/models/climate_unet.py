@@ -9,12 +9,14 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from deepsphere.graph import Edges, Kind
+from deepsphere.graph import Graph, GraphLike
 from deepsphere.layers import ChebyshevConv, Pool, Unpool
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import hide
 from deepsphere.models.base import SphereModel, check_widths, resolutions
 from deepsphere.sampling import Sampling
+
+PAPER_GRAPH = Graph(20, laplacian="combinatorial")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -39,10 +41,9 @@ class ClimateUNet(SphereModel):
         Number of channels at each resolution, from fine to coarse; the first is even.
     order : int, default 2
         Degree of the polynomials: three terms, the ``kernel_size=3`` of the papers' code.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors in the graphs. Default: 20.
-    laplacian : str or Optimal, default "combinatorial"
-        Kind of Laplacian, as in the papers' code.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default:
+        ``Graph(20, laplacian="combinatorial")``, as in the paper's code.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that were observed, see `UNet`.
     **kwargs
@@ -76,12 +77,13 @@ class ClimateUNet(SphereModel):
         *,
         filters: Sequence[int] = (64, 128, 256, 512, 512, 512),
         order: int = 2,
-        neighbors: Edges | None = None,
-        laplacian: Kind = "combinatorial",
+        graph: GraphLike | None = None,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, mask=mask, neighbors=neighbors, laplacian=laplacian, **kwargs)
+        super().__init__(
+            sampling, mask=mask, graph=PAPER_GRAPH if graph is None else graph, **kwargs
+        )
         self.output_channels = check_count("outputs", outputs, least=1)
         self.filters = check_widths("filters", filters)
         self.order = check_count("order", order, least=0)
@@ -89,7 +91,7 @@ class ClimateUNet(SphereModel):
             raise ValueError(f"the first of filters must be even, got {self.filters[0]}")
         levels = resolutions(self.sampling, len(self.filters) - 1)
         fine, half, shared = levels[0], self.filters[0] // 2, {"dtype": self.dtype_policy}
-        conv = partial(ChebyshevConv, order=self.order, **self.graph_options, **shared)
+        conv = partial(ChebyshevConv, order=self.order, graph=self.graph_spec, **shared)
         norm = partial(conv, batch_norm=True, activation="relu")
         self.first = norm(filters=half, sampling=fine, name="first")
         *inner, last = list(zip(self.filters, levels, strict=True))

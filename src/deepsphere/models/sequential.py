@@ -11,7 +11,8 @@ import numpy as np
 from keras.src.models import cloning
 from numpy.typing import NDArray
 
-from deepsphere.graph import Edges, Kind, check_edges, check_kind, choice_as_written, plain
+from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, with_graph
+from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.protocol import bind, find_output_sampling, is_bound_by_copy
 from deepsphere.models.base import on_sampling
@@ -38,12 +39,9 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         The layers, in order; more can be added with `add`. Layers of this package are copied
         (`SphereLayer.bind`): the same list makes several independent models. Other Keras layers
         are used as they are.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors in the graphs of layers that do not set their own. Default:
-        20.
-    laplacian : str or Optimal, optional
-        Kind of Laplacian of layers that do not set their own. Default: ``"optimal"`` on
-        longitude-latitude grids, ``"normalized"`` elsewhere.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        one that suits the sampling.
     **kwargs
         Arguments of `keras.Sequential`: ``name``, ``trainable``.
 
@@ -76,17 +74,16 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         self,
         sampling: Sampling,
         layers: Sequence[keras.layers.Layer] = (),
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(sampling, Sampling):
             raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
+        refuse_parts(kwargs)
         super().__init__(**kwargs)
         self.sampling = sampling
         self.supports_masking = True
-        self.neighbors = None if neighbors is None else check_edges(neighbors)
-        self.laplacian = None if laplacian is None else check_kind(laplacian)
+        self.graph_spec = None if graph is None else as_graph(graph)
         for layer in layers:
             self.add(layer, rebuild=False)
         if self._layers:
@@ -101,7 +98,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
                 return sampling
         return self.sampling
 
-    def bind(self, sampling: Sampling, **graph: Any) -> Self:  # noqa: ARG002
+    def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:  # noqa: ARG002
         """Return this model, as part of another one; raise ValueError on another sampling."""
         return on_sampling(self, sampling)
 
@@ -116,12 +113,8 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         rebuild : bool, default True
             Whether to build the model again, if its input is known.
         """
-        layer = bind(layer, self.output_sampling, **self._graph)
+        layer = bind(layer, self.output_sampling, self.graph_spec)
         super().add(layer, rebuild=rebuild)
-
-    @property
-    def _graph(self) -> dict[str, Any]:
-        return {"neighbors": self.neighbors, "laplacian": self.laplacian}
 
     def _as_features(self, inputs: Any) -> Any:
         # An unknown number of pixels becomes that of the sampling.
@@ -178,8 +171,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     def _spherical_config(self) -> dict[str, Any]:
         return {
             "sampling": serialize(self.sampling),
-            "neighbors": plain(self.neighbors),
-            "laplacian": plain(self.laplacian),
+            "graph": graph_config(self.graph_spec),
         }
 
     @classmethod
@@ -187,7 +179,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         """Make a model from what `get_config` returned."""
         layers = [
             keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
-            for layer in config["layers"]
+            for layer in _layers_with_whole_graphs(config, custom_objects)
         ]
         model = cls(layers=layers, **cls._arguments(config))
         shape = config.get("build_input_shape")
@@ -202,8 +194,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
             "name": config["name"],
             "trainable": config.get("trainable", True),
             "sampling": deserialize(config["sampling"]),
-            "neighbors": choice_as_written(config)["neighbors"],
-            "laplacian": config["laplacian"],
+            "graph": with_graph(config)["graph"],
         }
 
     def clone(
@@ -235,7 +226,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
                 copy = clone_function(layer)
             # What knows its place is used as it is: it may be shared with this model.
             if getattr(copy, "sampling", None) is None:
-                copy = bind(copy, model.output_sampling, **self._graph)
+                copy = bind(copy, model.output_sampling, self.graph_spec)
             keras.Sequential.add(model, copy, rebuild=False)
         start = self._layers[0] if self._layers else None
         if input_tensors is not None:
@@ -248,6 +239,35 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         if self.compiled:
             model.compile_from_config(self.get_compile_config())
         return model
+
+
+def _layers_with_whole_graphs(
+    config: dict[str, Any], custom_objects: Any = None
+) -> list[dict[str, Any]]:
+    """Return the descriptions of the layers, in which each graph is a whole one.
+
+    Before there was `Graph`, a layer could have its own number of neighbors and the model's
+    Laplacian, or the other way round.
+    """
+    if "graph" in config:
+        return list(config["layers"])
+
+    def fill(described: dict[str, Any], outer: dict[str, Any]) -> dict[str, Any]:
+        name, own = described.get("registered_name"), described["config"]
+        cls = keras.saving.get_registered_object(name, custom_objects) if name else None
+        if isinstance(cls, type) and issubclass(cls, keras.Model):
+            return described  # on a graph of its own
+        if getattr(cls, "on_graph", False):
+            given = {part: value for part in outer if (value := own.get(part)) is not None}
+            outer = {**outer, **given}
+            own = {**own, **{part: outer[part] for part in outer if part in own}}
+        for part in ("conv", "layer", "backward_layer"):  # of residual blocks and wrappers
+            if isinstance(own.get(part), dict):
+                own = {**own, part: fill(own[part], outer)}
+        return {**described, "config": own}
+
+    graph = {part: config.get(part) for part in ("neighbors", "laplacian")}
+    return [fill(layer, graph) for layer in config["layers"]]
 
 
 def _clone_spheres_too(original: Callable[..., Any]) -> Callable[..., Any]:

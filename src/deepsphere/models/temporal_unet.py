@@ -63,7 +63,7 @@ class TemporalUNet(UNet):
             self.filters[-1],
             self.order,
             resolutions(self.sampling, len(self.filters) - 1)[-1],
-            **self.graph_options,
+            graph=self.graph_spec,
             dtype=self.dtype_policy,
             name="memory",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
-from deepsphere.graph import Edges, Kind
+from deepsphere.graph import GraphLike
 from deepsphere.layers import ChebyshevConv, PatchConvTranspose, Unpool
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import hide
@@ -72,11 +72,9 @@ class UNet(SphereModel):
     last_activation : str or callable, optional
         Keras activation of the output, computed in single precision: ``"softmax"`` for classes;
         None, the default, for logits and regression.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors in the graphs. Default: 20.
-    laplacian : str or Optimal, optional
-        Kind of Laplacian, see `deepsphere.graph.laplacian`. Default: ``"optimal"`` on
-        longitude-latitude grids, ``"normalized"`` elsewhere.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        one that suits the sampling.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
         NaN (in targets too), are 0 in the output, and do not count in the loss.
@@ -117,12 +115,11 @@ class UNet(SphereModel):
         batch_norm: bool = True,
         activation: Any = "relu",
         last_activation: Any = None,
-        neighbors: Edges | None = None,
-        laplacian: Kind | None = None,
+        graph: GraphLike | None = None,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, mask=mask, neighbors=neighbors, laplacian=laplacian, **kwargs)
+        super().__init__(sampling, mask=mask, graph=graph, **kwargs)
         self.output_channels = check_count("outputs", outputs, least=1)
         self.filters = check_widths("filters", filters)
         self.order = check_count("order", order, least=0)
@@ -164,7 +161,7 @@ class UNet(SphereModel):
             filters,
             self.order,
             sampling,
-            **self.graph_options,
+            graph=self.graph_spec,
             batch_norm=self.batch_norm,
             dtype=self.dtype_policy,
         )
@@ -174,7 +171,7 @@ class UNet(SphereModel):
 
     def _make_pool(self, filters: int, fine: Sampling, name: str) -> keras.layers.Layer:
         pool = make_pool(self.pooling, filters, dtype=self.dtype_policy, name=name)
-        return pool.bind(fine, **self.graph_options)
+        return pool.bind(fine, self.graph_spec)
 
     def _make_unpool(self, filters: int, coarse: Sampling, name: str) -> keras.layers.Layer:
         if self.unpooling == "patch":

@@ -34,7 +34,7 @@ class VariationalAutoencoder(Autoencoder):
     seed : int, optional
         Seed of the draws in training and of `sample`. Default: a random one.
     channels, filters, pooling, latent, decoder_filters, order, activation, last_activation, \
-neighbors, laplacian, mask, **kwargs
+graph, mask, **kwargs
         As for `Autoencoder`.
 
     Attributes

@@ -20,6 +20,7 @@ between the passes only q, k and v are kept, never what was gathered for the edg
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 from weakref import WeakValueDictionary
@@ -28,24 +29,17 @@ import numpy as np
 from keras import ops
 from scipy.sparse import csr_array, eye_array
 
-from deepsphere.graph import (
-    DEFAULT_NEIGHBORS,
-    Edges,
-    Nearest,
-    check_edges,
-    definite_edges,
-    edge_pattern,
-)
+from deepsphere.graph import Graph, GraphLike, edge_pattern, resolve_graph
 from deepsphere.ops import blockwise
 from deepsphere.ops.arguments import as_floats, complete_shape, is_empty, known_shape
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.sampling import Sampling
 
-_patterns: WeakValueDictionary[tuple[Sampling, Edges, bool], SparseOperator] = WeakValueDictionary()
+_patterns: WeakValueDictionary[tuple[Sampling, Graph, bool], SparseOperator] = WeakValueDictionary()
 
 
 def neighbor_pattern(
-    sampling: Sampling, neighbors: Edges | None = None, self_loops: bool = False
+    sampling: Sampling, graph: GraphLike | None = None, self_loops: bool = False
 ) -> SparseOperator:
     """Return which points of a sampling attend to which, shared by all layers that ask for it.
 
@@ -53,10 +47,9 @@ def neighbor_pattern(
     ----------
     sampling : Sampling
         Where the sphere is sampled.
-    neighbors : int, str or Nearest, optional
-        Number of nearest neighbors, clipped to ``len(sampling) - 1``, or other edges: see
-        `deepsphere.graph.laplacian`. Two points attend to each other where either is among the
-        neighbors of the other. Only which edges there are counts, not their weights. Default: 20.
+    graph : Graph, int or str, optional
+        Which graph, see `deepsphere.Graph`. Two points attend to each other if either is among the
+        neighbors of the other; weights do not count. Default: the one that suits the sampling.
     self_loops : bool, default False
         Whether each point attends to itself too.
 
@@ -69,7 +62,7 @@ def neighbor_pattern(
     Raises
     ------
     TypeError, ValueError
-        If `neighbors` is not as described, or has ``"auto"``, which is for Laplacians.
+        If `graph` is not one of these, or no number of neighbors reaches its ``max_error``.
 
     Warns
     -----
@@ -87,14 +80,13 @@ def neighbor_pattern(
     >>> neighbor_pattern(Healpix(1), 4).nnz
     48
     """
-    edges = check_edges(DEFAULT_NEIGHBORS if neighbors is None else neighbors)
-    if isinstance(edges, Nearest):
-        _ = edges.count  # or an error
-    edges = definite_edges(sampling, edges)
-    key = (sampling, edges, self_loops)
+    # Patterns are the same whatever the weights and the Laplacian.
+    resolved = resolve_graph(sampling, graph)
+    resolved = replace(resolved, laplacian=None, width="tuned")
+    key = (sampling, resolved, self_loops)
     pattern = _patterns.get(key)
     if pattern is None:
-        matrix = edge_pattern(sampling, edges)
+        matrix = edge_pattern(sampling, resolved)
         if self_loops:
             matrix = matrix + eye_array(len(sampling), format="csr")
         pattern = SparseOperator(csr_array(matrix))

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.graph import Edges, Kind, definite_graph, rescaled_laplacian
+from deepsphere.graph import GraphLike, rescaled_laplacian, resolve_graph
 from deepsphere.ops.matrices import to_csr
 from deepsphere.sampling import Sampling
 
@@ -123,14 +123,12 @@ class SparseOperator:
 _laplacians: WeakValueDictionary[Hashable, SparseOperator] = WeakValueDictionary()
 
 
-def laplacian_operator(
-    sampling: Sampling, neighbors: Edges | None, kind: Kind | None, scale: float
-) -> SparseOperator:
+def laplacian_operator(sampling: Sampling, graph: GraphLike | None, scale: float) -> SparseOperator:
     """Return the rescaled Laplacian of a sampling, shared by all layers that ask for it.
 
     Parameters
     ----------
-    sampling, neighbors, kind, scale
+    sampling, graph, scale
         As for `deepsphere.graph.rescaled_laplacian`.
 
     Returns
@@ -138,10 +136,10 @@ def laplacian_operator(
     SparseOperator
         It lives as long as someone holds it.
     """
-    neighbors, kind = definite_graph(sampling, neighbors, kind)
-    key = (sampling, neighbors, kind, scale)
+    graph = resolve_graph(sampling, graph)
+    key = (sampling, graph, scale)
     operator = _laplacians.get(key)
     if operator is None:
-        operator = SparseOperator(rescaled_laplacian(sampling, neighbors, kind, scale))
+        operator = SparseOperator(rescaled_laplacian(sampling, graph, scale))
         _laplacians[key] = operator
     return operator

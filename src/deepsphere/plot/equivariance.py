@@ -124,14 +124,17 @@ def plot_laplacian_errors(
     lines: dict[Label, Any] = {}
     for row in rows:
         place = f"nside {row.nside:.3g}" * (several and against != "nside")
-        count = "k = " * (not isinstance(row.neighbors, str)) + edges_name(row.neighbors)
+        count = "k = " * (row.graph.neighbors is not None) + edges_name(row.graph)
         count *= against != "neighbors"
-        label = (str(row.laplacian).replace("_", " "), ", ".join(filter(None, [count, place])))
+        label = (
+            str(row.graph.laplacian).replace("_", " "),
+            ", ".join(filter(None, [count, place])),
+        )
         if against.startswith("degree"):
             unit = row.nside if against.endswith("nside") else 1
             lines[label] = (row.degrees / unit, row.errors)
         else:
-            abscissa = row.nside if against == "nside" else row.neighbors
+            abscissa = row.nside if against == "nside" else row.graph.neighbor_count
             abscissae, errors = lines.setdefault(label, ([], []))
             abscissae.append(abscissa)
             errors.append(row.mean())

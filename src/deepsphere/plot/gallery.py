@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.extras import require
-from deepsphere.graph import Edges, edge_weights
+from deepsphere.graph import GraphLike, edge_weights
 from deepsphere.plot.globe import (
     VIEW,
     cell_picture,
@@ -59,7 +59,7 @@ def smooth_field(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def plot_sampling_gallery(
     samplings: Sequence[Sampling] | Mapping[str, Sampling],
-    neighbors: Edges = 8,
+    graph: GraphLike = 8,
     *,
     view: tuple[float, float] = VIEW,
 ) -> Figure:
@@ -70,8 +70,8 @@ def plot_sampling_gallery(
     samplings : sequence of Sampling, or mapping of str to such
         Of some hundred points each, or else points and edges merge. Names stand beside the rows.
         Default names: those of the classes.
-    neighbors : int, str or Nearest, default 8
-        Which edges, see `deepsphere.graph.laplacian`; few, so that they can be told apart.
+    graph : Graph, int or str, default 8
+        Which edges, see `deepsphere.Graph`; few, so that they can be told apart.
     view : (float, float), default (25, 40)
         Longitude and latitude in the middle of the globes, in degrees.
 
@@ -107,7 +107,7 @@ def plot_sampling_gallery(
         figure = new_figure(0.86 * PAGE_WIDTH, 1.42 * rows + 0.7)
         axes = figure.subplots(rows, len(COLUMNS), squeeze=False)
         for row, (name, sampling) in zip(axes, samplings.items(), strict=True):
-            areas, values = _draw_row(row, sampling, neighbors, frame, pixels)
+            areas, values = _draw_row(row, sampling, graph, frame, pixels)
             row[0].text(
                 -0.1, 0.5, f"{name}\n{len(sampling)} points", rotation=90, ha="center",
                 va="center", multialignment="center", transform=row[0].transAxes,
@@ -135,14 +135,14 @@ def _ratio(value: float, _: Any = None) -> str:
 def _draw_row(
     row: Sequence[Axes],
     sampling: Sampling,
-    neighbors: Edges,
+    graph: GraphLike,
     frame: NDArray[np.float64],
     pixels: NDArray[np.float64],
 ) -> tuple[Any, Any]:
     """Draw one sampling; return what the colour bars are of."""
     for axes in row:
         new_globe(axes, None if axes is row[0] else pixels)
-    _draw_edges(row[0], sampling, neighbors, frame)
+    _draw_edges(row[0], sampling, graph, frame)
     ratio = np.log(sampling.areas / sampling.areas.mean()) / np.log(WIDEST)
     field = smooth_field(sampling.points)
     pooled = pooling_matrix(sampling, weighted=True) @ field
@@ -158,11 +158,11 @@ def _draw_row(
 
 
 def _draw_edges(
-    axes: Axes, sampling: Sampling, neighbors: Edges, frame: NDArray[np.float64]
+    axes: Axes, sampling: Sampling, graph: GraphLike, frame: NDArray[np.float64]
 ) -> None:
     x, y, depth = frame @ sampling.points.T
     seen = depth > 0
-    edges = edge_weights(sampling, neighbors).tocoo()
+    edges = edge_weights(sampling, graph).tocoo()
     start, end = edges.coords
     kept = (start < end) & seen[start] & seen[end]
     places = np.stack([x, y], axis=1)

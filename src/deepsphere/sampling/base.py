@@ -34,7 +34,7 @@ class Sampling(ABC):
     crowded: bool = False
     """Whether points crowd somewhere far beyond their mean density, as those of longitude-latitude
     grids do near the poles. The nearest neighbors of such points lie all on one side or one row, so
-    graphs take spread ones by default, see `deepsphere.graph.Nearest`."""
+    graphs take spread ones by default, see `deepsphere.graph.Graph`."""
 
     @property
     def places(self) -> NDArray[np.int64] | None:

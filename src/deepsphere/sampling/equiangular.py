@@ -44,7 +44,7 @@ class Equiangular(RingSampling):
     `north_pole` and `south_pole` tell. These points share the area of the polar cap equally.
 
     Where a row is much shorter than rows are apart, the nearest neighbors of a point all lie on its
-    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Nearest`, and
+    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Graph`, and
     a row at a pole is one vertex of the graph (`deepsphere.graph.places`).
 
     Cells reach halfway to the next row and column, those of the last row of

@@ -79,7 +79,7 @@ class GaussLegendre(GaussianRings):
     "Gaussian Quadrature Formulas" (1966); roots by SciPy.
 
     Where a row is much shorter than rows are apart, the nearest neighbors of a point all lie on its
-    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Nearest`.
+    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Graph`.
 
     Latitudes of a coarser grid lie elsewhere: a cell that lies astride two coarser ones belongs
     to each by the part that it shares.

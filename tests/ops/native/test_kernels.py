@@ -10,13 +10,13 @@ import pytest
 from scipy.sparse import coo_array
 
 from deepsphere import ops
-from deepsphere.graph import rescaled_laplacian
+from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, normalized_filter, reference
 from deepsphere.ops.native import build
 from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, gradients, relative_error, to_numpy
 
-WALK = SparseOperator(rescaled_laplacian(Healpix(2), 8, "random_walk"))
+WALK = SparseOperator(rescaled_laplacian(Healpix(2), Graph(8, laplacian="random_walk")))
 TRANSPOSED = WALK.transpose
 KERNEL = np.random.default_rng(2).standard_normal((3, 2, 4)).astype(np.float32)
 
@@ -147,7 +147,7 @@ def test_calls_at_the_same_time(monkeypatch):
     """They wait for each other, and leave each other's numbers alone."""
     monkeypatch.setattr(build, "threads", lambda: 4)
     sampling = Healpix(8)
-    operator = SparseOperator(rescaled_laplacian(sampling, 8, "random_walk"))
+    operator = SparseOperator(rescaled_laplacian(sampling, Graph(8, laplacian="random_walk")))
     examples = [example(batch, 5, 7, n=len(sampling)) for batch in (3, 17, 20, 33)] * 3
 
     def run(arrays):
