@@ -1,9 +1,9 @@
-"""Memory and time of a training step with attention to neighbours, next to its textbook form.
+"""Memory and time of a training step with attention to neighbors, next to its textbook form.
 
 Run ``python benchmarks/attention_memory.py``; it prints a table and writes
 ``attention_memory.csv`` to ``benchmarks/results``. In a fresh process for each backend and form,
 one `GraphTransformer` layer (4 heads of 8 channels, one block) on inputs of 32 channels is
-trained with Adam on batches of 4 whole maps of nside 64 with 20 neighbours: 49 152 pixels and
+trained with Adam on batches of 4 whole maps of nside 64 with 20 neighbors: 49 152 pixels and
 993 752 directed edges. The textbook form gathers the keys and values of all edges, takes the
 softmax by segment sums, and leaves the gradient to autodiff.
 

@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/full_size.py``; it prints a table and writes ``full_size.csv`` and
 ``full_size.md`` to ``benchmarks/results``. It trains the FCN of `network.py` (channels 16, 32, 64,
-64, 64; 5 terms, 20 neighbours) on 16 maps of 1 048 576 pixels, ours on each backend, each in a
+64, 64; 5 terms, 20 neighbors) on 16 maps of 1 048 576 pixels, ours on each backend, each in a
 process of its own: time to build (graphs from scratch), to the first step, and of a later one, and
 the largest resident size of the process (``VmHWM``), with everything in it.
 """

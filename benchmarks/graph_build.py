@@ -4,7 +4,7 @@ Run ``python benchmarks/graph_build.py``; it prints a table and writes ``graph_b
 ``graph_build.md`` and ``graph_build.png`` to ``benchmarks/results``. What is compared, from nside
 16 to 1024, on the whole sphere:
 
-- each stage by itself: points, neighbours with weights, Laplacian, bound of its spectrum;
+- each stage by itself: points, neighbors with weights, Laplacian, bound of its spectrum;
 - all of it as a network asks for it (`deepsphere.graph.spectral`): cold, with graphs that an
   earlier process left on disk, and with graphs in memory;
 - the rival: the largest eigenvalue by SciPy's ``eigsh`` at its default tolerance, as
@@ -38,7 +38,7 @@ from deepsphere.graph import (
     spectral,
 )
 from deepsphere.graph.laplacians import LARGE
-from deepsphere.plot.style import COLOURS, MARKERS, PAGE_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLORS, MARKERS, PAGE_WIDTH, house_style, new_figure
 from deepsphere.sampling import Healpix
 from pictures import plain_logarithms
 from tables import (
@@ -54,7 +54,7 @@ from tables import (
 
 NEIGHBORS = 20
 RESOLUTIONS = 4
-STAGES = ("points", "neighbours and weights", "Laplacian", "bound")
+STAGES = ("points", "neighbors and weights", "Laplacian", "bound")
 WHOLES = ("cold", "from disk", "from memory")
 RIVAL = "eigsh alone, as before"
 RIVAL_LIMIT = 120.0  # seconds
@@ -205,9 +205,9 @@ def draw(timings: Timings, path: Path) -> None:
     with house_style():
         figure = new_figure(PAGE_WIDTH, 2.8, layout="constrained")
         left, right = figure.subplots(1, 2)
-        for what, colour, marker in zip((*WHOLES, RIVAL), COLOURS, MARKERS, strict=False):
+        for what, color, marker in zip((*WHOLES, RIVAL), COLORS, MARKERS, strict=False):
             shown = [nside for nside in nsides if timings.get((nside, what))]
-            style = {"color": colour, "marker": marker, "label": what}
+            style = {"color": color, "marker": marker, "label": what}
             left.plot(shown, [median(timings[nside, what]) for nside in shown], **style)
         targets = {nside: seconds for nside, seconds in TARGETS.items() if nside in nsides}
         if targets:
@@ -221,12 +221,12 @@ def draw(timings: Timings, path: Path) -> None:
         left.set_ylabel("seconds")
         left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         starts = [0.0] * len(nsides)
-        for colour, stage in zip(COLOURS[2:], STAGES, strict=False):
+        for color, stage in zip(COLORS[2:], STAGES, strict=False):
             widths = [
                 100 * median(timings[n, stage]) / sum(median(timings[n, s]) for s in STAGES)
                 for n in nsides
             ]
-            right.barh(range(len(nsides)), widths, 0.6, left=starts, color=colour, label=stage)
+            right.barh(range(len(nsides)), widths, 0.6, left=starts, color=color, label=stage)
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
         right.set_yticks(range(len(nsides)), [f"nside {n}" for n in nsides])
         right.invert_yaxis()

@@ -34,7 +34,7 @@ import numpy as np
 
 from deepsphere.files import replacing
 from interleaved import Timings, interleave, speedup
-from pictures import backend_colour, plain_logarithms
+from pictures import backend_color, plain_logarithms
 from problems import Case, Results, error, truth
 from processes import Worker, serve
 from tables import (
@@ -192,7 +192,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                     y,
                     [heights[case] for case in cases],
                     height * 0.92,
-                    color=backend_colour(backend),
+                    color=backend_color(backend),
                     alpha=1.0 if name == "ours" else 0.55 if name != "CSR" else 0.3,
                     label=titled(name, backend),
                 )

@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/memory.py``; it prints a table and writes ``memory.csv``, ``memory.md``
 and ``memory.png`` to ``benchmarks/results``. The convolution has 5 input and 5 output channels, on
-batches of 16 maps of the sphere at nside 64 with 20 neighbours; a step computes the output and
+batches of 16 maps of the sphere at nside 64 with 20 neighbors; a step computes the output and
 the gradients with respect to input and kernel. Ours and its rivals are those of `layer.py`.
 
 Each figure is from a process of its own: the largest resident size (``VmHWM``) during three steps,
@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from deepsphere.files import replacing
-from pictures import backend_colour, plain_logarithms
+from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, forget_peak, peak, resident, serve
 from tables import (
@@ -121,7 +121,7 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             axes.plot(
                 [row["terms"] for row in shown],
                 [row["median_mb"] for row in shown],
-                color=backend_colour(backend),
+                color=backend_color(backend),
                 marker=MARKERS[i],
                 linestyle="-" if name == "ours" else "--",
                 label=titled(name, backend),

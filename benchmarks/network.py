@@ -278,7 +278,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw(rows: list[dict[str, Any]], path: Any) -> None:
     """Draw times and memory, a row of panels a network."""
-    from deepsphere.plot.style import COLOURS, PAGE_WIDTH, house_style, new_figure
+    from deepsphere.plot.style import COLORS, PAGE_WIDTH, house_style, new_figure
 
     networks = list(dict.fromkeys(row["network"] for row in rows))
     panels = (
@@ -294,8 +294,8 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             shown = [row for row in rows if row["network"] == network]
             for axes, (title, column, factor) in zip(line, panels, strict=True):
                 values = [factor * row[column] for row in shown]
-                colours = [COLOURS[0 if row["candidate"] == "ours" else 1] for row in shown]
-                bars = axes.barh(range(len(shown)), values, 0.75, color=colours)
+                colors = [COLORS[0 if row["candidate"] == "ours" else 1] for row in shown]
+                bars = axes.barh(range(len(shown)), values, 0.75, color=colors)
                 if column == "peak_mb":
                     imports = [factor * row["imported_mb"] for row in shown]
                     axes.barh(range(len(shown)), imports, 0.75, color="black", alpha=0.35)

@@ -31,8 +31,8 @@ def few_ticks(axis: Any, number: int = 3) -> None:
     axis.set_major_locator(MaxNLocator(number))
 
 
-def backend_colour(backend: str) -> str:
-    """Return the colour that a backend has in all pictures."""
-    from deepsphere.plot.style import COLOURS
+def backend_color(backend: str) -> str:
+    """Return the color that a backend has in all pictures."""
+    from deepsphere.plot.style import COLORS
 
-    return COLOURS[sorted(BACKENDS).index(backend)]
+    return COLORS[sorted(BACKENDS).index(backend)]

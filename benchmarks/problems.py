@@ -56,7 +56,7 @@ class Case(NamedTuple):
         """The sizes in short."""
         return (
             f"nside {self.nside}, batch {self.batch}, {self.channels} → {self.filters} channels, "
-            f"{self.terms} terms, {self.neighbors} neighbours"
+            f"{self.terms} terms, {self.neighbors} neighbors"
         )
 
 

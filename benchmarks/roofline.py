@@ -13,7 +13,7 @@ Two bounds are measured, each as the best rate that any of several programs reac
 
 A program that needs B bytes and F operations takes at least ``max(B / bandwidth, F / rate)``; its
 share of the roofline is this over the time it took. Counted is what no program can do without,
-each array once, as if neighbours came from the cache always:
+each array once, as if neighbors came from the cache always:
 
 - sparse product ``y = A x``, n rows, C columns, ``nnz`` entries: ``B = 4 n C`` (read x) ``+ 4 n C``
   (write y) ``+ 8 nnz`` (read a 4-byte index and a 4-byte weight each); ``F = 2 nnz C``.
@@ -43,7 +43,7 @@ import numpy as np
 from deepsphere.files import replacing
 from interleaved import Turns, interleave
 from layer import CASES, QUICK_CASES
-from pictures import backend_colour, plain_logarithms
+from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, serve
 from tables import (
@@ -335,7 +335,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
                 intensity,
                 row["megaoperations"] / 1e3 / row["median_s"],
                 MARKERS[PROGRAMS.index(row["program"])],
-                color=backend_colour(row["backend"]),
+                color=backend_color(row["backend"]),
                 markersize=4,
             )
         x = np.geomspace(0.5, 200, 100)
@@ -348,8 +348,8 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
         left.set_xlabel("operations per byte")
         left.set_ylabel("10⁹ operations/s")
         for backend in dict.fromkeys(row["backend"] for row in rows):
-            colour = backend_colour(backend)
-            left.plot([], [], "s", color=colour, label=TITLES[backend])
+            color = backend_color(backend)
+            left.plot([], [], "s", color=color, label=TITLES[backend])
         for marker, program in zip(MARKERS, PROGRAMS, strict=False):
             name = "sparse product" if program == "product" else f"layer, {program}"
             left.plot([], [], marker, color="0.4", label=name)
@@ -362,7 +362,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
                 [j + (i - (len(backends) - 1) / 2) * height for j in range(len(labels))],
                 [shares[name] for name in labels],
                 height * 0.9,
-                color=backend_colour(backend),
+                color=backend_color(backend),
             )
         right.set_yticks(range(len(labels)), [short(name) for name in labels], fontsize=6)
         right.invert_yaxis()
@@ -375,7 +375,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -
 def short(name: str) -> str:
     """Return a label in two lines."""
     what, _, sizes = name.partition(": ")
-    return f"{what}\n{sizes.replace(' neighbours', ' nb.').replace(' channels', ' ch.')}"
+    return f"{what}\n{sizes.replace(' neighbors', ' nb.').replace(' channels', ' ch.')}"
 
 
 def main() -> None:

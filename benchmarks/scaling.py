@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/scaling.py``; it prints tables and writes ``scaling.csv``, ``scaling.md``
 and ``scaling.png`` to ``benchmarks/results``. Everything is one graph convolution, forward only,
-as in `layer.py`, with 20 neighbours:
+as in `layer.py`, with 20 neighbors:
 
 - resolution: nside 16 to 1024 (12.6 million pixels), one map, 5 terms, 1 → 1 and 5 → 5 channels;
 - terms: 2 to 20, at nside 64, batch 16, 5 → 5 channels;
@@ -33,7 +33,7 @@ import numpy as np
 
 from deepsphere.files import replacing
 from interleaved import Turns, interleave
-from pictures import backend_colour, plain_logarithms
+from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, forget_peak, peak, resident, serve
 from tables import (
@@ -220,7 +220,7 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
 
     programs = [p for p in TITLES if any(row["program"] == p for row in rows)]
     look = {
-        program: {"color": backend_colour(program), "marker": MARKERS[i]}
+        program: {"color": backend_color(program), "marker": MARKERS[i]}
         for i, program in enumerate(programs)
     }
     whole = [row for row in rows if row["program"] in programs]
@@ -260,8 +260,8 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
             line(batch, shown, "batch", y, **look[program])
         for share, style in zip(SHARES, ("--", "-.", ":"), strict=True):
             shown = select(rows, "share", program=programs[-1], share=share)
-            colour = look[programs[-1]]["color"]
-            line(speed, shown, "nside", seconds, color=colour, linestyle=style)
+            color = look[programs[-1]]["color"]
+            line(speed, shown, "nside", seconds, color=color, linestyle=style)
         speed.set_title("whole sphere, 1 → 1 channel")
         speed.set_ylabel("seconds")
         pixel.set_title("5 → 5 channels, dashed 1 → 1")

@@ -104,7 +104,7 @@ plot_map(footprint.unpack(maps[0, :, 0], nest=True), sphere, title="A map", unit
 # pixel. A **residual block** adds its input to the result of two convolutions. **Patch
 # convolutions** are Keras' strided convolutions on the four (or 16, ...) children; they can tell
 # the children apart, hence are not equivariant to rotations. **Transformers** let pixels attend to
-# their neighbours on the graph, or coarse pixels to all others. **Statistics** sum up the sphere.
+# their neighbors on the graph, or coarse pixels to all others. **Statistics** sum up the sphere.
 # Each layer takes maps of shape (maps, pixels, channels) and knows its *sampling*, the pixels it
 # works on; where the resolution changes, so does the sampling of what follows.
 
@@ -144,7 +144,7 @@ plot_maps(
 # ## The network
 #
 # `SurveyMask` comes first. From there on the network knows which pixels were observed, at every
-# resolution: convolutions take the others as 0; pooling, batch normalisation and statistics leave
+# resolution: convolutions take the others as 0; pooling, batch normalization and statistics leave
 # them out.
 # In a `Sequential` you need not name the samplings: it walks through them.
 

@@ -67,7 +67,7 @@ plot_maps([test[0], test[1]], sphere, ["A map", "another"], unit="standard devia
 #
 # HEALPix pixels come in groups of four, and so a *patch convolution* maps the numbers of four
 # pixels to those of one coarser pixel, all groups alike: three of them divide `nside` by eight. A
-# graph convolution and a normalisation follow. The decoder goes the same way back, by the transpose
+# graph convolution and a normalization follow. The decoder goes the same way back, by the transpose
 # of patch convolutions: one coarse pixel gives the numbers of its four children.
 #
 # Between the two, each coarse pixel is left with 16 numbers, where it had 64 pixels.
@@ -151,7 +151,7 @@ plot_maps(
 )
 
 # %% [markdown]
-# The drawn maps have structures of about the right size and strength. Neighbouring coarse pixels
+# The drawn maps have structures of about the right size and strength. Neighboring coarse pixels
 # are drawn independently of each other, so structures larger than a coarse pixel are missing, and
 # edges between them can show.
 

@@ -56,7 +56,7 @@ epochs = 25
 # A map is a list of numbers, one for each pixel of the
 # [HEALPix](https://healpix.sourceforge.io) grid: all pixels have the same area, and each is made
 # of four smaller ones at the next resolution. DeepSphere keeps them in NEST ordering, in which
-# those four are neighbours in the list.
+# those four are neighbors in the list.
 #
 # For each universe CAMB computes the power spectrum of the convergence, and each map is a random
 # field with that spectrum, plus white noise of the same variance.
@@ -90,7 +90,7 @@ train_maps, test_maps = train_maps / deviation, test_maps / deviation
 # %% [markdown]
 # ## The network
 #
-# A graph connects each pixel to its 20 nearest neighbours, with weights that fall off with the
+# A graph connects each pixel to its 20 nearest neighbors, with weights that fall off with the
 # distance. Its Laplacian $L$ measures how much a map differs from its surroundings, and a
 # polynomial of it is a filter: with $\tilde L$ the Laplacian rescaled to a spectrum within
 # $[-1, 1]$, $T_k$ the Chebyshev polynomials and $W_k$ the coefficients that are learned,

@@ -60,7 +60,7 @@ grid = (5, 2)  # how many values of omega_m and of sigma_8 spectra are computed 
 # $180^\circ / \ell$. Two fields have two spectra and a **cross spectrum** $C_\ell^{12}$, which is
 # the covariance of the first with the second.
 #
-# CAMB computes all three, for galaxies at the redshifts $z = 0.5$ and 1 (light that has travelled
+# CAMB computes all three, for galaxies at the redshifts $z = 0.5$ and 1 (light that has traveled
 # for 5 and for 8 billion years). `deepsphere.data.cosmology.convergence_spectrum` has the settings
 # for a single redshift; here they are for two. CAMB wants the amplitude of the fluctuations in the
 # early universe instead of $\sigma_8$, which is proportional to its root, so that we first ask
@@ -263,7 +263,7 @@ train_truth, test_truth = truth[:-tests], truth[-tests:]
 # made of, are for the activation functions to find.
 #
 # Networks like numbers around zero and one, so the maps are divided by the standard deviation of
-# their channel, and the parameters *standardised*: we subtract their mean and divide by their
+# their channel, and the parameters *standardized*: we subtract their mean and divide by their
 # standard deviation. As the loss we take the mean of the squared errors. A network that always
 # answers with the mean has a loss of 1.
 
@@ -299,7 +299,7 @@ plot_history(history.history)
 
 # %% [markdown]
 # The loss on the training maps is the larger one, contrary to what one is used to. While it trains,
-# batch normalisation divides by the standard deviation of the maps in the batch at hand, which
+# batch normalization divides by the standard deviation of the maps in the batch at hand, which
 # blurs just what is to be measured; for predictions it divides by constants, which are averages
 # over many batches. (While the weights still change fast these averages are out of date, hence the
 # poor validation losses that there may be in some early epochs.)
@@ -407,13 +407,13 @@ plt.show()
 
 # %% [markdown]
 # The errors grow with $\Omega_\mathrm{m}$, and towards the ends of the range predictions are drawn
-# to its middle, as they are for anyone who minimises squared errors.
+# to its middle, as they are for anyone who minimizes squared errors.
 #
 # ## Degeneracy, and how two distances lift it
 #
 # In the table, a single channel does badly on $\Omega_\mathrm{m}$, yet much better on $S_8$. To see
 # why we draw the error of one parameter against that of the other, for each test map, both relative
-# to the truth. Along the grey line $S_8$ stays the same.
+# to the truth. Along the gray line $S_8$ stays the same.
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(10, 3.1), layout="constrained", sharey=True)

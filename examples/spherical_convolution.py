@@ -18,8 +18,8 @@
 # no explanation. On the sphere it does: there is no grid of many pixels on which every
 # pixel has the same surroundings, and no direction that could be called *up* at every point.
 #
-# DeepSphere's answer is a **graph**: the pixels are joined to their neighbours, and all that a
-# filter knows is who is whose neighbour, and how near. This notebook builds that graph, looks at
+# DeepSphere's answer is a **graph**: the pixels are joined to their neighbors, and all that a
+# filter knows is who is whose neighbor, and how near. This notebook builds that graph, looks at
 # what it does to a map, and measures how close it comes to what the sphere itself would ask for.
 # Most of it needs NumPy and SciPy only.
 
@@ -80,7 +80,7 @@ for k, matrix in weights.items():
 # %% [markdown]
 # Edges of one pixel, seen from above; the wider the line, the larger the weight. The last panel
 # shows a corner where three of the twelve base pixels of HEALPix meet. There a pixel touches only
-# seven others and not eight, and its neighbours lie in another pattern.
+# seven others and not eight, and its neighbors lie in another pattern.
 
 
 # %%
@@ -100,7 +100,7 @@ def draw_edges(axes, matrix, center, title):
 
 
 touching = np.array(healpy.get_all_neighbours(nside, np.arange(len(sphere)), nest=True))
-corners = np.flatnonzero((touching < 0).any(axis=0))  # a missing neighbour is written as -1
+corners = np.flatnonzero((touching < 0).any(axis=0))  # a missing neighbor is written as -1
 print(f"{len(corners)} of {len(sphere)} pixels touch seven others, the rest eight")
 
 ordinary = healpy.ang2pix(nside, 20, 5, nest=True, lonlat=True)
@@ -115,7 +115,7 @@ plt.show()
 # The **degree** of a pixel is the sum of the weights of its edges, $d_i = \sum_j w_{ij}$. On a
 # perfectly even sphere it would be the same everywhere. Relative to its mean, it shows how uneven
 # the graph is: little around the equator, where the pixels lie in a regular pattern, more towards
-# the poles, where the pattern is bent to close up; and with 8 neighbours more than with 20.
+# the poles, where the pattern is bent to close up; and with 8 neighbors more than with 20.
 
 # %%
 degrees = {k: np.asarray(matrix.sum(axis=1)).ravel() for k, matrix in weights.items()}
@@ -139,7 +139,7 @@ plot_maps(
 # $$ (L x)_i = \sum_j w_{ij}\,(x_i - x_j) , \qquad\text{or in matrices}\qquad L = D - W, $$
 #
 # with $D$ the diagonal matrix of the degrees. This is the *combinatorial* **Laplacian**. DeepSphere
-# uses the *normalised* one, $L = I - D^{-1/2} W D^{-1/2}$ with $I$ the identity; where all degrees
+# uses the *normalized* one, $L = I - D^{-1/2} W D^{-1/2}$ with $I$ the identity; where all degrees
 # are equal it is the same up to a factor. The name is that of $-\Delta$, minus the sum of second
 # derivatives, of which $L$ is a version on pixels. What is constant it takes to zero, and what
 # varies fast it amplifies: it lets small scales through.
@@ -251,7 +251,7 @@ plt.show()
 # pixels no graph can tell how fast a map varies, and the less so the farther its edges reach. That
 # alone would do no harm, for a filter may be any function of $\ell$. What does harm is the spread
 # within a group, on the right: how far it extends, relative to its distance from the next. It is
-# smaller with more neighbours. Above the grey line the groups run into each other.
+# smaller with more neighbors. Above the gray line the groups run into each other.
 #
 # The same for the eigenvectors: how much of the energy (the sum of squares) of each group of
 # graph eigenvectors lies in the space that the $Y_{\ell m}$ of one degree $\ell$ span? If all is
@@ -283,10 +283,10 @@ figure.colorbar(image, ax=axes, label="share of the energy")
 plt.show()
 
 # %% [markdown]
-# (The colours are logarithmic: what is green is about a per cent.) On large and middle scales
-# nearly all of the energy is where it ought to be, and more so with more neighbours. Where groups
-# run into each other their eigenvectors mix: with 8 neighbours from about $\ell = 2$ nside on, with
-# 40 hardly anywhere. So a graph of nearest neighbours with well-chosen weights knows the sphere
+# (The colors are logarithmic: what is green is about a per cent.) On large and middle scales
+# nearly all of the energy is where it ought to be, and more so with more neighbors. Where groups
+# run into each other their eigenvectors mix: with 8 neighbors from about $\ell = 2$ nside on, with
+# 40 hardly anywhere. So a graph of nearest neighbors with well-chosen weights knows the sphere
 # that it was made from, but for the smallest scales.
 #
 # ## Filters are polynomials, and cost as little
@@ -410,7 +410,7 @@ plot_gnomonic_filters(layer)
 # ## Heat, and Gaussian smoothing
 #
 # A filter with a name: let a map be a temperature, and let heat flow from each pixel to its
-# neighbours, $\mathrm{d}x/\mathrm{d}t = -L x$. After a time $t$ the map is $e^{-tL} x$: frequencies
+# neighbors, $\mathrm{d}x/\mathrm{d}t = -L x$. After a time $t$ the map is $e^{-tL} x$: frequencies
 # have been multiplied by $h(\lambda) = e^{-t\lambda}$. On the sphere, where
 # $\lambda = c\,\ell(\ell+1)$, that is what smoothing with a Gaussian does,
 #
@@ -459,7 +459,7 @@ def best_width(filtered, guess):
 # minutes chosen to fit; the two differed by 10.4, 5.7, 4.8 and 3.8 %. Its graph had edges between
 # pixels that touch, and weights $\exp(-d_{ij}^2 / 2 \overline{d^2})$ with the mean of all squared
 # distances. We build that one too. The difference is measured on the delta, as
-# $\|y_\mathrm{heat} - y_\mathrm{Gauss}\| / \|y_\mathrm{Gauss}\|$, with the normalised Laplacian,
+# $\|y_\mathrm{heat} - y_\mathrm{Gauss}\| / \|y_\mathrm{Gauss}\|$, with the normalized Laplacian,
 # the $\sigma$ that fits best, and beside it the $\sqrt{2 c t}$ that we expect.
 
 # %%
@@ -493,7 +493,7 @@ for name, operator in operators.items():
 # differences at long times are several times smaller. At the shortest time they are as large as
 # before, and $\sigma$ is smaller than expected: there the Gaussian is hardly wider than a pixel,
 # and on that scale the eigenvalues fall behind $\ell(\ell+1)$, as we saw above. The more
-# neighbours, the wider the scale on which they do. (The times mean different widths on different
+# neighbors, the wider the scale on which they do. (The times mean different widths on different
 # graphs, since $c / \lambda_\mathrm{max}$ differs.)
 #
 # Here are heat and Gaussian for $k = 20$ and $\tau = 20$, and twenty times their difference.
@@ -538,7 +538,7 @@ print(f"relative difference {np.linalg.norm(by_layer - smoothed) / np.linalg.nor
 # $\ell = 1.5$ nside, and for polynomials of order 5 with random coefficients.
 #
 # For comparison we take two more filters: one that does nothing, whose error is that of the
-# measurement, and one that is not a function of the graph, the difference to the neighbour in the
+# measurement, and one that is not a function of the graph, the difference to the neighbor in the
 # north-east.
 
 # %%
@@ -567,11 +567,11 @@ for k in (8, 20, 40):
     error = equivariance_error(lambda x, c: chebyshev_filter(operator, c, x))  # noqa: B023
     print(f"polynomial, k = {k:2d}    {error:.2%}")
 north_east = np.where(touching[3] >= 0, touching[3], np.arange(len(sphere)))
-print(f"north-east neighbour  {equivariance_error(lambda x, _: x - x[north_east]):.2%}")
+print(f"north-east neighbor  {equivariance_error(lambda x, _: x - x[north_east]):.2%}")
 
 # %% [markdown]
-# A few per cent with 20 neighbours, less with 40, more with 8, and about everything for a filter
-# with a direction. That is why 20 is the default: more neighbours are rounder, and take longer.
+# A few per cent with 20 neighbors, less with 40, more with 8, and about everything for a filter
+# with a direction. That is why 20 is the default: more neighbors are rounder, and take longer.
 #
 # What this convolution cannot do follows from the same: it sees at what distance something is,
 # never in what direction. A network can still tell a ring from a line, as each layer sees how the

@@ -26,7 +26,7 @@ OTHERS = [
 """The other backends that are installed: the environment of the lowest versions has one only."""
 
 SINGLE = 2e-5
-"""Relative tolerance in float32: the longest chain here, 10 terms of sums over 40 neighbours and
+"""Relative tolerance in float32: the longest chain here, 10 terms of sums over 40 neighbors and
 20 channels, loses about sqrt(10 * 40 * 20) = 90 roundings of 6e-8, and some more in products."""
 
 HALF = {"mixed_bfloat16": 2e-2, "mixed_float16": 3e-3}

@@ -308,7 +308,7 @@ def test_equivariance_of_a_number_that_is_chosen(capsys):
     wanted = ["--neighbors", "auto:0.012", "spread:auto:0.012", "--degrees", "3"]
     assert cli.main(["equivariance", "--nside", "4", *wanted]) == 0
     printed = capsys.readouterr().out
-    assert " 12 " in printed  # 5.5e-3 at nside 32, with 8 neighbours 1.3e-2
+    assert " 12 " in printed  # 5.5e-3 at nside 32, with 8 neighbors 1.3e-2
     assert " 12 spread " in printed
 
 

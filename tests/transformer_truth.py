@@ -9,8 +9,8 @@ def weights_of(layer):
     return [to_numpy(w).astype(float) for w in layer.get_weights()]
 
 
-def normalise(x, norm):
-    """Layer normalisation with Keras' epsilon of 1e-3."""
+def normalize(x, norm):
+    """Layer normalization with Keras' epsilon of 1e-3."""
     if norm is None:
         return x
     factor, offset = weights_of(norm)
@@ -34,18 +34,18 @@ def attention(q, k, v, allowed):
 
 
 def block_truth(x, block, activation, pattern=None, mask=None):
-    """One block; a pattern (n, n) of neighbours, or all pairs."""
+    """One block; a pattern (n, n) of neighbors, or all pairs."""
     n = x.shape[1]
     allowed = np.ones((n, n), bool) if pattern is None else pattern
     allowed = np.broadcast_to(allowed, (len(x), 1, n, n))
     if mask is not None:
         allowed = allowed & mask[:, None, None, :]
         x = np.where(mask[..., None], x, 0)
-    x = normalise(x, block.norm1)
+    x = normalize(x, block.norm1)
     heads = (len(x), n, block.num_heads, block.key_dim)
     q, k, v = (dense(x, part).reshape(heads) for part in (block.query, block.key, block.value))
     y = x + attention(q, k, v, allowed).reshape(x.shape)
-    return y + activation(dense(normalise(y, block.norm2), block.dense))
+    return y + activation(dense(normalize(y, block.norm2), block.dense))
 
 
 def freeze_key_biases(layer):

@@ -3,7 +3,7 @@
 Stations are those of a file: either a list like ghcnd-stations.txt of the Global Historical
 Climatology Network daily (NOAA; M. J. Menne et al., J. Atmos. Oceanic Technol. 29 (2012)), or an
 npz file with the arrays ``lat`` and ``lon`` in degrees. Without a file, points crowd around random
-centres, as stations do.
+centers, as stations do.
 """
 
 import argparse
@@ -40,12 +40,12 @@ def read_stations(path: Path) -> Scattered:
 
 
 def crowded_points(n: int, seed: int = 0) -> Scattered:
-    """Return points that crowd around 40 centres, most of them closely."""
+    """Return points that crowd around 40 centers, most of them closely."""
     rng = np.random.default_rng(seed)
-    centres = RandomUniform(40, seed).points
+    centers = RandomUniform(40, seed).points
     widths = rng.lognormal(np.log(0.12), 0.6, 40)
     which = rng.choice(40, n, p=rng.dirichlet(np.ones(40)))
-    return Scattered(centres[which] + widths[which, None] * rng.standard_normal((n, 3)))
+    return Scattered(centers[which] + widths[which, None] * rng.standard_normal((n, 3)))
 
 
 COLUMNS = (

@@ -52,7 +52,7 @@ def conv(channels: int, filters: int, terms: int, bias: bool) -> ChebConv:
 
 
 class ConvBlock(nn.Module):
-    """Convolve, normalise, activate: `(batch, n, channels)` to `(batch, n, filters)`."""
+    """Convolve, normalize, activate: `(batch, n, channels)` to `(batch, n, filters)`."""
 
     def __init__(self, channels: int, filters: int, terms: int, given: Graph) -> None:
         super().__init__()

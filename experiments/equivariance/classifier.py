@@ -1,6 +1,6 @@
 """Networks that differ in their graphs and in how they pool, and nothing else.
 
-A graph is named by Laplacian and number of neighbours, ``optimal-20``. A third part makes it a
+A graph is named by Laplacian and number of neighbors, ``optimal-20``. A third part makes it a
 control, ``optimal-20-as-normalized-8``: the polynomial of the first matrix whose eigenvalues are
 those of the second. Filters then have the second one's reach and response to every scale, and
 the first one's equivariance.

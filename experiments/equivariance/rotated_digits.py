@@ -43,7 +43,7 @@ def on_sphere(images: NDArray[np.float64], turns: NDArray[np.float64]) -> NDArra
     Parameters
     ----------
     images : ndarray, shape (count, 8, 8)
-        Grey values from 0 to 1.
+        Gray values from 0 to 1.
     turns : ndarray, shape (count, 3, 3)
         Rotation matrices.
 

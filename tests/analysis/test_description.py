@@ -102,7 +102,7 @@ CASES = {
 LEAST = 0.75
 """Part of the stated radius within which something does change: 0.80 to 1 as measured. The longest
 edges of a graph are not in one line, and the pixels inside of a coarse one are in no direction
-as far from its centre as the farthest."""
+as far from its center as the farthest."""
 
 
 def reach(model: keras.Model, fine: Healpix, coarse: Healpix) -> float:

@@ -79,7 +79,7 @@ def test_a_nonlinear_function_of_each_value():
 def test_coarser_outputs_are_rotated_where_they_are():
     matrix = SPHERE.membership(1) / 4
     found = equivariance_error(matrix, SPHERE, [1, 4, 8], form="rotation").mean
-    # A mean over four pixels is nearly the smoothed field at their centre while fields are smooth.
+    # A mean over four pixels is nearly the smoothed field at their center while fields are smooth.
     assert found[0] < 1e-4 < found[1] < 1e-3 < found[2] < 1e-2
     layer = Pool(mode="mean", sampling=SPHERE)
     of_layer = equivariance_error(layer, SPHERE, [1, 4, 8], form="rotation").mean

@@ -24,7 +24,7 @@ def random_laplacian(seed=0):
 
 L = random_laplacian()
 RING = np.diag(np.full(N, 2.0)) - np.roll(np.eye(N), 1, 0) - np.roll(np.eye(N), -1, 0)
-"""Two neighbours each, since XLA compiles a term for each neighbour."""
+"""Two neighbors each, since XLA compiles a term for each neighbor."""
 
 X = np.random.default_rng(1).standard_normal((2, N, 3)).astype("float32")
 CASES = [

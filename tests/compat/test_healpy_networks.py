@@ -51,7 +51,7 @@ def test_attributes(indices):
     y = predict(model, maps(len(indices)))
     assert y.shape == (3, len(indices) // 16, 2)
     assert np.all(np.isfinite(y))
-    # Each graph layer is on its own resolution, and has the model's number of neighbours.
+    # Each graph layer is on its own resolution, and has the model's number of neighbors.
     samplings = [layer.sampling.nside for layer in model.layers_use[:-1]]
     assert samplings == [8, 8, 4, 4, 2]
     assert (

@@ -94,7 +94,7 @@ def test_spectrum_is_that_of_convergence(cosmology):
 
     Its error is below l**-2 (0.1 % at l = 30); the width of the plane, CAMB's line-of-sight
     spline and the redshift interpolation add up to 0.5 %. The bound of 2 % is far below the
-    factors a wrong normalisation makes: l(l + 1)/2 for the potential, 2 pi for a D_l, and 6 %
+    factors a wrong normalization makes: l(l + 1)/2 for the potential, 2 pi for a D_l, and 6 %
     for a matter density that is 3 % wrong.
     """
     ells = np.array([30, 60, 100, 150, 190])

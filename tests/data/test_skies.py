@@ -103,7 +103,7 @@ def test_zonal_modes_have_full_variance(spectra):
 def test_order_is_nest(spectra):
     """Correlation between pixels, by positions from astropy-healpix and a Legendre sum.
 
-    NEST siblings 4i and 4i + 1 are neighbours; under any other ordering they would be far apart
+    NEST siblings 4i and 4i + 1 are neighbors; under any other ordering they would be far apart
     and their differences much larger.
     """
     simulation = SkySimulation(maps_per_class=MAPS, nside=NSIDE, signal_to_noise=np.inf, seed=3)
@@ -113,7 +113,7 @@ def test_order_is_nest(spectra):
     coefficients = (2 * np.arange(2 * NSIDE + 1) + 1) * spectra[0] / (4 * np.pi)
     expected = 2 * (coefficients.sum() - legval(np.sum(x * y, axis=0), coefficients)).mean()
     measured = np.mean((maps[:MAPS, first, 0] - maps[:MAPS, first + 1, 0]) ** 2)
-    # some 1e5 squares, of which neighbouring ones are correlated: about 1 %
+    # some 1e5 squares, of which neighboring ones are correlated: about 1 %
     assert measured == pytest.approx(expected, rel=0.05)
     assert expected < 0.8 * 2 * coefficients.sum()  # what pixels far apart would give
 

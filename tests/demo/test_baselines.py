@@ -70,7 +70,7 @@ def two_classes(shift, seed, count=60, features=5):
     labels = np.arange(count) % 2
     rows = generator.standard_normal((count, features))
     rows[:, 0] += shift * labels
-    # offset and scale that only standardising removes
+    # offset and scale that only standardizing removes
     return rows * [1, 1e-6, 1e6, 1, 1] + 100, labels
 
 
@@ -98,7 +98,7 @@ def test_accuracy_repeats_and_takes_small_sets():
 
 @pytest.mark.filterwarnings("error")
 def test_more_features_than_maps_converges():
-    """The solver's default number of iterations does not suffice for every regularisation."""
+    """The solver's default number of iterations does not suffice for every regularization."""
     generator = np.random.default_rng(8)
     labels = np.arange(150) % 2
     rows = generator.standard_normal((150, 190)) + 0.3 * labels[:, None]

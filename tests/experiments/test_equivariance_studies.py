@@ -45,10 +45,10 @@ def test_digits_lie_around_the_pole_and_turn():
     image[0, 0] = 1.0  # the upper edge
     turn = np.array([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]])  # about x, the pole to -y
     upright, turned = (on_sphere(image, matrix)[0, :, 0] for matrix in (np.eye(3)[None], turn))
-    centre = SPHERE.points.T @ upright
+    center = SPHERE.points.T @ upright
     np.testing.assert_allclose(
         (SPHERE.points.T @ turned) / np.linalg.norm(SPHERE.points.T @ turned),
-        turn[0] @ (centre / np.linalg.norm(centre)),
+        turn[0] @ (center / np.linalg.norm(center)),
         atol=0.02,  # a third of a pixel
     )
     assert not upright[SPHERE.points[:, 2] < 0].any()

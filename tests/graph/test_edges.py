@@ -1,4 +1,4 @@
-"""Edges other than the nearest neighbours, against geometry and independent libraries."""
+"""Edges other than the nearest neighbors, against geometry and independent libraries."""
 
 import healpy
 import numpy as np

@@ -236,7 +236,7 @@ def test_clear_cache():
 
 
 class TestGolden:
-    """nside 8, 8 or 20 neighbours, full sphere and part, from deepsphere-cosmo-tf2 0.3.0."""
+    """nside 8, 8 or 20 neighbors, full sphere and part, from deepsphere-cosmo-tf2 0.3.0."""
 
     @pytest.fixture(params=["k8_full", "k8_part", "k20_full", "k20_part"])
     def case(self, request):

@@ -1,4 +1,4 @@
-"""Nearest neighbours against all distances, ties included."""
+"""Nearest neighbors against all distances, ties included."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def all_distances(points: np.ndarray) -> np.ndarray:
 
 
 def brute_force(points: np.ndarray, k: int) -> np.ndarray:
-    """Which points are neighbours of which: dense, by sorting all distances."""
+    """Which points are neighbors of which: dense, by sorting all distances."""
     distances = all_distances(points)
     np.fill_diagonal(distances, np.inf)
     n = len(points)
@@ -64,7 +64,7 @@ def test_random_points(k):
 
 @pytest.mark.parametrize("k", [8, 20])
 def test_ties_are_there_and_kept(k):
-    """At nside 8 some pixels have neighbours at equal distance; whoever drops one is caught."""
+    """At nside 8 some pixels have neighbors at equal distance; whoever drops one is caught."""
     counts = np.bincount(nearest_neighbors(Healpix(8).points, k).rows)
     assert counts.min() == k
     assert np.count_nonzero(counts > k) == 40  # counted from sorted distances, see the next line

@@ -1,4 +1,4 @@
-"""Optimal weights: they minimise what they should, and gain what was measured before."""
+"""Optimal weights: they minimize what they should, and gain what was measured before."""
 
 from dataclasses import replace
 
@@ -24,8 +24,8 @@ from deepsphere.sampling import Healpix, regions
 DEGREES = (2, 8, 16, 32, 48)  # at nside 32
 
 
-def test_weights_minimise_the_expected_error():
-    """By another route: spherical harmonics, and a general minimiser."""
+def test_weights_minimize_the_expected_error():
+    """By another route: spherical harmonics, and a general minimizer."""
     from test_isotropy import harmonics
 
     sphere = Healpix(4)
@@ -121,7 +121,7 @@ def test_part_of_the_sphere(choice):
     # The sum of each row is 0 again.
     np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-12)
     found.setdiag(0)
-    if choice.symmetric:  # minimised over all of the sphere, or what is around the part
+    if choice.symmetric:  # minimized over all of the sphere, or what is around the part
         assert abs(found - restricted).max() < 0.05 * abs(restricted).max()
         assert abs(found - found.T).max() == 0
     else:

@@ -65,7 +65,7 @@ def error(sampling, graph, degrees):
         (Healpix(8), "optimal", False),
         (Fibonacci(768), "combinatorial", False),
         (Fibonacci(768), Optimal(1.5), False),
-        (CubedSphere(11), "combinatorial", False),  # 8 neighbours are better than 12
+        (CubedSphere(11), "combinatorial", False),  # 8 neighbors are better than 12
         (GaussLegendre(19), "optimal", True),
         (Scattered(Healpix(4).points), "combinatorial", False),
     ],

@@ -57,7 +57,7 @@ def test_graphs_of_any_size(n, kind):
 
 @pytest.mark.parametrize(("nside", "value"), [(8, 1.2884), (16, 1.2892), (32, 1.2905)])
 def test_known_values(nside, value):
-    """Normalized Laplacian of 20 neighbours, computed by others to four digits."""
+    """Normalized Laplacian of 20 neighbors, computed by others to four digits."""
     assert spectral(Healpix(nside), Graph(20, laplacian="normalized")).eigenvalue == pytest.approx(
         value, abs=1e-4
     )

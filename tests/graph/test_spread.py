@@ -1,4 +1,4 @@
-"""Spread neighbours: against a plain loop, and what they are for."""
+"""Spread neighbors: against a plain loop, and what they are for."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_batches_change_nothing(monkeypatch):
     assert (whole != edges_to_spread(GRID.points, 20)).nnz == 0
 
 
-def test_neighbourhoods_are_as_large_at_the_poles():
+def test_neighborhoods_are_as_large_at_the_poles():
     edges = edges_to_spread(GRID.points, 20)
     radius = 2 * np.sqrt(20 / len(GRID))
     farthest = edges.max(axis=1).toarray().ravel()

@@ -99,7 +99,7 @@ def test_only_observed_points_count():
     np.testing.assert_array_equal(to_numpy(layer.compute_mask(x, seen)), count[..., 0] > 0)
 
 
-def test_normalises_the_coarser_points():
+def test_normalizes_the_coarser_points():
     layer, x = built(PART, batch_norm=True, use_bias=False), 10 * data(len(PART))
     mask = keras.ops.convert_to_tensor(np.random.default_rng(1).random(x.shape[:2]) < 0.3)
     for options in ({}, {"mask": mask}):

@@ -53,12 +53,12 @@ def test_defaults_are_those_of_the_papers():
 
 
 @pytest.mark.parametrize("sampling", [SPHERE, PART], ids=repr)
-def test_the_number_of_neighbours_that_is_chosen(sampling):
+def test_the_number_of_neighbors_that_is_chosen(sampling):
     auto = Graph(max_error=1e-2)
     layer = ChebyshevConv(2, 3, sampling, graph=auto)
     x = data(sampling)
     y = layer(x)
-    # The normalized Laplacian at nside 32: 1.8e-2 with 8 neighbours, 8.3e-3 with 12.
+    # The normalized Laplacian at nside 32: 1.8e-2 with 8 neighbors, 8.3e-3 with 12.
     truth = {"basis": "chebyshev", "graph": 12, "scale": 0.75}
     expected = spectral_truth(x, to_numpy(layer.kernel), sampling, **truth)
     assert relative_error(y, expected) < SINGLE
@@ -71,7 +71,7 @@ def test_the_number_of_neighbours_that_is_chosen(sampling):
 @pytest.mark.parametrize("cls", LAYERS)
 @pytest.mark.parametrize("filters", [2, 5], ids=["fewer filters", "more filters"])
 def test_gates(cls, filters, tmp_path):
-    # Few neighbours, as XLA compiles a term for each.
+    # Few neighbors, as XLA compiles a term for each.
     check_layer(
         lambda: cls(
             filters,
@@ -97,7 +97,7 @@ def test_gates_with_batch_norm_on_part_of_the_sphere(tmp_path):
 
 
 def test_order_of_operations():
-    """Filter, then normalise, then bias, then activation."""
+    """Filter, then normalize, then bias, then activation."""
     layer = ChebyshevConv(4, 3, SPHERE, batch_norm=True, activation="relu")
     linear = ChebyshevConv(4, 3, SPHERE, use_bias=False)
     x = data(SPHERE)
@@ -107,10 +107,10 @@ def test_order_of_operations():
     layer.bias.assign(bias)
     linear.set_weights([to_numpy(layer.kernel)])
     z = to_numpy(linear(x)).astype(float)
-    normalised = (z - z.mean((0, 1))) / np.sqrt(z.var((0, 1)) + 1e-5)
-    assert relative_error(layer(x, training=True), np.maximum(normalised + bias, 0)) < SINGLE
+    normalized = (z - z.mean((0, 1))) / np.sqrt(z.var((0, 1)) + 1e-5)
+    assert relative_error(layer(x, training=True), np.maximum(normalized + bias, 0)) < SINGLE
     # After one step the running statistics are those of its batch.
-    assert relative_error(layer(x, training=False), np.maximum(normalised + bias, 0)) < SINGLE
+    assert relative_error(layer(x, training=False), np.maximum(normalized + bias, 0)) < SINGLE
     assert [v.path.split("/")[-1] for v in layer.trainable_variables] == ["kernel", "bias"]
 
 

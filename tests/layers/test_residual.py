@@ -55,7 +55,7 @@ def convolve(conv, x):
     )
 
 
-def normalise(norm, y, training=False):
+def normalize(norm, y, training=False):
     if norm is None:
         return y
     gamma, beta = to_numpy(norm.gamma), to_numpy(norm.beta)
@@ -70,8 +70,8 @@ def normalise(norm, y, training=False):
 
 def truth(block, x, activation, training=False):
     x = x.astype(float)
-    y = normalise(block.norm1, convolve(block.conv1, x), training)
-    y = normalise(block.norm2, convolve(block.conv2, y), training)
+    y = normalize(block.norm1, convolve(block.conv1, x), training)
+    y = normalize(block.norm2, convolve(block.conv2, y), training)
     activate = ACTIVATIONS[activation]
     if block.activation_first:
         return activate(y) + block.alpha * x
@@ -116,7 +116,7 @@ def test_alpha_is_one_by_default():
 
 @pytest.mark.parametrize(("norm", "order", "first"), [("batch", 1, False), ("layer", 0, True)])
 def test_gates(norm, order, first, tmp_path):
-    # Low order and few neighbours, as XLA compiles a term for each.
+    # Low order and few neighbors, as XLA compiles a term for each.
     check_layer(
         lambda: ResidualBlock(
             ChebyshevConv(order=order, graph=3, kernel_regularizer=keras.regularizers.L2(1e-3)),
@@ -149,8 +149,8 @@ def test_observed_pixels_do_not_see_the_others(norm):
         return np.where(mask[..., None], to_numpy(y), 0)
 
     # The second convolution takes what the first gave at unobserved pixels as 0, too.
-    z = normalise(block.norm1, convolve(block.conv1, zero))
-    z = normalise(block.norm2, convolve(block.conv2, np.where(mask[..., None], z, 0)))
+    z = normalize(block.norm1, convolve(block.conv1, zero))
+    z = normalize(block.norm2, convolve(block.conv2, np.where(mask[..., None], z, 0)))
     expected = np.tanh(z + zero)
     for mode in MODES:
         y, (dx,) = gradients(lambda x: block(x, mask=mask), [hidden], np.float32(weights), mode)

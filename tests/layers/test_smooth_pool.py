@@ -141,8 +141,8 @@ def test_half_precision(policy):
     assert relative_error(keras.ops.cast(y, "float32"), to_numpy(layer(x))) < HALF[policy]
 
 
-def test_the_number_of_neighbours_that_is_chosen():
-    # Within 1e-2 at nside 32 are 8 neighbours with optimal weights, see docs/equivariance.md.
+def test_the_number_of_neighbors_that_is_chosen():
+    # Within 1e-2 at nside 32 are 8 neighbors with optimal weights, see docs/equivariance.md.
     chosen = built(PART, graph=Graph(max_error=1e-2, laplacian="optimal"))
     assert chosen.operator is built(PART, graph=Graph(8, laplacian="optimal")).operator
 

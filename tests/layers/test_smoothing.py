@@ -76,11 +76,11 @@ def test_a_single_pixel_becomes_a_gaussian(pixels):
     sampling = Healpix(32)
     area = sampling.areas[0]
     sigma = pixels * np.sqrt(area)
-    centre = healpy.ang2pix(32, 1.2, 0.7, nest=True)
+    center = healpy.ang2pix(32, 1.2, 0.7, nest=True)
     x = np.zeros((1, len(sampling), 1), np.float32)
-    x[0, centre] = 1
+    x[0, center] = 1
     y = smooth(x, sampling, sigma=sigma)[..., 0]
-    angles = np.arccos(np.clip(sampling.points @ sampling.points[centre], -1, 1))
+    angles = np.arccos(np.clip(sampling.points @ sampling.points[center], -1, 1))
     expected = area / (2 * np.pi * sigma**2) * np.exp(-(angles**2) / (2 * sigma**2))
     assert relative_error(y, expected[None]) < 0.01  # measured 0.3 %
     assert np.sum(y) == pytest.approx(1, abs=0.02)  # the total, as stated; measured 0.1 %
@@ -161,7 +161,7 @@ def test_passes_are_as_one_wide_kernel(height, pixels, place):
     else:
         y = smooth(x[:, seen], part, sigma=sigma)
     expected = formula(part, sigma) @ x[:, seen].astype(float)
-    # Measured up to 0.8 %; 14 % or more if each pass were normalised by itself.
+    # Measured up to 0.8 %; 14 % or more if each pass were normalized by itself.
     assert relative_error(y, expected) < 0.02
 
 

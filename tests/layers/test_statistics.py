@@ -180,7 +180,7 @@ def test_bins_sum_to_one_inside_the_range(bins):
     for pixel in (0, 50, 117, 191):  # each value by itself
         one = np.broadcast_to(x[:, [pixel]], x.shape)
         values = to_numpy(layer(one))
-        assert values.sum() == pytest.approx(1, abs=1e-5)  # 20 centres of roundings 1e-7 / 0.2
+        assert values.sum() == pytest.approx(1, abs=1e-5)  # 20 centers of roundings 1e-7 / 0.2
         assert np.count_nonzero(values > 1e-4) <= 2  # a bin overlaps with the next ones only
     assert to_numpy(layer(np.full((1, 192, 1), 2.5, np.float32))).sum() < 1
 

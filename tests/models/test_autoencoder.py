@@ -49,7 +49,7 @@ def test_layers_of_the_notebook():
     model = Autoencoder(Healpix(8))
     encoder = [
         *((4, 1, 4), (4,), (4, 4, 8), (8,), (4, 8, 16), (16,)),  # learned down-sampling
-        *((5 * 16, 16), (16,), (16,), (16,)),  # convolution, normalisation
+        *((5 * 16, 16), (16,), (16,), (16,)),  # convolution, normalization
     ]
     decoder = [(4, 16, 16), (16,), (4, 16, 16), (16,), (4, 1, 16), (1,)]
     assert [w.shape for w in model.encoder.trainable_weights] == encoder
@@ -99,13 +99,13 @@ def test_decoder_undoes_the_patches():
     z = np.random.default_rng(0).standard_normal((2, 12, 2)).astype(np.float32)
     truth = np.tanh((np.einsum("bpi,koi->bpko", z, kernel) + bias).reshape(2, 48, 2))
     assert relative_error(model.decode(z), truth) < SINGLE
-    normalised = to_numpy(model.encode(data()))
-    np.testing.assert_allclose(normalised.mean(axis=2), 0, atol=1e-5)
+    normalized = to_numpy(model.encode(data()))
+    np.testing.assert_allclose(normalized.mean(axis=2), 0, atol=1e-5)
 
 
 @BOTH
 def test_runs_in_every_way(kind, tmp_path):
-    # Smooth, for finite differences; the normalisation of two features leaves nothing but a sign.
+    # Smooth, for finite differences; the normalization of two features leaves nothing but a sign.
     check_modes(lambda: small(kind, latent=3, activation="tanh"), data())
     check_saving(lambda: small(kind), data(), tmp_path)
 

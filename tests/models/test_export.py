@@ -47,7 +47,7 @@ NEEDED = {
 SUFFIX = {"onnx": ".onnx", "litert": ".tflite", "openvino": ".xml", "torch": ".pt2"}
 
 TOLERANCE = 1e-5
-"""Relative, in float32: the order of sums differs, over some 10 terms of 20 neighbours in each of
+"""Relative, in float32: the order of sums differs, over some 10 terms of 20 neighbors in each of
 a few layers (see `harness.SINGLE` for one)."""
 
 

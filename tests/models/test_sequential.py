@@ -111,8 +111,8 @@ def test_graphs_are_shared_between_layers():
     assert operators[0] is operators[1] is operators[2]
 
 
-def test_a_number_of_neighbours_that_is_chosen(tmp_path):
-    # At nside 32: 6.3e-4 with 8 neighbours and optimal weights, and without them 1.8e-2 with 8,
+def test_a_number_of_neighbors_that_is_chosen(tmp_path):
+    # At nside 32: 6.3e-4 with 8 neighbors and optimal weights, and without them 1.8e-2 with 8,
     # and 8.3e-3 with 12, at both resolutions.
     for laplacian, number in (("optimal", 8), ("normalized", 12)):
         layers = [ChebyshevConv(2, 1), Pool(), ChebyshevConv(2, 1)]

@@ -139,11 +139,11 @@ def test_the_poolings(pooling, kind, mode, tmp_path):
     np.testing.assert_array_equal(to_numpy(loaded(x)), y)
 
 
-def test_a_number_of_neighbours_that_is_chosen(tmp_path):
+def test_a_number_of_neighbors_that_is_chosen(tmp_path):
     auto = Graph(max_error=1e-2, laplacian="optimal")
     model = small(filters=(3, 4), graph=auto)
     x = data()
-    # 6.3e-4 at nside 32 with 8 neighbours: no fewer are tried.
+    # 6.3e-4 at nside 32 with 8 neighbors: no fewer are tried.
     eight = small(filters=(3, 4), graph=Graph(8, laplacian="optimal"))
     eight.set_weights(model.get_weights())
     np.testing.assert_array_equal(to_numpy(eight(x)), to_numpy(model(x)))

@@ -19,7 +19,7 @@ FEW_NEIGHBORS = {
     name: SparseOperator(rescaled_laplacian(Healpix(2), Graph(4, laplacian=name)))
     for name in ("normalized", "random_walk")
 }
-"""Symmetric, and not. XLA compiles a term for each neighbour."""
+"""Symmetric, and not. XLA compiles a term for each neighbor."""
 SHAPES = [(terms, i, o) for terms in (1, 2, 3, 10) for i, o in ((1, 5), (3, 4), (4, 4), (5, 2))]
 SHAPES += [(4, 8, 16), (4, 16, 8)]  # in which the compiled functions do not rearrange
 

@@ -1,4 +1,4 @@
-"""Filter, bias, activation and normalisation in one operation, against the parts by themselves."""
+"""Filter, bias, activation and normalization in one operation, against the parts by themselves."""
 
 import keras
 import numpy as np
@@ -63,7 +63,7 @@ def at_once(operator, activation, normalize):
 
 
 KINDS = [(activation, norm) for activation in ops.ACTIVATIONS for norm in (False, True)]
-# Kernels of one term have gradients that cancel where normalised; sums of several hundred numbers
+# Kernels of one term have gradients that cancel where normalized; sums of several hundred numbers
 # and division by a deviation lose some more than a plain filter.
 TOLERANCE = 5 * SINGLE
 

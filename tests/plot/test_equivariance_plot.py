@@ -39,7 +39,7 @@ def test_lines_and_bands_are_drawn():
     FigureCanvasAgg(figure).draw()
 
 
-def test_laplacians_share_colours_and_neighbours_share_dashes():
+def test_laplacians_share_colors_and_neighbors_share_dashes():
     figure = plot_laplacian_errors(
         [row(kind, k) for k in (8, 20) for kind in ("combinatorial", "random_walk")], title="T"
     )

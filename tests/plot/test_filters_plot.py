@@ -136,7 +136,7 @@ def test_section_on_a_part_of_the_sphere(partial):
     np.testing.assert_allclose(np.sort(np.abs(line[:, 0])), steps, atol=1e-5)
     centered = line[line[:, 0] == 0, 1]
     assert centered == pytest.approx(kernel[middle])
-    # East is positive: the eastern neighbour's value stands to the right of the centre.
+    # East is positive: the eastern neighbor's value stands to the right of the center.
     longitudes = np.arctan2(points[:, 1], points[:, 0])
     east = np.flatnonzero(ring & (longitudes > longitudes[middle] + 1e-9))
     nearest = east[np.argmin(longitudes[east])]
@@ -144,7 +144,7 @@ def test_section_on_a_part_of_the_sphere(partial):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_close_ups_are_a_grid_on_symmetric_colours(layer, shared):
+def test_close_ups_are_a_grid_on_symmetric_colors(layer, shared):
     figure = plot_gnomonic_filters(layer, shared_scale=shared, center=100)
     panels = figure.axes[:6]
     assert len(figure.axes) == (7 if shared else 6)
@@ -159,7 +159,7 @@ def test_close_ups_are_a_grid_on_symmetric_colours(layer, shared):
         array = image.get_array()
         center = array[array.shape[0] // 2, array.shape[1] // 2]
         assert center == pytest.approx(kernels[100, channel, f])
-        assert image.norm(0.0) == pytest.approx(0.5)  # zero is the middle of the colour map
+        assert image.norm(0.0) == pytest.approx(0.5)  # zero is the middle of the color map
         assert axes.xaxis_inverted()
     assert [axes.get_title() for axes in panels[:3]] == ["Filter 0", "Filter 1", "Filter 2"]
     assert panels[3].get_ylabel() == "Channel 1\nNorth (deg)"
@@ -173,7 +173,7 @@ def test_close_ups_are_a_grid_on_symmetric_colours(layer, shared):
         assert panels[0].texts[0].get_text() == f"±{np.abs(kernels[:, 0, 0]).max():.2g}"
 
 
-def test_depth_of_colour_follows_gamma(layer):
+def test_depth_of_color_follows_gamma(layer):
     peak = np.abs(layer.localized(100)).max()
     square_root = plot_gnomonic_filters(layer, center=100).axes[0].images[0].norm
     linear = plot_gnomonic_filters(layer, center=100, gamma=1.0).axes[0].images[0].norm
@@ -281,8 +281,8 @@ def test_ticks_are_round_and_apart(peak, gamma):
     assert len(ticks) == 7
     np.testing.assert_allclose(ticks, -ticks[::-1])
     assert ticks[-1] <= peak * (1 + 1e-9)
-    colours = np.sign(ticks) * (np.abs(ticks) / peak) ** gamma
-    assert np.diff(colours).min() > 0.1  # of a half of the bar
+    colors = np.sign(ticks) * (np.abs(ticks) / peak) ** gamma
+    assert np.diff(colors).min() > 0.1  # of a half of the bar
     digits = ticks[4:] / 10 ** np.floor(np.log10(ticks[4:]) + 1e-9)
     np.testing.assert_allclose(2 * digits, np.round(2 * digits), atol=1e-9)
 

@@ -8,7 +8,7 @@ from deepsphere.sampling import CubedSphere, Healpix, Icosahedral, RandomUniform
 
 
 def images(row):
-    """Return what was drawn on a row's globes, without the grey below."""
+    """Return what was drawn on a row's globes, without the gray below."""
     return [axes.get_images()[-1].get_array() for axes in row]
 
 
@@ -47,7 +47,7 @@ NORTH = SPHERE.subset(extend_region(SPHERE, SPHERE.points[:, 2] > 0.7))
 
 
 @pytest.mark.parametrize("region", [Healpix(4, range(64)), NORTH], ids=["healpix", "subset"])
-def test_what_was_left_out_is_grey(region):
+def test_what_was_left_out_is_gray(region):
     figure = plot_sampling_gallery({"a part": region})
     assert figure.axes[0].texts[0].get_text() == f"a part\n{len(region)} points"
     shown = images(figure.axes[1:3])

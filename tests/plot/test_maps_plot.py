@@ -95,7 +95,7 @@ def render(figure):
 @pytest.mark.parametrize("center", [0.0, 75.0, -140.0])
 def test_mollweide_agrees_with_wcslib(center):
     longitude, latitude = random_directions(500)
-    # The standard's own formula, wrapped around the chosen centre; 1e-9 is rounding.
+    # The standard's own formula, wrapped around the chosen center; 1e-9 is rounding.
     x, y = projector("MOL").wcs_world2pix((longitude - center) % 360, latitude, 0)
     back = plane_to_sphere((x + 1) / SCALE, (y + 1) / SCALE, "mollweide", center)
     np.testing.assert_allclose(back[1], latitude, atol=1e-6)
@@ -186,7 +186,7 @@ def test_orientation_of_what_is_drawn(projection, astronomical):
     center = axes.transData.transform([0, 0])
     assert (expected[0] < center[0]) == astronomical  # east is left on the sky
     assert expected[1] > center[1]
-    # Magenta is the top of this colour map; the colour bar below the axes is left out.
+    # Magenta is the top of this color map; the color bar below the axes is left out.
     above = np.arange(len(picture)) < len(picture) - axes.bbox.y0
     rows, columns = np.nonzero((picture == [255, 0, 255]).all(axis=-1) & above[:, None])
     assert len(rows) > 100
@@ -240,7 +240,7 @@ def test_other_samplings_show_their_nearest_point_and_blank_far_from_any():
     assert pixel_at(image, -90 / 90, 0) is np.ma.masked
 
 
-def test_colour_bar_tells_unit_limits_and_what_lies_beyond():
+def test_color_bar_tells_unit_limits_and_what_lies_beyond():
     sampling = Healpix(4)
     z = sampling.points[:, 2]
     figure = plot_map(z, sampling, title="Height", unit="z (radii)")
@@ -306,7 +306,7 @@ def test_close_up_around_a_pixel_and_beyond_the_footprint():
     figure = plot_gnomonic(pixels + 0.0, sampling, 37, 3.0)
     array = image_of(figure).get_array()
     assert array[array.shape[0] // 2, array.shape[1] // 2] == 37
-    with pytest.raises(ValueError, match="take a centre inside the footprint"):
+    with pytest.raises(ValueError, match="take a center inside the footprint"):
         plot_gnomonic(pixels + 0.0, sampling, (225.0, -60.0), 3.0)
 
 

@@ -59,7 +59,7 @@ def test_as_many_pixels_as_there_are():
         get_index_equator(3, 1)
 
 
-def test_sections_are_centred_and_laid_out():
+def test_sections_are_centered_and_laid_out():
     bank = Bank(FULL)
     figure = plot_filters_section(bank, order=4, title="{} filters", figsize=(9, 5), color="red")
     assert tuple(figure.get_size_inches()) == (9, 5)
@@ -157,7 +157,7 @@ def test_titles_of_many_filters_do_not_overlap():
     bank = Bank(Healpix(2), 6, 17)
     assert len(plot_filters_section(bank).axes) == 102
     figure = plot_filters_gnomonic(bank)
-    assert len(figure.axes) == 103  # with the colour bar
+    assert len(figure.axes) == 103  # with the color bar
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     boxes = [axes.title.get_window_extent(canvas.get_renderer()) for axes in figure.axes[:16]]

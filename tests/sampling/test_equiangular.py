@@ -86,7 +86,7 @@ def test_coarse_points_are_every_second(grid):
     np.testing.assert_allclose(fine.coarsen().points, every_second, rtol=0, atol=1e-15)
 
 
-def test_a_coarse_cell_holds_its_centre_and_half_of_its_neighbors():
+def test_a_coarse_cell_holds_its_center_and_half_of_its_neighbors():
     shares = Equiangular(4, 8).membership().toarray().reshape(2, 4, 4, 8)
     np.testing.assert_allclose(shares[0, 1, 0], [0, 0.5, 1, 0.5, 0, 0, 0, 0])
     np.testing.assert_allclose(shares[0, 0, 1], [1, 0.5, 0, 0, 0, 0, 0, 0.5])

@@ -121,10 +121,10 @@ def test_members_lie_around_their_coarse_point(sphere):
     # Rings of longitude-latitude grids, whose cells are long near poles or in a coarse ratio.
     widest = 2 * np.pi / np.sqrt(len(coarse))
     assert distances.max() < widest
-    # Coarse cells have their members' points as centre of mass, to half of a fine cell.
-    centres = (sphere.membership() * sphere.areas) @ sphere.points
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    off = np.linalg.norm(centres - coarse.points, axis=1)
+    # Coarse cells have their members' points as center of mass, to half of a fine cell.
+    centers = (sphere.membership() * sphere.areas) @ sphere.points
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    off = np.linalg.norm(centers - coarse.points, axis=1)
     assert np.median(off) < np.sqrt(sphere.areas.mean())
 
 

@@ -89,7 +89,7 @@ class TestHierarchy:
     def test_parents_hold_their_children(self, p):
         fine = Healpix(16, extend_pixels(part(16), 16, 16 >> p))
         coarse = fine.coarsen(p)
-        # Independent of numbering: which coarse pixel does healpy find around each fine centre?
+        # Independent of numbering: which coarse pixel does healpy find around each fine center?
         around = hp.vec2pix(coarse.nside, *fine.points.T, nest=True)
         np.testing.assert_array_equal(np.repeat(coarse.pixels, 4**p), around)
         assert fine.branching**p * len(coarse) == len(fine)
@@ -270,8 +270,8 @@ class TestExtendPixels:
         np.testing.assert_array_equal(extend_indices([5], 2, 1), [4, 5, 6, 7])
 
     def test_a_disc(self):
-        centre = hp.ang2vec(1.0, 0.3)
-        disc = hp.query_disc(32, centre, 0.4, nest=True)
+        center = hp.ang2vec(1.0, 0.3)
+        disc = hp.query_disc(32, center, 0.4, nest=True)
         np.testing.assert_array_equal(
             extend_pixels(disc, 32, 4), old_extend(disc, 32, 4, nest=True)
         )

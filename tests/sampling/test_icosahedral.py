@@ -10,7 +10,7 @@ from deepsphere.sampling import Icosahedral, IcosahedralFaces
 def test_icosahedron():
     points = Icosahedral(0).points
     cosines = points @ points.T
-    # Every vertex has its opposite and five neighbours, at the angle whose tangent is 2.
+    # Every vertex has its opposite and five neighbors, at the angle whose tangent is 2.
     np.testing.assert_allclose(
         np.sort(cosines, axis=1),
         np.tile([-1] + [-1 / np.sqrt(5)] * 5 + [1 / np.sqrt(5)] * 5 + [1], (12, 1)),

@@ -134,7 +134,7 @@ def test_cells_of_four_have_four_children(sampling):
         assert one.children == (4, 4, 4)
         # Parts are the cells themselves.
         assert one.part_variation == pytest.approx(one.area_variation, abs=1e-9)
-        assert one.reach < np.sqrt(0.5)  # of squares, no place is farther from the centre
+        assert one.reach < np.sqrt(0.5)  # of squares, no place is farther from the center
 
 
 def test_a_part_has_the_figures_of_the_whole():

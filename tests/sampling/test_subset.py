@@ -215,7 +215,7 @@ class TestExtendRegion:
     @pytest.mark.parametrize("p", [1, 2])
     def test_adds_only_what_is_near(self, whole, p):
         extended = extend_region(whole, disc(whole, radius=30), p)
-        # Beyond the border a coarse cell and its neighbours' halves, of about 360 / 48 * 2**p.
+        # Beyond the border a coarse cell and its neighbors' halves, of about 360 / 48 * 2**p.
         assert np.all(disc(whole, radius=30 + 1.5 * 7.5 * 2**p)[extended])
 
     @pytest.mark.parametrize("seed", range(3))

@@ -80,10 +80,10 @@ def describe(model: keras.Model) -> list[LayerDescription]:
 
     The receptive field of a layer is the largest of its inputs' plus what the layer adds: of a
     graph convolution, `order` times the longest edge of its graph; of a pooling, and of whatever
-    else changes the resolution, the largest distance between the centre of a coarse pixel and
-    those inside; of attention to neighbours, the longest edge; the whole sphere for what mixes
+    else changes the resolution, the largest distance between the center of a coarse pixel and
+    those inside; of attention to neighbors, the longest edge; the whole sphere for what mixes
     all pixels, and for layers that are not known here (see
-    `deepsphere.analysis.receptive_field.spread`). Batch normalisation counts as it works after
+    `deepsphere.analysis.receptive_field.spread`). Batch normalization counts as it works after
     training.
 
     Parameters

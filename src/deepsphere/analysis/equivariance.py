@@ -42,7 +42,7 @@ class EquivarianceError(NamedTuple):
     Attributes
     ----------
     mean : ndarray of float64, shape (degrees,)
-        The mean normalised error of each degree; 0 is equivariant.
+        The mean normalized error of each degree; 0 is equivariant.
     deviation : ndarray of float64, shape (degrees,)
         Standard deviation between random fields (and rotations), so that the mean is known to
         ``deviation / sqrt(rotations)``. NaN where `mean` is the exact expectation.

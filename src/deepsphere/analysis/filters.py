@@ -1,6 +1,6 @@
 """What a graph convolution has learned: coefficients, spectral response, shape on the sphere.
 
-These are the filters alone, without the layer's normalisation, bias and activation.
+These are the filters alone, without the layer's normalization, bias and activation.
 """
 
 from __future__ import annotations

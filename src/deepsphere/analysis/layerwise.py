@@ -35,7 +35,7 @@ class LayerEquivariance(NamedTuple):
     sampling : Sampling or None
         Where its output is sampled; None if it has no pixels any more.
     mean : float
-        Mean of the normalised error after this layer, and all before it, over maps and rotations.
+        Mean of the normalized error after this layer, and all before it, over maps and rotations.
     deviation : float
         Standard deviation between maps and rotations.
     """

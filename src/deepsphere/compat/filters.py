@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.analysis.filters import filter_coefficients, localize, response_of
 from deepsphere.layers import GraphConv
-from deepsphere.plot.style import COLOURS, COLUMN_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLORS, COLUMN_WIDTH, house_style, new_figure
 from deepsphere.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Filters:
             The figure of the axes.
         """
         eigenvalues = np.linspace(0.0, self.spectral_bound, n)
-        if self.n_filters > 5 * len(COLOURS):  # a thicket
+        if self.n_filters > 5 * len(COLORS):  # a thicket
             kwargs = {"alpha": 0.4, **kwargs}
         labels = [f"{i}→{o}" for i in self.ind_in for o in self.ind_out]
         with style_of(ax):
@@ -207,7 +207,7 @@ def new_axes() -> Axes:
 
 def add_legend(axes: Axes) -> None:
     """Add a legend beside axes of our own, if they hold more than one line and not too many."""
-    if 1 < len(axes.lines) <= len(COLOURS):
+    if 1 < len(axes.lines) <= len(COLORS):
         axes.figure.legend(loc="outside right upper", title="in→out")
 
 

@@ -50,7 +50,7 @@ class HealpyGCNN(FilterInspection, Sequential):
     layers : sequence of keras.layers.Layer
         Layers of `deepsphere.healpy_layers` or `deepsphere.layers`, and any of Keras.
     n_neighbors : int, default 8
-        Number of nearest neighbours in the graphs. Any number is allowed now.
+        Number of nearest neighbors in the graphs. Any number is allowed now.
     max_batch_size, initial_Fin : int, optional
         No longer needed: products that are too large are split by themselves.
     laplacian : str, default "normalized_tf2"
@@ -70,7 +70,7 @@ class HealpyGCNN(FilterInspection, Sequential):
     layers_in, layers_use : list
         The layers as given, and as they are used.
     n_neighbors : int
-        Number of nearest neighbours.
+        Number of nearest neighbors.
     reduction_fac : float
         Ratio of the two resolutions.
 

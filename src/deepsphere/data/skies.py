@@ -1,4 +1,4 @@
-"""Simulated weak-lensing skies of several cosmologies: labelled maps to classify."""
+"""Simulated weak-lensing skies of several cosmologies: labeled maps to classify."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def simulate(
 
     Notes
     -----
-    Pixels hold the value of the band-limited field at their centre: there is no pixel window, so
+    Pixels hold the value of the band-limited field at their center: there is no pixel window, so
     the spectrum of the maps is C_l plus the noise's ``4 pi variance / pixels``. (A window would
     take power from both classes and the tables it needs are not shipped with healpy.)
 

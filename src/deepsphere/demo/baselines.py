@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepsphere.extras import require
 
 C_GRID = np.logspace(-2, 2, 5)
-"""Regularisation strengths tried by `linear_svm_accuracy`."""
+"""Regularization strengths tried by `linear_svm_accuracy`."""
 
 MAX_FOLDS = 5  # of the cross-validation; fewer if a class has fewer training maps
 
@@ -98,7 +98,7 @@ def linear_svm_accuracy(
 ) -> float:
     """Train a linear support vector machine and return its accuracy on the test set.
 
-    Features are standardised, and the regularisation is chosen among ``C_GRID`` by
+    Features are standardized, and the regularization is chosen among ``C_GRID`` by
     cross-validation, both on the training set alone.
 
     Parameters

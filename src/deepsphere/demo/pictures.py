@@ -75,7 +75,7 @@ def draw_pictures(
             "training",
             "Training",
             "Loss and accuracy after each epoch; validation is on the test maps, by which nothing "
-            "is chosen. Early on the running statistics of batch normalisation lag behind the "
+            "is chosen. Early on the running statistics of batch normalization lag behind the "
             "weights, and validation jumps; it settles as the learning rate falls along a cosine.",
         ),
         (

@@ -93,7 +93,7 @@ def surroundings(sampling: Sampling, radius: float) -> Healpix | None:
     if not isinstance(sampling, Healpix) or sampling.is_full:
         return None
     # First by pixels so coarse that there are few, with a spacing about as large as the radius;
-    # none has a corner farther from its centre than 1.05 spacings.
+    # none has a corner farther from its center than 1.05 spacings.
     spacing = sqrt(sampling.areas[0])
     p = max(int(log2(max(radius / spacing, 1))), sampling.level - COARSE_LEVEL)
     p = min(p, sampling.level)

@@ -1,4 +1,4 @@
-"""Sets of edges other than the nearest neighbours, with the weights that belong to them."""
+"""Sets of edges other than the nearest neighbors, with the weights that belong to them."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def mesh_weights(sampling: Sampling) -> csr_array:
     if len(hull.vertices) < n:
         raise ValueError(
             f"{n - len(hull.vertices)} of {n} points of {sampling!r} lie where another one does, "
-            "so there is no mesh; use nearest neighbours"
+            "so there is no mesh; use nearest neighbors"
         )
     triangles = hull.simplices
     sides = points[np.roll(triangles, -1, axis=1)] - points[triangles]
@@ -150,9 +150,9 @@ def mesh_weights(sampling: Sampling) -> csr_array:
 
 
 def grid_weights(sampling: Sampling) -> csr_array:
-    """Join each point of a longitude-latitude grid to its four neighbours.
+    """Join each point of a longitude-latitude grid to its four neighbors.
 
-    Neighbours are to the west and east in the ring, to the north and south in the same column, and
+    Neighbors are to the west and east in the ring, to the north and south in the same column, and
     across the poles in the opposite column. Weights are inverse distances.
 
     Parameters
@@ -197,7 +197,7 @@ def grid_weights(sampling: Sampling) -> csr_array:
     if distances.min() < 1e-12:
         raise ValueError(
             f"{sampling!r} has several points at a pole, where inverse distances are infinite; use "
-            "a grid without poles ('soft'), or nearest neighbours"
+            "a grid without poles ('soft'), or nearest neighbors"
         )
     return _gathered(len(points), rows, columns, 1 / distances)
 

@@ -13,7 +13,7 @@ from deepsphere.graph.legendre import half_squares, legendre_gaps
 from deepsphere.sampling import Sampling
 
 CHUNK = 2**16
-"""Pairs of neighbours that are looked at together: arrays of 512 kB, which stay in the cache."""
+"""Pairs of neighbors that are looked at together: arrays of 512 kB, which stay in the cache."""
 
 
 FRACTIONS = (1 / 16, 1 / 4, 1 / 2, 1, 3 / 2)
@@ -82,7 +82,7 @@ def isotropy_error(
     ell by a number ``h_l``. The error is ``E_l = 2 E|L f - h f|**2 / E|L f|**2``, with the best h,
     over random fields f of that degree: the mean over all rotations g of
     ``|L g f - g L f|**2 / |L f|**2``, without the errors of a rotation of sampled maps. The
-    expectations are exact sums over pairs of neighbours.
+    expectations are exact sums over pairs of neighbors.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def isotropy_error(
     Perraudin et al., arXiv 1904.05146, and Defferrard et al., arXiv 2012.15000, define the error
     with rotated maps; in the mean over rotations the mixed term vanishes, which leaves twice the
     part that is not isotropic. With ``(L f)_i = s_i f_i + sum_j v_ij (f_i - f_j)``, s being the row
-    sums, everything is a sum of ``Q_l = 1 - P_l`` of distances between neighbours.
+    sums, everything is a sum of ``Q_l = 1 - P_l`` of distances between neighbors.
     """
     wanted = check_degrees(degrees)
     selected, share = _selection(matrix, rows, areas)
@@ -192,7 +192,7 @@ def _selection(
 def _differences(
     neighbors: NDArray[np.int64], values: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums s of padded rows, and the weights v of differences to neighbours."""
+    """Return the sums s of padded rows, and the weights v of differences to neighbors."""
     return values.sum(axis=1), np.where(neighbors == rows[:, None], 0.0, -values)
 
 

@@ -1,6 +1,6 @@
 """The graph of deepsphere-cosmo-tf2, edge for edge.
 
-Where neighbours are at equal distance, that code took those that rounding put first. Networks
+Where neighbors are at equal distance, that code took those that rounding put first. Networks
 trained with it go on giving the same numbers only on the same edges, so its coordinates are
 computed here as it did, bit for bit.
 """
@@ -34,7 +34,7 @@ def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
     sampling : Healpix
         Where the sphere is sampled.
     neighbors : int
-        Number of neighbours, clipped to ``len(sampling) - 1``.
+        Number of neighbors, clipped to ``len(sampling) - 1``.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
 
 
 def _healpy_points(sampling: Healpix) -> NDArray[np.float64]:
-    """Return unit vectors of pixel centres with the rounding errors of ``healpy.pix2vec``.
+    """Return unit vectors of pixel centers with the rounding errors of ``healpy.pix2vec``.
 
     Gorski et al. 2005, section 5: ring number, position in the ring, then z and longitude; the
     operations have healpy's order, and sines and cosines are those of the C library.

@@ -2,7 +2,7 @@
 
 Two random values of a field of spherical-harmonic degree ell and unit variance, at an angle theta,
 have the covariance ``P_l(cos theta)`` (addition theorem). Operators that take differences between
-neighbours see ``1 - P_l`` alone, which is tiny between neighbours and so is computed as such.
+neighbors see ``1 - P_l`` alone, which is tiny between neighbors and so is computed as such.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The nearest neighbours of points on the sphere."""
+"""The nearest neighbors of points on the sphere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rounding of the coordinates moves the distances of an nside 8192 grid by 1e-12 o
 
 
 class Neighbors(NamedTuple):
-    """Directed edges from each point to its nearest neighbours, sorted by point."""
+    """Directed edges from each point to its nearest neighbors, sorted by point."""
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -29,7 +29,7 @@ class Neighbors(NamedTuple):
 
 
 def check_neighbors(neighbors: int) -> int:
-    """Return `neighbors` as an int, or raise if it is no number of neighbours (an int >= 1)."""
+    """Return `neighbors` as an int, or raise if it is no number of neighbors (an int >= 1)."""
     return check_count(neighbors, "neighbors")
 
 
@@ -38,7 +38,7 @@ def nearest_neighbors(
 ) -> Neighbors:
     """Find the `neighbors` nearest other points of each point.
 
-    All points at the distance of the last neighbour are taken, so that the graph has the
+    All points at the distance of the last neighbor are taken, so that the graph has the
     symmetries of the points and does not depend on how a machine rounds.
 
     Parameters
@@ -85,7 +85,7 @@ def nearest_neighbors(
 
 
 def edges_to_nearest(points: NDArray[np.float64], neighbors: int) -> csr_array:
-    """Join each point to its nearest neighbours, and to those whose nearest neighbour it is.
+    """Join each point to its nearest neighbors, and to those whose nearest neighbor it is.
 
     Parameters
     ----------

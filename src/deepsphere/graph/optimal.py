@@ -1,13 +1,13 @@
 """Edge weights that make the Laplacian as equivariant to rotation as its edges allow.
 
 On the same edges as the papers' graph, and so at the same cost, each vertex gets the weights that
-minimise the expected equivariance error in closed form. With ``(L f)_i = sum_j v_j (f_i - f_j)``
-and a target spectrum ``h_l``, the weights of vertex i minimise
+minimize the expected equivariance error in closed form. With ``(L f)_i = sum_j v_j (f_i - f_j)``
+and a target spectrum ``h_l``, the weights of vertex i minimize
 
     sum_l p_l / h_l**2  E |(L f)_i - h_l f_i|**2
 
 over random fields f of degree ell. By the addition theorem the expectation is a quadratic form in
-sums of ``Q_l = 1 - P_l`` of the distances between neighbours, so that v solves a small linear
+sums of ``Q_l = 1 - P_l`` of the distances between neighbors, so that v solves a small linear
 system, ``(K + mu I) v = b`` with ``K_jk = G(t_ij) + G(t_ik) - G(t_jk)`` and ``b_j = B(t_ij)``. Here
 ``G = sum_l p_l / h_l**2 Q_l`` and ``B = sum_l p_l / h_l Q_l``. The result is not symmetric.
 """
@@ -29,17 +29,17 @@ from deepsphere.graph.legendre import half_squares, legendre_gaps
 from deepsphere.processors import thread_count
 
 SHAPES = ((7, 1.15, 5), (9, 1.5, 5), (20, 1.3, 5), (44, 1.3, 7))
-"""Up to how many neighbours, radius and exponent of the target kernel: the radius in units of the
-distance within which there are that many neighbours. Found by search at nside 32."""
+"""Up to how many neighbors, radius and exponent of the target kernel: the radius in units of the
+distance within which there are that many neighbors. Found by search at nside 32."""
 
 WIDEST_SHAPE = (1.15, 5)
 
 RIDGE = 1e-7
 """mu above. From 1e-9 to 1e-6 the error is the same to a few percent; with 1e-4 it is ten times
-larger with 40 neighbours."""
+larger with 40 neighbors."""
 
 RIDGES_SPREAD = ((16, 1e-3), (np.inf, 3e-4))
-"""mu where neighbours are spread, below how many of them: points that nearly coincide must not get
+"""mu where neighbors are spread, below how many of them: points that nearly coincide must not get
 large weights of opposite sign. With a third of these, Laplacians of grids become unstable in some
 sizes; three times these cost up to three times the error."""
 
@@ -62,7 +62,7 @@ class Target(NamedTuple):
 
 
 def target(neighbors: int, count: float, band_limit: int) -> Target:
-    """Return the spectrum of a compact kernel that reaches as far as the neighbours.
+    """Return the spectrum of a compact kernel that reaches as far as the neighbors.
 
     ``h_l = int_0^R (1 - (r/R)**2)**b (1 - P_l(cos r)) r dr``, scaled to a maximum of 1: like the
     spectrum of the Gaussian graph it rises with ell and levels off near the band limit.
@@ -70,7 +70,7 @@ def target(neighbors: int, count: float, band_limit: int) -> Target:
     Parameters
     ----------
     neighbors : int
-        Number of neighbours, which with the next sets the radius ``R``.
+        Number of neighbors, which with the next sets the radius ``R``.
     count : float
         How many points the whole sphere has, or would have at this density.
     band_limit : int
@@ -122,7 +122,7 @@ class Systems:
         self.lengths = np.diff(pattern.indptr)[rows]
         self.pieces = chunks(self.lengths)
         reach = self._reach()
-        # Two neighbours of a vertex are at most twice as far from each other as from it.
+        # Two neighbors of a vertex are at most twice as far from each other as from it.
         self._quadratic = _function(goal.weights / goal.spectrum**2, 4 * reach)
         self._linear = _function(goal.weights / goal.spectrum, reach)
 

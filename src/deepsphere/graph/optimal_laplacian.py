@@ -49,7 +49,7 @@ class UnstableWeightsError(ValueError):
 
 
 class Surroundings(NamedTuple):
-    """A sampling that holds all neighbours of a part of the sphere, and that part in it."""
+    """A sampling that holds all neighbors of a part of the sphere, and that part in it."""
 
     sampling: Sampling
     rows: NDArray[np.int64]
@@ -63,7 +63,7 @@ def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tupl
     sampling : Sampling
         Points spread about evenly, on the sphere or a part of it. On a part, the weights are those
         of the whole sphere without the edges that lead out of it: weights fitted to a one-sided
-        neighbourhood make unstable operators.
+        neighborhood make unstable operators.
     graph : Graph
         Which edges; ``edges``, ``neighbors`` and ``spread`` count.
     choice : Optimal
@@ -161,14 +161,14 @@ def _with_poles(
 
 
 def surroundings(sampling: Sampling, neighbors: int, count: float) -> Surroundings:
-    """Return a sampling that holds the neighbours of all points, and their neighbours.
+    """Return a sampling that holds the neighbors of all points, and their neighbors.
 
     Parameters
     ----------
     sampling : Sampling
         The whole sphere, which is returned as it is, or a part.
     neighbors : int
-        Number of neighbours.
+        Number of neighbors.
     count : float
         Number of points on a whole sphere of this density.
 
@@ -180,7 +180,7 @@ def surroundings(sampling: Sampling, neighbors: int, count: float) -> Surroundin
     if isinstance(sampling, Healpix) and not sampling.is_full:
         from astropy_healpix import neighbours
 
-        # Neighbours lie within 2 sqrt(k / n); pixels are up to half as far again where they are
+        # Neighbors lie within 2 sqrt(k / n); pixels are up to half as far again where they are
         # stretched. Coarse pixels are at least 0.6 / nside wide.
         margin = 2 * 1.5 * 2 * sqrt((neighbors + 1) / count)
         coarse = sampling.nside

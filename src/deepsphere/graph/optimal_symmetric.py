@@ -1,7 +1,7 @@
 """Symmetric edge weights that make the Laplacian as equivariant as symmetry allows.
 
 One weight an edge instead of two: all vertices' quadratic forms of `deepsphere.graph.optimal` are
-added up and minimised together, by conjugate gradients.
+added up and minimized together, by conjugate gradients.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST = 4 * 2**30
 """Bytes that the systems of all vertices may take; they are needed in every step."""
 
 STEPS = 300
-"""Steps at most. With 8 and 20 neighbours the error is final by then; with 40 it still falls, to
+"""Steps at most. With 8 and 20 neighbors the error is final by then; with 40 it still falls, to
 about that with 20, which is why more is not worth waiting for."""
 
 TOLERANCE = 1e-6
@@ -63,7 +63,7 @@ def symmetric_weights(
             f"symmetric weights of {len(selected)} points with "
             f"{pattern.nnz / pattern.shape[0]:.0f} edges each need {size / 2**30:.1f} GiB at once, "
             f"more than {LARGEST / 2**30:.1f}: "
-            "use weights that need not be symmetric, or fewer neighbours"
+            "use weights that need not be symmetric, or fewer neighbors"
         )
     systems = Systems(pattern, points, goal, selected, ridge)
     made = in_threads(systems.make, systems.pieces)

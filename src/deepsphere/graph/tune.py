@@ -17,11 +17,11 @@ FRACTIONS = (1 / 4, 1 / 2, 1, 3 / 2)
 """Degrees in units of nside, or of ``sqrt(n / 12)``: most of what maps carry without aliasing."""
 
 VERTICES = 512
-"""With as many, widths of 8 and 20 neighbours differ by about 1 % from one random choice to
+"""With as many, widths of 8 and 20 neighbors differ by about 1 % from one random choice to
 another on HEALPix; of 40, where the minimum is flat, by 5 %."""
 
 RANGE = (0.4, 2.5)
-"""Between which widths the best one is sought, in units of the mean distance to the neighbours."""
+"""Between which widths the best one is sought, in units of the mean distance to the neighbors."""
 
 
 def best_width(
@@ -41,13 +41,13 @@ def best_width(
     sampling : Sampling
         Where the sphere is sampled.
     neighbors : int
-        Number of neighbours, clipped to ``len(sampling) - 1``.
+        Number of neighbors, clipped to ``len(sampling) - 1``.
     degrees : sequence of int, optional
         Spherical-harmonic degrees. Default: 1/4, 1/2, 1 and 3/2 of ``sqrt(n / 12)``, which is
         nside on HEALPix.
     vertices : int, default 512
         At how many points the error is measured, chosen at random: the time, seconds, grows with
-        them and with the square of the number of neighbours, hardly with that of points.
+        them and with the square of the number of neighbors, hardly with that of points.
     seed : int, default 0
         Of that choice.
 
@@ -64,9 +64,9 @@ def best_width(
 
     Notes
     -----
-    The widths of the papers (`kernel_width`) were found by minimising the error on random maps that
+    The widths of the papers (`kernel_width`) were found by minimizing the error on random maps that
     were rotated (Defferrard et al., arXiv 2012.15000). At nside 32 this search finds widths 9 to
-    16 % narrower for 8, 20 and 40 neighbours, on curves that are flat at their minimum.
+    16 % narrower for 8, 20 and 40 neighbors, on curves that are flat at their minimum.
     """
     points, areas = sampling.points, sampling.areas
     neighbors = check_neighbors(neighbors)

@@ -23,7 +23,7 @@ TABLE_WIDTHS = {
     512: (0.00154, 0.00196, 0.005551 / 2, 0.006351 / 2),
     1024: (0.00077, 0.00098, 0.005551 / 4, 0.006351 / 4),
 }
-"""Width for each nside and each of `TABLE_NEIGHBORS`, found by minimising the equivariance error
+"""Width for each nside and each of `TABLE_NEIGHBORS`, found by minimizing the equivariance error
 (Defferrard et al., arXiv 2012.15000, and the PyGSP code that goes with it)."""
 
 
@@ -36,7 +36,7 @@ def kernel_width(nside: int, neighbors: int) -> float:
         Resolution. Below 32 the width doubles, above 1024 it halves with each level, as the
         distance between pixels does.
     neighbors : int
-        Number of neighbours. 8, 20, 40 and 60 have tabulated widths. In between the logarithm
+        Number of neighbors. 8, 20, 40 and 60 have tabulated widths. In between the logarithm
         of the width is interpolated linearly in the logarithm of the number; below 8 the first
         segment goes on, and above 60 the width grows with the square root, as the radius of a
         disc of that many pixels does.
@@ -72,22 +72,22 @@ def _interpolated(
 def gaussian_weights(
     sampling: Sampling, neighbors: int, width: str | float = "tuned", spread: bool | None = None
 ) -> csr_array:
-    """Join each point to its nearest neighbours by edges with Gaussian weights.
+    """Join each point to its nearest neighbors by edges with Gaussian weights.
 
     ``w_ij = exp(-ln 2 (d_ij / sigma)**2)``, with d the chord distance; an edge exists where
-    either end is among the nearest neighbours of the other.
+    either end is among the nearest neighbors of the other.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled; on a part of the sphere, neighbours are sought in that part.
+        Where the sphere is sampled; on a part of the sphere, neighbors are sought in that part.
     neighbors : int
-        Number of neighbours, clipped to ``len(sampling) - 1``.
+        Number of neighbors, clipped to ``len(sampling) - 1``.
     width : {"tuned", "average"} or float, default "tuned"
         Width sigma: the distance at which a weight is 1/2, in units of the sphere's radius.
-        ``"tuned"`` minimises the equivariance error, where that was found: on HEALPix
+        ``"tuned"`` minimizes the equivariance error, where that was found: on HEALPix
         (`kernel_width`) and on the samplings of `TUNED`. Elsewhere it is as ``"average"``: the
-        mean distance to the neighbours.
+        mean distance to the neighbors.
     spread : bool, optional
         Whether neighbors are spread where points crowd (`deepsphere.graph.spread`), and not always
         the nearest. The mean distance is then the one along the edges. Default: whether the
@@ -155,7 +155,7 @@ TUNED: dict[str, tuple[float, ...]] = {
 the last, in units of ``sqrt(4 pi / n)``, the side of a square of the mean area. Found as the
 papers' were, by `deepsphere.graph.tune.best_width` at 2048 vertices of 5 120 to 11 000.
 
-Where areas differ by tens of percent, as on the last four, many neighbours want wide, that is
+Where areas differ by tens of percent, as on the last four, many neighbors want wide, that is
 nearly equal, weights: then the response follows the spacing of the points. Grids of equal rings and
 random points have no such width: their points are too uneven for any one to fit."""
 

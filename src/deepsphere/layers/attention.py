@@ -87,7 +87,7 @@ class TransformerBlock(SphereLayer):
 
     With ``x~ = norm1(x)``, ``y = x~ + attention(query(x~), key(x~), value(x~))`` and the output
     is ``y + activation(dense(norm2(y)))``: the block of the earlier TensorFlow implementation,
-    without a projection after the attention, and with residuals that start from the normalised
+    without a projection after the attention, and with residuals that start from the normalized
     input. Input and output shape ``(batch, pixels, key_dim * num_heads)``.
 
     Time and, where Keras has no flash attention for the device, memory grow with the square of
@@ -104,7 +104,7 @@ class TransformerBlock(SphereLayer):
     activation : str or callable, default "relu"
         Keras activation; None is the identity.
     layer_norm : bool, default True
-        Whether to normalise the channels of each pixel (mean and variance, with learned factor
+        Whether to normalize the channels of each pixel (mean and variance, with learned factor
         and offset) before the attention and before the dense layer. Without it deep stacks
         train poorly.
     **kwargs
@@ -178,7 +178,7 @@ class TransformerBlock(SphereLayer):
         return keras.ops.dot_product_attention(q, k, v, mask=mask)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Normalise, attend, add; normalise, transform, add."""
+        """Normalize, attend, add; normalize, transform, add."""
         x = hide(x, mask)
         if self.norm1 is not None:
             x = self.norm1(x)

@@ -118,7 +118,7 @@ class ConvPool(ChebyshevConv):
         return LowPass(self._low_pass)
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Filter, take means, normalise, add the bias, activate."""
+        """Filter, take means, normalize, add the bias, activate."""
         y = chebyshev_filter(hide(x, mask), self._chebyshev_kernel(training), self.operator)
         y = self._pool(y, mask=mask)
         if self.norm is not None:

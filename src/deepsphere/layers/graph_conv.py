@@ -48,7 +48,7 @@ class GraphConv(SphereConv):
         Part of the interval [-1, 1] that the spectrum fills, see `deepsphere.graph.rescale`.
         Default: that of the subclass.
     batch_norm : bool, default False
-        Whether to normalise the channels over batch and pixels, before the bias (momentum 0.9,
+        Whether to normalize the channels over batch and pixels, before the bias (momentum 0.9,
         epsilon 1e-5, no offset and no factor: bias and kernel have these roles), see
         `deepsphere.layers.BatchNormalization`.
     filter_dropout : float, default 0
@@ -180,7 +180,7 @@ class GraphConv(SphereConv):
             self.norm.build((*input_shape[:2], filters))
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Filter, normalise, add the bias, activate; pixels outside `mask` count as 0."""
+        """Filter, normalize, add the bias, activate; pixels outside `mask` count as 0."""
         x = hide(x, mask)
         kernel = self._chebyshev_kernel(training)
         # Where they are among those that the operation includes: it goes over its output once.
@@ -221,7 +221,7 @@ class GraphConv(SphereConv):
         return y
 
     def _normalized_weights(self, kernel: Any) -> tuple[Any, Any]:
-        """Put the normalisation by moving averages into kernel and bias."""
+        """Put the normalization by moving averages into kernel and bias."""
         norm: Any = self.norm
         factor = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
         bias = -norm.moving_mean * factor

@@ -1,4 +1,4 @@
-"""A transformer in which each pixel attends to its neighbours."""
+"""A transformer in which each pixel attends to its neighbors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepsphere.sampling import Sampling
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NeighborTransformerBlock(TransformerBlock):
-    """A `TransformerBlock` in which each pixel attends to its nearest neighbours only.
+    """A `TransformerBlock` in which each pixel attends to its nearest neighbors only.
 
     Time and memory are linear in the number of pixels; what is gathered for the edges of the
     graph is never held at once (see `deepsphere.ops.attention`). Input and output shape
@@ -69,7 +69,7 @@ class NeighborTransformerBlock(TransformerBlock):
         self.self_loops = bool(self_loops)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Get the neighbours and make the weights."""
+        """Get the neighbors and make the weights."""
         super().build(input_shape)
         self.pattern = self.make_pattern()
 
@@ -89,11 +89,11 @@ class NeighborTransformerBlock(TransformerBlock):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class GraphTransformer(Transformer):
-    """Transformer on the graph of the pixels: each attends to its nearest neighbours.
+    """Transformer on the graph of the pixels: each attends to its nearest neighbors.
 
     Every pixel is embedded into ``key_dim * num_heads`` channels by one dense layer, a learned
     position embedding is added, and `num_layers` blocks follow in which a pixel attends to its
-    neighbours. Input shape ``(batch, pixels, channels)``, output shape
+    neighbors. Input shape ``(batch, pixels, channels)``, output shape
     ``(batch, pixels, key_dim * num_heads)``. Time and memory are linear in the number of pixels.
 
     Parameters
@@ -119,7 +119,7 @@ class GraphTransformer(Transformer):
     activation : str or callable, default "relu"
         Keras activation in the blocks; None is the identity.
     layer_norm : bool, default True
-        Whether the blocks normalise, see `TransformerBlock`.
+        Whether the blocks normalize, see `TransformerBlock`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -176,11 +176,11 @@ class GraphTransformer(Transformer):
         return keras.layers.Dense(width, dtype=self.dtype_policy, name="embedding")
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
-        """Return a block in which neighbours attend to each other."""
+        """Return a block in which neighbors attend to each other."""
         return NeighborTransformerBlock(graph=self.graph_spec, self_loops=self.self_loops, **kwargs)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Embed the pixels, add their position, let them attend to their neighbours."""
+        """Embed the pixels, add their position, let them attend to their neighbors."""
         return self.attend(self.embedding(hide(x, mask)), mask)
 
     def get_config(self) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class LayerNormalization(Features, keras.layers.LayerNormalization):
         return x if wider == dtype else keras.ops.cast(x, wider)
 
     def call(self, inputs: Any) -> Any:
-        """Normalise, by plain operations while PyTorch traces."""
+        """Normalize, by plain operations while PyTorch traces."""
         last = self.axis in (-1, [-1], len(inputs.shape) - 1, [len(inputs.shape) - 1])
         if isinstance(inputs.shape[-1], int) or not last:
             return super().call(inputs)

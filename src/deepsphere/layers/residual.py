@@ -60,7 +60,7 @@ class ResidualBlock(SphereLayer):
     conv1, conv2 : SphereLayer
         The convolutions.
     norm1, norm2 : keras.layers.Layer or None
-        The normalisations.
+        The normalizations.
 
     Raises
     ------

@@ -162,7 +162,7 @@ class GaussianSmoothing(SphereLayer):
     and on a part of a HEALPix sphere the passes also run on the pixels around it, up to
     2 sigma away. So the result is that of a single wide kernel, to 0.6 % on white noise up to
     ``sigma`` = 15 degree; beyond, passes keep to the harmonics and the formula departs from them.
-    On other samplings with edges each pass of a wide kernel is normalised by itself.
+    On other samplings with edges each pass of a wide kernel is normalized by itself.
 
     Examples
     --------

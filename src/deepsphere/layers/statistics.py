@@ -12,12 +12,12 @@ from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
 
 KINDS = ("mean", "variance", "mean_variance", "max", "histogram")
-RANGE = 2.0  # of standardised features, within which 95 % of a normal distribution lie
+RANGE = 2.0  # of standardized features, within which 95 % of a normal distribution lie
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Statistics(SphereLayer):
-    """Summarise each map by statistics over its pixels.
+    """Summarize each map by statistics over its pixels.
 
     Input shape ``(batch, pixels, channels)``, output shape ``(batch, features)``. The order of
     the pixels does not matter, so that a network of equivariant layers becomes invariant to
@@ -41,8 +41,8 @@ class Statistics(SphereLayer):
     ----------
     centers, widths : variable, shape (channels, bins)
         With ``kind="histogram"`` only, both learned. A bin's value is the mean over the pixels of
-        the triangle ``max(0, 1 - |x - center| / |width|)``. The centres start evenly spaced from
-        -2 to 2, as fits standardised features, and the widths at that spacing: neighbouring bins
+        the triangle ``max(0, 1 - |x - center| / |width|)``. The centers start evenly spaced from
+        -2 to 2, as fits standardized features, and the widths at that spacing: neighboring bins
         overlap by half, and within this range all bins of a channel sum to 1.
 
     Raises

@@ -19,7 +19,7 @@ class SurveyMask(SphereLayer):
     """Mark which pixels were observed, for all layers that follow.
 
     Pixels outside become 0 here, and the mask goes along with the features as Keras masks do:
-    convolutions take unobserved pixels as 0, pooling, statistics and batch normalisation leave
+    convolutions take unobserved pixels as 0, pooling, statistics and batch normalization leave
     them out, and so does `keras.layers.GlobalAveragePooling1D`. What the unobserved pixels of the
     input hold, also NaN, never changes the output. Put the layer first in a model.
 

@@ -32,7 +32,7 @@ class Transformer(SphereLayer):
     activation : str or callable, default "relu"
         Keras activation in the blocks; None is the identity.
     layer_norm : bool, default True
-        Whether the blocks normalise, see `TransformerBlock`.
+        Whether the blocks normalize, see `TransformerBlock`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 

@@ -36,11 +36,11 @@ class VisionTransformer(Transformer):
         Number of blocks.
     position_embedding : bool, default True
         Whether to add a learned vector to each embedded super-pixel. Without it the blocks know
-        nothing of where the super-pixels are, not even which are neighbours.
+        nothing of where the super-pixels are, not even which are neighbors.
     activation : str or callable, default "relu"
         Keras activation in the blocks; None is the identity.
     layer_norm : bool, default True
-        Whether the blocks normalise, see `TransformerBlock`.
+        Whether the blocks normalize, see `TransformerBlock`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 

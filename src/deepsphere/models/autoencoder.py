@@ -84,8 +84,8 @@ class Autoencoder(SphereModel):
     -----
     The network and its sizes are those of the notebook on generative models of the earlier
     TensorFlow implementation (deepsphere-cosmo-tf2): learned down-sampling by `PatchConv`, one
-    `ChebyshevConv` and a normalisation; learned up-sampling by `PatchConvTranspose`. The
-    normalisation is over the features of each coarse pixel, where the notebook's was over the
+    `ChebyshevConv` and a normalization; learned up-sampling by `PatchConvTranspose`. The
+    normalization is over the features of each coarse pixel, where the notebook's was over the
     pixels of each feature: this one knows no place on the sphere, and no mask either. The idea is
     that of Hinton & Salakhutdinov, Science 313, 504 (2006).
 

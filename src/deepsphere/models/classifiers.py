@@ -61,7 +61,7 @@ def fcn_classifier(
         one that suits the sampling, with 20 neighbors (the paper used 8; 20 came with
         arXiv 2012.15000).
     batch_norm : bool, default True
-        Whether all convolutions but the last normalise their channels.
+        Whether all convolutions but the last normalize their channels.
     activation : str or callable, default "relu"
         Keras activation of all convolutions but the last.
     pooling : str, default "max"

@@ -66,7 +66,7 @@ class UNet(SphereModel):
         rotation by which the hierarchy is symmetric can tell apart. Default: ``"patch"`` where
         children lie side by side, as on HEALPix, which patches need, or else ``"repeat"``.
     batch_norm : bool, default True
-        Whether the convolutions normalise their channels (the paper is older than that).
+        Whether the convolutions normalize their channels (the paper is older than that).
     activation : str or callable, default "relu"
         Keras activation of the convolutions.
     last_activation : str or callable, optional

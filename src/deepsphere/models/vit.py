@@ -61,7 +61,7 @@ def vit_classifier(
     activation : str or callable, default "relu"
         Keras activation inside of the transformer.
     layer_norm : bool, default True
-        Whether the transformer normalises its features.
+        Whether the transformer normalizes its features.
     statistics : str, default "mean"
         Kind of statistics over the coarse pixels, see `deepsphere.layers.Statistics`.
     dropout : float, default 0

@@ -97,10 +97,10 @@ def normalized_filter(
     epsilon: float = 1e-5,
     activation: str = "linear",
 ) -> tuple[Any, Any, Any]:
-    """Filter features as `chebyshev_filter`, and normalise each filter's output over a batch.
+    """Filter features as `chebyshev_filter`, and normalize each filter's output over a batch.
 
     ``activation((f - mean) / sqrt(variance + epsilon) + bias)`` of the filtered features ``f``,
-    with mean and variance over batch and vertices: batch normalisation as in training, in one
+    with mean and variance over batch and vertices: batch normalization as in training, in one
     operation with one gradient.
 
     Parameters
@@ -113,7 +113,7 @@ def normalized_filter(
     Returns
     -------
     y : tensor, shape (batch, n, filters)
-        The normalised features.
+        The normalized features.
     mean, variance : tensor of float32 or float64, shape (filters,)
         Those that were used, for moving averages: they carry no gradient.
 
@@ -135,9 +135,9 @@ def normalized_filter(
         raw = keras.ops.cast(raw, "float32")
     # Not Keras' own moments: on TensorFlow their second derivatives are wrong.
     mean = keras.ops.mean(raw, axis=(0, 1))
-    centred = raw - mean
-    variance = keras.ops.mean(keras.ops.square(centred), axis=(0, 1))
-    y = centred * keras.ops.rsqrt(variance + epsilon)
+    centered = raw - mean
+    variance = keras.ops.mean(keras.ops.square(centered), axis=(0, 1))
+    y = centered * keras.ops.rsqrt(variance + epsilon)
     if bias is not None:
         y = y + keras.ops.cast(bias, y.dtype)
     if activation == "relu":

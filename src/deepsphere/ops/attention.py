@@ -1,6 +1,6 @@
-"""Attention of each vertex to its neighbours in a graph, in memory linear in the vertices.
+"""Attention of each vertex to its neighbors in a graph, in memory linear in the vertices.
 
-With ``s_ij = q_i . k_j / sqrt(depth)`` over the neighbours j of i, ``p_ij = softmax_j(s_ij)`` and
+With ``s_ij = q_i . k_j / sqrt(depth)`` over the neighbors j of i, ``p_ij = softmax_j(s_ij)`` and
 ``y_i = sum_j p_ij v_j``. Given ``g_i``, the gradient of the loss with respect to ``y_i``,
 
     dp_ij = g_i . v_j,    delta_i = sum_j p_ij dp_ij,    ds_ij = p_ij (dp_ij - delta_i),
@@ -12,8 +12,8 @@ Forward-mode derivatives, along tangents tq, tk and tv, are
     ts_ij = (tq_i . k_j + q_i . tk_j) / sqrt(depth),
     ty_i = sum_j p_ij (ts_ij - sum_k p_ik ts_ik) v_j + p_ij tv_j.
 
-The sums over j gather from the neighbours of i. So do those over i, from the vertices whose
-neighbour j is: autodiff would scatter instead, which is slow. Both run block by block, and the
+The sums over j gather from the neighbors of i. So do those over i, from the vertices whose
+neighbor j is: autodiff would scatter instead, which is slow. Both run block by block, and the
 backward pass computes the scores anew (as Dao et al., arXiv 2205.14135, do for dense attention):
 between the passes only q, k and v are kept, never what was gathered for the edges.
 """
@@ -95,7 +95,7 @@ def neighbor_pattern(
 
 
 def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: Any = None) -> Any:
-    """Let each vertex attend to its neighbours: ``y_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j``.
+    """Let each vertex attend to its neighbors: ``y_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j``.
 
     Half-precision inputs are computed in float32 and returned in their own precision. Memory:
     `q`, `k` and `v` between the passes, and in either pass a few tensors of that size.
@@ -114,7 +114,7 @@ def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: A
     Returns
     -------
     tensor, shape (batch, n, heads, depth)
-        The attention's output: 0 at a vertex without neighbours, or without any in `mask`. At
+        The attention's output: 0 at a vertex without neighbors, or without any in `mask`. At
         vertices outside `mask` it is finite and means nothing.
 
     Raises

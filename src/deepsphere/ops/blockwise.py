@@ -1,4 +1,4 @@
-"""Work on the vertices of a graph block by block, so that few neighbours are gathered at a time.
+"""Work on the vertices of a graph block by block, so that few neighbors are gathered at a time.
 
 What the backends do differently for `deepsphere.ops.attention` is here, the mathematics there.
 """
@@ -215,7 +215,7 @@ class Blocks:
     x : tensor
         One of those tensors.
     operator : SparseOperator
-        Which vertices are neighbours: where it stores an entry, whatever its value.
+        Which vertices are neighbors: where it stores an entry, whatever its value.
     """
 
     def __init__(self, x: Any, operator: SparseOperator) -> None:
@@ -255,7 +255,7 @@ class Blocks:
         return ops.reshape(x, (self.count, -(-self.n // self.count), -1, *x.shape[2:]))
 
     def lists(self, which: str) -> tuple[Any, Any]:
-        """Return the neighbours of each block, and -inf where a list has ended and 0 before.
+        """Return the neighbors of each block, and -inf where a list has ended and 0 before.
 
         ``"keys"`` are those that a vertex attends to, ``"queries"`` those that attend to it.
         """

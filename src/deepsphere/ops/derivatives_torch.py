@@ -369,9 +369,9 @@ def _normalize(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the normalized features, the scale, and where the activation lets them through."""
     raw = apply(FILTER, x, kernel, none(x), ctx.operator, "linear", ctx.engine)
-    centred = raw - raw.mean((0, 1))
-    scale = torch.rsqrt(centred.square().mean((0, 1)) + ctx.epsilon)
-    scaled = centred * scale
+    centered = raw - raw.mean((0, 1))
+    scale = torch.rsqrt(centered.square().mean((0, 1)) + ctx.epsilon)
+    scaled = centered * scale
     if ctx.activation == "linear":
         return scaled, scale, None
     return scaled, scale, (scaled + bias if bias.numel() else scaled) > 0

@@ -1,7 +1,7 @@
-"""The operation on JAX: products as a sum over neighbours of gathered rows.
+"""The operation on JAX: products as a sum over neighbors of gathered rows.
 
-The degrees are walked by ``lax.scan``. Unrolled, XLA would fuse each neighbour sum into the next
-and compute the earlier ones again for every neighbour: exponential in the order.
+The degrees are walked by ``lax.scan``. Unrolled, XLA would fuse each neighbor sum into the next
+and compute the earlier ones again for every neighbor: exponential in the order.
 """
 
 from __future__ import annotations

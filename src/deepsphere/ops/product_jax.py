@@ -1,4 +1,4 @@
-"""The plain product on JAX: a loop over the neighbours.
+"""The plain product on JAX: a loop over the neighbors.
 
 The operators of `chebyshev_filter` have some 20 entries a row and are unrolled whole; with a
 hundred, XLA would fuse what comes before into each of them.
@@ -16,7 +16,7 @@ from deepsphere.ops.derivatives_jax import LinearMap
 from deepsphere.ops.jax import _fold, _unfold, _working_dtype, clear_empty_rows
 from deepsphere.ops.operator import SparseOperator
 
-UNROLL = 8  # neighbours per step: of 1 to 32 the fastest for 16 and for 64 columns
+UNROLL = 8  # neighbors per step: of 1 to 32 the fastest for 16 and for 64 columns
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))

@@ -1,4 +1,4 @@
-"""The plain product on TensorFlow: CSR products, or a loop over neighbours where XLA compiles."""
+"""The plain product on TensorFlow: CSR products, or a loop over neighbors where XLA compiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deepsphere.ops.tensorflow import (
     plain_unfold,
 )
 
-UNROLL = 8  # neighbours per step of the loop, as on JAX
+UNROLL = 8  # neighbors per step of the loop, as on JAX
 
 
 @tf.autograph.experimental.do_not_convert

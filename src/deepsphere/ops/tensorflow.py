@@ -1,9 +1,9 @@
-"""The operation on TensorFlow: CSR products, or sums over neighbours where there are none.
+"""The operation on TensorFlow: CSR products, or sums over neighbors where there are none.
 
 TensorFlow's CSR product is its fastest on CPU and needs no XLA, but neither XLA nor the formats
-of other runtimes (ONNX, LiteRT, OpenVINO) have it: there products are sums over neighbours of
+of other runtimes (ONNX, LiteRT, OpenVINO) have it: there products are sums over neighbors of
 gathered rows. Inside XLA the degrees are walked by a loop: unrolled, XLA would fuse each sum into
-the next and compute the earlier ones again for every neighbour, which is exponential in the order.
+the next and compute the earlier ones again for every neighbor, which is exponential in the order.
 Elsewhere they are unrolled: a CSR matrix that enters a loop from outside loses its shape in a
 SavedModel, which then cannot be loaded.
 """

@@ -1,6 +1,6 @@
 """The operation on PyTorch: products by ``embedding_bag``, which beats CSR products on CPU.
 
-While a model is exported, products are sums over neighbours, which other runtimes have.
+While a model is exported, products are sums over neighbors, which other runtimes have.
 """
 
 from __future__ import annotations

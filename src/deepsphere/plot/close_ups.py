@@ -36,7 +36,7 @@ def draw_close_ups(
     graticule: bool = False,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw filters around a pixel, on tangent planes and symmetric colour scales.
+    """Draw filters around a pixel, on tangent planes and symmetric color scales.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _round_angles(middle: float, reach: float, step: float) -> NDArray[np.float6
 
 
 def signed_power(gamma: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return the function ``sign(x) * abs(x)**gamma`` and its inverse, for a colour scale."""
+    """Return the function ``sign(x) * abs(x)**gamma`` and its inverse, for a color scale."""
 
     def forward(x: Any) -> Any:
         return np.sign(x) * np.abs(x) ** gamma
@@ -139,7 +139,7 @@ def signed_power(gamma: float) -> tuple[Callable[[Any], Any], Callable[[Any], An
 
 
 def round_ticks(peak: float, gamma: float) -> list[float]:
-    """Choose round values, evenly spread in colour, from -peak to peak."""
+    """Choose round values, evenly spread in color, from -peak to peak."""
     power = 10 ** np.floor(np.log10(peak))
     top = power * max(one for one in (1, 1.5, 2, 3, 4, 5, 6, 8) if one == 1 or one * power <= peak)
     ticks = [float(top)]

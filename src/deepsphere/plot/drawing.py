@@ -1,4 +1,4 @@
-"""What pictures of the sphere are drawn with: images, graticule, colour scale, colour bar."""
+"""What pictures of the sphere are drawn with: images, graticule, color scale, color bar."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def draw_gnomonic(
     limits: tuple[float, float],
     astronomical: bool = True,
 ) -> AxesImage:
-    """Draw what `gnomonic_values` returned, with ticks at round angles from the centre."""
+    """Draw what `gnomonic_values` returned, with ticks at round angles from the center."""
     half = float(np.tan(np.radians(width_degrees / 2)))
     axes.set_facecolor(BLANK)
     image = axes.imshow(
@@ -97,10 +97,10 @@ def draw_gnomonic(
     return image
 
 
-def colour_limits(
+def color_limits(
     arrays: Sequence[NDArray[np.float64]], limits: tuple[float, float] | None
 ) -> tuple[float, float]:
-    """Return the ends of a colour scale: those given, checked, or the extremes of all values."""
+    """Return the ends of a color scale: those given, checked, or the extremes of all values."""
     if limits is None:
         low = min(float(np.nanmin(array)) for array in arrays)
         high = max(float(np.nanmax(array)) for array in arrays)
@@ -130,7 +130,7 @@ def draw_sphere(
     center_longitude: float,
     astronomical: bool,
 ) -> AxesImage:
-    """Draw the whole sphere into empty axes, light grey where there is no value."""
+    """Draw the whole sphere into empty axes, light gray where there is no value."""
     patches = require("matplotlib.patches", "plot")
     x, y = np.meshgrid(2 * _pixel_centers(IMAGE_WIDTH), _pixel_centers(IMAGE_WIDTH // 2))
     if projection == "mollweide":
@@ -213,7 +213,7 @@ def draw_graticule(
             )
 
 
-def add_colour_bar(
+def add_colorbar(
     figure: Figure,
     image: AxesImage,
     axes: Sequence[Axes],
@@ -222,7 +222,7 @@ def add_colour_bar(
     shrink: float = 1.0,
     vertical: bool = False,
 ) -> None:
-    """Add one colour bar for all `axes`; it ends in arrows where values lie beyond its ends."""
+    """Add one color bar for all `axes`; it ends in arrows where values lie beyond its ends."""
     low, high = image.get_clim()
     below = any(np.nanmin(array) < low for array in arrays)
     above = any(np.nanmax(array) > high for array in arrays)

@@ -12,7 +12,7 @@ from deepsphere.analysis.equivariance import EquivarianceError
 from deepsphere.analysis.equivariance_table import LaplacianError, edges_name
 from deepsphere.analysis.layerwise import LayerEquivariance
 from deepsphere.extras import require
-from deepsphere.plot.style import COLOURS, COLUMN_WIDTH, MARKERS, house_style, new_figure
+from deepsphere.plot.style import COLORS, COLUMN_WIDTH, MARKERS, house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ AGAINST = {
     "degree": "Degree ℓ",
     "degree / nside": "Degree ℓ / nside",
     "nside": "nside",
-    "neighbors": "Number of neighbours k",
+    "neighbors": "Number of neighbors k",
 }
 """What errors are drawn against, and the labels of the axis."""
 
@@ -44,7 +44,7 @@ def plot_equivariance(
     lines : mapping of str to (array_like, array_like or EquivarianceError)
         Abscissae and errors of each line by its label. What
         `deepsphere.analysis.equivariance_error` returned is drawn with a band of one standard
-        deviation, where there is one. A label of two strings gives the colour by the first and
+        deviation, where there is one. A label of two strings gives the color by the first and
         the dashes by the second.
     against : {"degree", "degree / nside", "nside", "neighbors"}, default "degree"
         What the abscissae are.
@@ -97,7 +97,7 @@ def plot_equivariance(
 def plot_laplacian_errors(
     rows: Sequence[LaplacianError], against: str = "degree", *, title: str | None = None
 ) -> Figure:
-    """Draw errors of graph Laplacians against degree, resolution or number of neighbours.
+    """Draw errors of graph Laplacians against degree, resolution or number of neighbors.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def plot_laplacian_errors(
         What `deepsphere.analysis.equivariance_table.laplacian_errors` returned, for one or several
         samplings.
     against : str, default "degree"
-        As for `plot_equivariance`. Against nside and the number of neighbours, the geometric mean
+        As for `plot_equivariance`. Against nside and the number of neighbors, the geometric mean
         over all degrees is drawn.
     title : str, optional
         Title of the figure.
@@ -113,7 +113,7 @@ def plot_laplacian_errors(
     Returns
     -------
     matplotlib.figure.Figure
-        A colour for each Laplacian.
+        A color for each Laplacian.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def plot_layerwise_equivariance(
             below = np.minimum(spans, 0.9 * mean)
             y = places + spread * (i - (len(networks) - 1) / 2)
             style: dict[str, Any] = {
-                "color": COLOURS[i % len(COLOURS)],
+                "color": COLORS[i % len(COLORS)],
                 "marker": MARKERS[i % len(MARKERS)],
             }
             axes.plot(mean, y, linewidth=0.6, alpha=0.5, color=style["color"])
@@ -222,14 +222,14 @@ def _styles(labels: Sequence[Label]) -> dict[Label, dict[str, Any]]:
     pairs = [(label, "") if isinstance(label, str) else label for label in labels]
     firsts = list(dict.fromkeys(first for first, _ in pairs))
     seconds = list(dict.fromkeys(second for _, second in pairs))
-    if len(firsts) > len(COLOURS) or len(seconds) > len(DASHES):
+    if len(firsts) > len(COLORS) or len(seconds) > len(DASHES):
         raise ValueError(
-            f"at most {len(COLOURS)} colours with {len(DASHES)} kinds of dashes can be told apart; "
+            f"at most {len(COLORS)} colors with {len(DASHES)} kinds of dashes can be told apart; "
             f"got {len(firsts)} and {len(seconds)}"
         )
     return {
         label: {
-            "color": COLOURS[firsts.index(first)],
+            "color": COLORS[firsts.index(first)],
             "marker": MARKERS[firsts.index(first)],
             "linestyle": DASHES[seconds.index(second)],
             "label": ", ".join(filter(None, [first, second])),

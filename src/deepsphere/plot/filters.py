@@ -26,7 +26,7 @@ from deepsphere.plot.panels import (
     shown,
     with_counts,
 )
-from deepsphere.plot.style import COLOURS, MARKERS
+from deepsphere.plot.style import COLORS, MARKERS
 
 if TYPE_CHECKING:
     import keras
@@ -149,7 +149,7 @@ def plot_sections(
     """Draw a cut through each filter as it lies on the sphere.
 
     The filter is applied to a unit impulse at one pixel; the section runs along the parallel
-    through that pixel, over the pixels whose centres lie on it (HEALPix rings), so nothing is
+    through that pixel, over the pixels whose centers lie on it (HEALPix rings), so nothing is
     interpolated.
 
     Parameters
@@ -225,16 +225,16 @@ def plot_gnomonic_filters(
     max_filters : int, default 6
         Most filters shown, one column each.
     shared_scale : bool, default True
-        Whether all panels share one colour scale, with a colour bar. False: each panel has its
+        Whether all panels share one color scale, with a color bar. False: each panel has its
         own, from minus to plus its largest absolute value, which is written in the panel.
     gamma : float, default 0.5
-        Depth of colour grows as ``abs(value)**gamma``. The default, a square root, lets the faint
-        surroundings of a filter be seen beside its strong centre; 1 is a linear scale.
+        Depth of color grows as ``abs(value)**gamma``. The default, a square root, lets the faint
+        surroundings of a filter be seen beside its strong center; 1 is a linear scale.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A grid of close-ups with east to the left; white is zero, light grey is outside the
+        A grid of close-ups with east to the left; white is zero, light gray is outside the
         sampling. The title says how many channels and filters are left out.
 
     Raises
@@ -274,7 +274,7 @@ def _shown(
     model: keras.layers.Layer | None,
     max_channels: int,
     max_filters: int,
-    most: tuple[int, int] = (24, len(COLOURS)),
+    most: tuple[int, int] = (24, len(COLORS)),
 ) -> tuple[str, GraphConv, NDArray[np.float64], tuple[int, ...]]:
     """Find a graph convolution, and the coefficients of the first of its channels and filters.
 

@@ -18,7 +18,7 @@ from deepsphere.plot.globe import (
     new_globe,
     viewing_frame,
 )
-from deepsphere.plot.style import COLOURS, DIVERGING, PAGE_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLORS, DIVERGING, PAGE_WIDTH, house_style, new_figure
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.resampling import pooling_matrix
 
@@ -33,7 +33,7 @@ WAVES = 6.0
 """Wave number of the map: structures of 60 degrees, which pooled maps of 100 points still hold."""
 
 WIDEST = 2.0
-"""Areas are coloured from the mean divided by this to the mean times this; beyond, as these."""
+"""Areas are colored from the mean divided by this to the mean times this; beyond, as these."""
 
 COLUMNS = ("points and edges", "areas / mean", "a smooth map", "pooled by area")
 
@@ -79,7 +79,7 @@ def plot_sampling_gallery(
     -------
     matplotlib.figure.Figure
         A row for each sampling. Its columns: points and edges; areas over their mean; a smooth
-        map, the same for all (`smooth_field`), each cell in the colour of its point; and the means
+        map, the same for all (`smooth_field`), each cell in the color of its point; and the means
         by area of the map on the sampling one level coarser.
 
     Raises
@@ -128,7 +128,7 @@ def _name(sampling: Sampling, number: int, samplings: Sequence[Sampling]) -> str
 
 
 def _ratio(value: float, _: Any = None) -> str:
-    """Return a tick of the colour bar of areas: its values are logarithms."""
+    """Return a tick of the color bar of areas: its values are logarithms."""
     return {-1: f"1/{WIDEST:g}", 0: "1", 1: f"{WIDEST:g}"}[round(value)]
 
 
@@ -139,7 +139,7 @@ def _draw_row(
     frame: NDArray[np.float64],
     pixels: NDArray[np.float64],
 ) -> tuple[Any, Any]:
-    """Draw one sampling; return what the colour bars are of."""
+    """Draw one sampling; return what the color bars are of."""
     for axes in row:
         new_globe(axes, None if axes is row[0] else pixels)
     _draw_edges(row[0], sampling, graph, frame)
@@ -171,4 +171,4 @@ def _draw_edges(
         colors="0.55", linewidths=0.3,
     )  # fmt: skip
     axes.add_collection(lines)
-    axes.scatter(x[seen], y[seen], s=2.2, color=COLOURS[0], linewidths=0, zorder=3)
+    axes.scatter(x[seen], y[seen], s=2.2, color=COLORS[0], linewidths=0, zorder=3)

@@ -1,4 +1,4 @@
-"""Globes: the sphere seen from afar, with cells in the colours of their points."""
+"""Globes: the sphere seen from afar, with cells in the colors of their points."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def new_globe(axes: Axes, background: NDArray[np.float64] | None = None) -> None
     axes : matplotlib.axes.Axes
         Empty.
     background : ndarray of float64, shape (size, size, 3), optional
-        From `globe_pixels`: the globe is grey where nothing is drawn. Default: white.
+        From `globe_pixels`: the globe is gray where nothing is drawn. Default: white.
     """
     axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
     axes.set_axis_off()
@@ -110,15 +110,15 @@ def new_globe(axes: Axes, background: NDArray[np.float64] | None = None) -> None
         )
     )
     if background is not None:
-        grey = require("matplotlib.colors", "plot").ListedColormap([BLANK])
+        gray = require("matplotlib.colors", "plot").ListedColormap([BLANK])
         globe = np.where(np.isnan(background[..., 2]), np.nan, 0.0)
-        axes.imshow(globe, cmap=grey, extent=EXTENT, origin="lower")
+        axes.imshow(globe, cmap=gray, extent=EXTENT, origin="lower")
 
 
 def draw_picture(
     axes: Axes, picture: NDArray[np.float64], cmap: Any, limits: tuple[float, float]
 ) -> Any:
-    """Draw on a globe what `cell_picture` returned; return what a colour bar is of."""
+    """Draw on a globe what `cell_picture` returned; return what a color bar is of."""
     return axes.imshow(
         picture, cmap=cmap, vmin=limits[0], vmax=limits[1], extent=EXTENT, origin="lower",
         interpolation="nearest",

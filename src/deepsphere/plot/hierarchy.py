@@ -17,7 +17,7 @@ from deepsphere.plot.globe import (
     new_globe,
     viewing_frame,
 )
-from deepsphere.plot.style import COLOURS, MARKERS, PAGE_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLORS, MARKERS, PAGE_WIDTH, house_style, new_figure
 from deepsphere.sampling import LevelQuality, Sampling, hierarchy_quality
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ RESOLUTION = 700
 """Pixels across a globe: three of them fill a page at 300 dots per inch."""
 
 PALE = 0.42
-"""Cells have this much of the colours of the house style, the rest white: points stay visible."""
+"""Cells have this much of the colors of the house style, the rest white: points stay visible."""
 
 TINTS = 7
-"""Colours of cells: one more than planar maps with a greedy choice need."""
+"""Colors of cells: one more than planar maps with a greedy choice need."""
 
 PANELS: dict[str, Callable[[LevelQuality], float | None]] = {
     "Mesh ratio": lambda one: one.mesh_ratio,
@@ -64,7 +64,7 @@ def plot_hierarchy(
     -------
     matplotlib.figure.Figure
         Above, a globe for each coarser level: its points as black dots; as small dots the points
-        one level finer, whose cells have the colour of the point that they belong to (to which
+        one level finer, whose cells have the color of the point that they belong to (to which
         most of them belongs). Below, against the level, what
         `deepsphere.sampling.hierarchy_quality` measures: mesh ratios of the sphere and of the
         points, the largest distance of a child to its parent, the variation of areas, and the
@@ -84,8 +84,8 @@ def plot_hierarchy(
     >>> samplings = {"random": RandomUniform(600), "HEALPix": Healpix(8)}
     >>> figure = plot_hierarchy(samplings, levels=2)  # doctest: +SKIP
     """
-    if not 1 <= len(samplings) <= len(COLOURS):
-        raise ValueError(f"give from 1 to {len(COLOURS)} samplings, got {len(samplings)}")
+    if not 1 <= len(samplings) <= len(COLORS):
+        raise ValueError(f"give from 1 to {len(COLORS)} samplings, got {len(samplings)}")
     if not 1 <= levels <= 4:
         raise ValueError(f"levels must be from 1 to 4 for globes to be legible, got {levels}")
     measured = {name: hierarchy_quality(sampling, levels) for name, sampling in samplings.items()}
@@ -121,7 +121,7 @@ def _draw_globes(
         parents = np.asarray(shares.argmax(axis=0)).ravel()
         new_globe(axes, pixels)
         picture = cell_picture(sampling, parents.astype(np.float64), pixels)
-        picture = _colour(picture, len(coarse))
+        picture = _color(picture, len(coarse))
         draw_picture(axes, picture, tints, (-0.5, TINTS - 0.5))
         _draw_points(axes, sampling, frame, 0.2 * 2.0**level, "0.3", 3)
         _draw_points(axes, coarse, frame, 0.5 * 2.6**level, "black", 4)
@@ -135,21 +135,21 @@ def _draw_points(
     sampling: Sampling,
     frame: NDArray[np.float64],
     size: float,
-    colour: str,
+    color: str,
     zorder: int,
 ) -> None:
     x, y, depth = frame @ sampling.points.T
     seen = depth > 0
-    axes.scatter(x[seen], y[seen], s=size, color=colour, linewidths=0, zorder=zorder)
+    axes.scatter(x[seen], y[seen], s=size, color=color, linewidths=0, zorder=zorder)
 
 
 def _tints() -> list[tuple[float, float, float]]:
     to_rgb = require("matplotlib.colors", "plot").to_rgb
-    colours = [np.array(to_rgb(colour)) for colour in COLOURS if colour != "#000000"]
-    return [tuple(1 - PALE * (1 - colour)) for colour in colours]
+    colors = [np.array(to_rgb(color)) for color in COLORS if color != "#000000"]
+    return [tuple(1 - PALE * (1 - color)) for color in colors]
 
 
-def _colour(picture: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
+def _color(picture: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
     """Turn numbers of parts into numbers of tints, others for parts that touch in the picture.
 
     Parameters
@@ -179,9 +179,9 @@ def _colour(picture: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
         tints[part] = min(free, key=lambda tint: used[tint])
         used[tints[part]] += 1
     on = ~np.isnan(picture)
-    coloured = np.full(picture.shape, np.nan)
-    coloured[on] = tints[picture[on].astype(np.int64)]
-    return coloured
+    colored = np.full(picture.shape, np.nan)
+    colored[on] = tints[picture[on].astype(np.int64)]
+    return colored
 
 
 def _draw_panel(axes: Axes, title: str, measured: Mapping[str, list[LevelQuality]]) -> None:
@@ -191,12 +191,12 @@ def _draw_panel(axes: Axes, title: str, measured: Mapping[str, list[LevelQuality
         values = [(one.level, read(one)) for one in qualities]
         levels, heights = np.array([pair for pair in values if pair[1] is not None]).T
         levels = levels + (number - (len(measured) - 1) / 2) * (0.1 if bars else 0.04)
-        colour = COLOURS[number]
-        line: dict[str, Any] = {"color": colour, "marker": MARKERS[number], "zorder": 3}
+        color = COLORS[number]
+        line: dict[str, Any] = {"color": color, "marker": MARKERS[number], "zorder": 3}
         axes.plot(levels, heights, label=name, linestyle="none" if bars else "-", **line)
         if bars:
             ends = np.array([one.children for one in qualities if one.children is not None])
-            axes.vlines(levels, ends[:, 0], ends[:, 2], color=colour, linewidth=0.8)
+            axes.vlines(levels, ends[:, 0], ends[:, 2], color=color, linewidth=0.8)
     axes.set_title(title)
     axes.set_xticks(range(len(qualities)))
     axes.grid(True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from numpy.typing import ArrayLike
 
 from deepsphere.plot.drawing import (
-    add_colour_bar,
+    add_colorbar,
     center_of,
-    colour_limits,
+    color_limits,
     draw_gnomonic,
     draw_graticule,
     draw_sphere,
@@ -47,17 +47,17 @@ def plot_map(
         masked, and HEALPix's -1.6375e30 are missing.
     sampling : Sampling
         Where the values lie. Each place of the picture shows the HEALPix pixel that holds it, or
-        the nearest point of another sampling. Places without value are light grey.
+        the nearest point of another sampling. Places without value are light gray.
     projection : {"mollweide", "equirectangular"}, default "mollweide"
         Mollweide keeps areas.
     title : str, optional
         Title above the map.
     unit : str, optional
-        Label of the colour bar: the quantity and its unit.
+        Label of the color bar: the quantity and its unit.
     cmap : str, default "viridis"
-        Matplotlib's name of the colour map; for signed quantities take ``"RdBu_r"``.
+        Matplotlib's name of the color map; for signed quantities take ``"RdBu_r"``.
     limits : (float, float), optional
-        Values at the two ends of the colour scale. Default: smallest and largest value.
+        Values at the two ends of the color scale. Default: smallest and largest value.
     center_longitude : float, default 0
         Longitude in the middle, in degrees.
     astronomical : bool, default True
@@ -87,7 +87,7 @@ def plot_map(
     """
     check_projection(projection)
     array = check_values(values, sampling)
-    limits = colour_limits([array], limits)
+    limits = color_limits([array], limits)
     with house_style():
         figure = new_figure(PAGE_WIDTH, 0.585 * PAGE_WIDTH)
         axes = figure.add_subplot()
@@ -98,7 +98,7 @@ def plot_map(
             draw_graticule(axes, projection, center_longitude, astronomical, labels=True)
         if title:
             axes.set_title(title)
-        add_colour_bar(figure, image, [axes], [array], unit, shrink=0.5)
+        add_colorbar(figure, image, [axes], [array], unit, shrink=0.5)
     return figure
 
 
@@ -117,7 +117,7 @@ def plot_maps(
     astronomical: bool = True,
     graticule: bool = True,
 ) -> Figure:
-    """Draw several maps on one colour scale with one colour bar.
+    """Draw several maps on one color scale with one color bar.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def plot_maps(
     columns : int, optional
         Maps in a row. Default: 2, or 3 from five maps on; one map stands alone.
     limits : (float, float), optional
-        Ends of the common colour scale. Default: smallest and largest value of all maps.
+        Ends of the common color scale. Default: smallest and largest value of all maps.
     graticule : bool, default True
         Whether to draw parallels and meridians (without labels: there is no room for them).
 
@@ -159,7 +159,7 @@ def plot_maps(
     columns = min(len(arrays), 2 if len(arrays) < 5 else 3) if columns is None else columns
     if columns < 1:
         raise ValueError(f"columns must be 1 or more, got {columns}")
-    limits = colour_limits(arrays, limits)
+    limits = color_limits(arrays, limits)
     rows = -(-len(arrays) // columns)
     with house_style():
         width = PAGE_WIDTH / columns
@@ -177,7 +177,7 @@ def plot_maps(
                 axes.set_title(titles[i])
         if title:
             figure.suptitle(title)
-        add_colour_bar(figure, image, panels, arrays, unit, shrink=0.5)
+        add_colorbar(figure, image, panels, arrays, unit, shrink=0.5)
     return figure
 
 
@@ -193,7 +193,7 @@ def plot_gnomonic(
     limits: tuple[float, float] | None = None,
     astronomical: bool = True,
 ) -> Figure:
-    """Draw a close-up: the sphere projected from its centre onto a tangent plane.
+    """Draw a close-up: the sphere projected from its center onto a tangent plane.
 
     Parameters
     ----------
@@ -206,14 +206,14 @@ def plot_gnomonic(
         Angle across the picture; above 0 and at most 150, as the projection stretches without
         bound towards 180.
     limits : (float, float), optional
-        Ends of the colour scale. Default: smallest and largest value in view.
+        Ends of the color scale. Default: smallest and largest value in view.
     astronomical : bool, default True
         Whether east is to the left, as on the sky.
 
     Returns
     -------
     matplotlib.figure.Figure
-        As wide as a journal column (86 mm). The axes are labelled with angles from the centre,
+        As wide as a journal column (86 mm). The axes are labeled with angles from the center,
         exact along the two lines through it.
 
     Raises
@@ -229,9 +229,9 @@ def plot_gnomonic(
     if seen.mask.all():
         raise ValueError(
             f"no value lies within the {width_degrees} degrees around longitude {longitude:.4g}, "
-            f"latitude {latitude:.4g}; take a centre inside the footprint"
+            f"latitude {latitude:.4g}; take a center inside the footprint"
         )
-    limits = colour_limits([seen.compressed()], limits)
+    limits = color_limits([seen.compressed()], limits)
     with house_style():
         figure = new_figure(COLUMN_WIDTH, COLUMN_WIDTH * 1.2)
         axes = figure.add_subplot()
@@ -240,5 +240,5 @@ def plot_gnomonic(
         axes.set_ylabel("Offset to the north (deg)")
         place = f"longitude {longitude:.2f}°, latitude {latitude:.2f}°"
         axes.set_title(place if title is None else f"{title}\n{place}")
-        add_colour_bar(figure, image, [axes], [seen.compressed()], unit)
+        add_colorbar(figure, image, [axes], [seen.compressed()], unit)
     return figure

@@ -67,7 +67,7 @@ def plot_filters_gnomonic(
         the filters of one input channel after the other. Where they have them, `n_features_in`
         is the number of these, and `ind_in` and `ind_out` are the numbers that are shown.
     order : int, default 10
-        Pixels from the centre to the edges of a panel; the degree of the polynomials is what
+        Pixels from the center to the edges of a panel; the degree of the polynomials is what
         the filters reach.
     ind : int or None, default 0
         Position of the pixel in the sampling. None: the default of `plot_gnomonic_filters`,
@@ -137,10 +137,10 @@ def plot_filters_section(
     Parameters
     ----------
     filters : Filters
-        As for `plot_filters_gnomonic`. They are centred at a pixel of the equator, or in the
+        As for `plot_filters_gnomonic`. They are centered at a pixel of the equator, or in the
         middle of a footprint.
     order : int, default 10
-        Pixels drawn to either side of the centre, if there are so many.
+        Pixels drawn to either side of the center, if there are so many.
     xlabel, ylabel : str
         Labels of the columns and rows, with the number of the filter or the channel.
     title : str

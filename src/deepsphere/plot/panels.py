@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from deepsphere.plot.drawing import center_of, with_minus
 from deepsphere.plot.projection import angles_from, unit_vectors
-from deepsphere.plot.style import COLOURS, COLUMN_WIDTH, PAGE_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLORS, COLUMN_WIDTH, PAGE_WIDTH, house_style, new_figure
 from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
@@ -39,7 +39,7 @@ def draw_lines(
             first = first or axes
             axes.axhline(0, color="0.6", linewidth=0.6, zorder=1)
             for f in range(filters):
-                draw(axes, i, f, {"color": COLOURS[f], "label": f"Filter {f}", "zorder": 2 + f})
+                draw(axes, i, f, {"color": COLORS[f], "label": f"Filter {f}", "zorder": 2 + f})
             axes.set_title(f"Channel {i}")
             axes.tick_params(labelbottom=i + columns >= channels, labelleft=i % columns == 0)
         figure.supxlabel(labels[0], fontsize=8)
@@ -153,7 +153,7 @@ def _innermost(sampling: Healpix) -> int:
     """
     from astropy_healpix import neighbours
 
-    # Where only three base pixels meet, one of the eight neighbours is missing: -1.
+    # Where only three base pixels meet, one of the eight neighbors is missing: -1.
     with np.errstate(invalid="ignore"):
         around = neighbours(sampling.pixels, sampling.nside, order="nested")
     edge = ((around >= 0) & ~np.isin(around, sampling.pixels)).any(axis=0)
@@ -210,7 +210,7 @@ def half_width(
     order: int,
     width_degrees: float | None,
 ) -> float:
-    """Return how far from the centre filters are shown, in degrees.
+    """Return how far from the center filters are shown, in degrees.
 
     Half of `width_degrees`, or else as far as any of the `kernels` (n, channels, filters) reaches
     1 % of their largest value, at least three pixels and at most three for each order.

@@ -103,7 +103,7 @@ def plane_to_sphere(
 
 
 def meridian(offset: float, projection: str) -> tuple[Floats, Floats]:
-    """Return the line x, y of the meridian `offset` degrees (-180 to 180) east of the centre."""
+    """Return the line x, y of the meridian `offset` degrees (-180 to 180) east of the center."""
     check_projection(projection)
     y = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 121))
     narrowing = 1.0 if projection == "equirectangular" else np.sqrt(1 - y**2)
@@ -132,9 +132,9 @@ def gnomonic_vectors(
     Parameters
     ----------
     east, north : array_like, shape (...)
-        Position in the plane that touches the unit sphere at its centre: tangents of angles.
+        Position in the plane that touches the unit sphere at its center: tangents of angles.
     longitude, latitude : float
-        Centre in degrees.
+        Center in degrees.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def gnomonic_plane(vectors: ArrayLike, longitude: float, latitude: float) -> tup
     Returns
     -------
     east, north : ndarray, shape (...)
-        Tangents of angles from the centre; NaN for the half of the sphere that is not seen.
+        Tangents of angles from the center; NaN for the half of the sphere that is not seen.
     """
     center, to_east, to_north = _tangent_axes(longitude, latitude)
     array = np.asarray(vectors, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The house style of every picture: sizes, fonts and colours, applied without lasting effect."""
+"""The house style of every picture: sizes, fonts and colors, applied without lasting effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMN_WIDTH = 3.4
 PAGE_WIDTH = 7.0
 """Width in inches of a figure across both columns (178 mm)."""
 
-COLOURS = (
+COLORS = (
     "#0072B2",
     "#D55E00",
     "#009E73",
@@ -28,20 +28,20 @@ COLOURS = (
     "#000000",
     "#A6761D",
 )
-"""Line colours that colour-blind readers can tell apart: the Okabe-Ito palette, its yellow
+"""Line colors that color-blind readers can tell apart: the Okabe-Ito palette, its yellow
 (too faint for a line on white) replaced by brown."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Markers that go with `COLOURS`, so that lines can be told apart in grey too."""
+"""Markers that go with `COLORS`, so that lines can be told apart in gray too."""
 
 BLANK = "#dcdcdc"
-"""Colour of those parts of the sphere that hold no value."""
+"""Color of those parts of the sphere that hold no value."""
 
 SEQUENTIAL = "viridis"
-"""Colour map of quantities that run from low to high; perceptually uniform."""
+"""Color map of quantities that run from low to high; perceptually uniform."""
 
 DIVERGING = "RdBu_r"
-"""Colour map of quantities with a meaningful zero; safe for colour-blind readers."""
+"""Color map of quantities with a meaningful zero; safe for color-blind readers."""
 
 _SETTINGS: dict[str, Any] = {
     # One concrete family that matplotlib brings along: names like "sans-serif" are resolved only
@@ -98,7 +98,7 @@ def house_style() -> AbstractContextManager[None]:
     ...     figure = new_figure(COLUMN_WIDTH, 2.5)
     """
     matplotlib = require("matplotlib", "plot")
-    return matplotlib.rc_context({"axes.prop_cycle": _colour_cycle(), **_SETTINGS})
+    return matplotlib.rc_context({"axes.prop_cycle": _color_cycle(), **_SETTINGS})
 
 
 _by_pyplot = ContextVar("_by_pyplot", default=False)
@@ -149,5 +149,5 @@ def new_figure(width: float, height: float, layout: str = "compressed") -> Figur
     return figure
 
 
-def _colour_cycle() -> Any:
-    return require("matplotlib", "plot").cycler(color=COLOURS)
+def _color_cycle() -> Any:
+    return require("matplotlib", "plot").cycler(color=COLORS)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepsphere.extras import require
-from deepsphere.plot.style import COLOURS, COLUMN_WIDTH, PAGE_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLORS, COLUMN_WIDTH, PAGE_WIDTH, house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def plot_confusion(
     Returns
     -------
     matplotlib.figure.Figure
-        The numbers with, beneath, their share of the row, which also gives the colour.
+        The numbers with, beneath, their share of the row, which also gives the color.
 
     Raises
     ------
@@ -187,12 +187,12 @@ def _draw_series(
     epochs = np.arange(1, len(series[name]) + 1)
     # A single epoch is a point, and a few look better with theirs marked.
     marker = "o" if len(epochs) <= 30 else None
-    axes.plot(epochs, series[name], color=COLOURS[0], marker=marker, label="Training")
+    axes.plot(epochs, series[name], color=COLORS[0], marker=marker, label="Training")
     if f"val_{name}" in series:
         axes.plot(
             epochs,
             series[f"val_{name}"],
-            color=COLOURS[1],
+            color=COLORS[1],
             linestyle="--",
             marker="s" if marker else None,
             label="Validation",

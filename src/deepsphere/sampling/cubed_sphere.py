@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, halve
 
-# Centre of each face, and where columns and rows go: four faces around the equator from longitude
+# Center of each face, and where columns and rows go: four faces around the equator from longitude
 # 0 eastwards, with columns to the east and rows to the south; then the faces of the north and of
 # the south pole, as if hinged on the first.
 _FACES = np.array(
@@ -29,7 +29,7 @@ class CubedSphere(Sampling):
     """The equiangular cubed sphere: each face of a cube in `n` rows and columns of cells.
 
     Points go face by face, row by row: a map is ``data.reshape(6 * n * n)`` of an array
-    ``(6, n, n)``. The first four faces lie around the equator, the centre of the first at
+    ``(6, n, n)``. The first four faces lie around the equator, the center of the first at
     longitude 0, the others to the east of it, with rows from north to south and columns to the
     east. The last two are the faces of the north and the south pole, each as if hinged on the
     first one, so that its columns go on.
@@ -48,7 +48,7 @@ class CubedSphere(Sampling):
     -----
     C. Ronchi, R. Iacono and P. S. Paolucci, "The 'Cubed Sphere': A New Method for the Solution of
     Partial Differential Equations in Spherical Geometry", J. Comput. Phys. 124 (1996). Rows and
-    columns are at equal angles seen from the centre of the sphere, points at the middles of
+    columns are at equal angles seen from the center of the sphere, points at the middles of
     these. Areas are exact; the largest are about 1.4 times the smallest.
 
     Four cells, two by two, make up a coarser one exactly.
@@ -73,7 +73,7 @@ class CubedSphere(Sampling):
 
     @property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the cells' centres, shape ``(6 * n**2, 3)``."""
+        """Unit vectors of the cells' centers, shape ``(6 * n**2, 3)``."""
         n = self._n
         offsets = np.tan(np.pi / 4 * ((2 * np.arange(n) + 1) / n - 1))
         center, columns, rows = _FACES[:, :, None, None].swapaxes(0, 1)
@@ -95,7 +95,7 @@ class CubedSphere(Sampling):
         """Solid angle of each cell in steradian, shape ``(6 * n**2,)``."""
         edges = np.tan(np.pi / 4 * (2 * np.arange(self._n + 1) / self._n - 1))
         x, y = np.meshgrid(edges, edges)
-        # Of the rectangle between the centre of a face and (x, y), with its sign.
+        # Of the rectangle between the center of a face and (x, y), with its sign.
         corners = np.arctan2(x * y, np.sqrt(1 + x**2 + y**2))
         return np.tile(np.diff(np.diff(corners, axis=0), axis=1).ravel(), 6)
 

@@ -27,7 +27,7 @@ class Equiangular(RingSampling):
     grid : str, default "soft"
         Where the latitudes lie, given here as angles from the north pole for ``j`` from 0:
 
-        - ``"soft"``: ``pi * (2 * j + 1) / (2 * nlat)``, the centres of equal bands. The
+        - ``"soft"``: ``pi * (2 * j + 1) / (2 * nlat)``, the centers of equal bands. The
           default, as most weather and climate data without rows at the poles come on it.
         - ``"driscoll-healy"``: ``pi * j / nlat``, with a row at the north pole.
         - ``"clenshaw-curtis"``: ``pi * j / (nlat - 1)``, with a row at either pole.
@@ -51,8 +51,8 @@ class Equiangular(RingSampling):
     ``"driscoll-healy"`` down to the south pole.
 
     A coarser grid has every second longitude, and every second latitude, or for ``"soft"`` one
-    between each two. Cells in longitude lie astride: a coarse cell holds the cell at its centre
-    and half of both neighbours.
+    between each two. Cells in longitude lie astride: a coarse cell holds the cell at its center
+    and half of both neighbors.
 
     J. R. Driscoll and D. M. Healy, "Computing Fourier transforms and convolutions on the
     2-sphere", Adv. Appl. Math. 15 (1994). P. J. Kostelec and D. N. Rockmore, "FFTs on the

@@ -34,7 +34,7 @@ class Fibonacci(Sampling):
 
     Notes
     -----
-    R. Swinbank and R. J. Purser, "Fibonacci grids: A novel approach to global modelling", Q. J. R.
+    R. Swinbank and R. J. Purser, "Fibonacci grids: A novel approach to global modeling", Q. J. R.
     Meteorol. Soc. 132 (2006), with the offset of half a step from the poles as there. Areas are
     those of Voronoi cells and differ by a few percent.
 

@@ -233,7 +233,7 @@ class Healpix(Sampling):
 
     @property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the pixel centres, shape ``(len(self), 3)``."""
+        """Unit vectors of the pixel centers, shape ``(len(self), 3)``."""
         from astropy_healpix.healpy import pix2vec
 
         return np.column_stack(pix2vec(self._nside, self.pixels, nest=True))

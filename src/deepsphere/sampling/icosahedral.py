@@ -142,7 +142,7 @@ class Icosahedral(_Icosahedral):
     Notes
     -----
     J. R. Baumgardner and P. O. Frederickson, "Icosahedral discretization of the two-sphere", SIAM
-    J. Numer. Anal. 22 (1985). A vertex has six neighbours, the twelve of level 0 have five. Areas
+    J. Numer. Anal. 22 (1985). A vertex has six neighbors, the twelve of level 0 have five. Areas
     are those of Voronoi cells.
 
     A vertex that is also one of the coarser level belongs to itself there. A vertex in the middle
@@ -213,7 +213,7 @@ class IcosahedralFaces(_Icosahedral):
 
     @property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the triangles' centres, shape ``(len(self), 3)``."""
+        """Unit vectors of the triangles' centers, shape ``(len(self), 3)``."""
         sums = self._mesh.vertices[self.faces].sum(axis=1)
         return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 

@@ -23,14 +23,14 @@ def disc(sampling: Sampling, lon: float, lat: float, radius: float) -> NDArray[n
     sampling : Sampling
         Where the sphere is sampled, for instance ``Healpix(64)``.
     lon, lat : float
-        Centre in degrees.
+        Center in degrees.
     radius : float
         Angular radius in degrees, above 0 and at most 180.
 
     Returns
     -------
     ndarray of bool, shape (n,)
-        True for points at most `radius` away from the centre.
+        True for points at most `radius` away from the center.
 
     Raises
     ------

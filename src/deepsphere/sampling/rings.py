@@ -23,7 +23,7 @@ class RingSampling(Sampling):
     """A sampling made of rings of latitude, each with equally spaced longitudes from 0 on.
 
     Points go ring by ring from north to south, and eastwards in each. The cell of a point reaches
-    halfway to its neighbours in longitude and fills the band of its ring in latitude.
+    halfway to its neighbors in longitude and fills the band of its ring in latitude.
     """
 
     @property
@@ -136,7 +136,7 @@ def longitude_overlaps(
     Parameters
     ----------
     fine, coarse : int
-        Number of points on either ring. The cell of a point is centred on it, and the first
+        Number of points on either ring. The cell of a point is centered on it, and the first
         point lies at longitude 0.
 
     Returns

@@ -93,7 +93,7 @@ def farthest_places(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if not flat:
         hull = ConvexHull(points)
         corners = hull.equations[:, :3]
-        if hull.equations[:, 3].max() < 0:  # the centre of the sphere lies within
+        if hull.equations[:, 3].max() < 0:  # the center of the sphere lies within
             return corners
         sides = hull.simplices[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
     else:
@@ -136,7 +136,7 @@ def _principal_axes(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], b
 
 
 def _wedges(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the areas for points on one circle, given in its plane, from its centre."""
+    """Return the areas for points on one circle, given in its plane, from its center."""
     radii = np.linalg.norm(vectors, axis=1)
     if len(radii) > 3 and np.ptp(radii) > 1e-3 * radii.max():
         raise ValueError(

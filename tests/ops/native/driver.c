@@ -123,7 +123,7 @@ static void compare(const char *what, const Own *found, const double *right, con
     error = difference > error || isnan(difference) ? difference : error;
     if (isnan(error)) break; /* nothing is greater, and all else would be smaller */
   }
-  /* Thousands of roundings of 6e-8, and normalisation by small deviations. */
+  /* Thousands of roundings of 6e-8, and normalization by small deviations. */
   if (!(error <= 1e-4 * size)) {
     char text[200];
     snprintf(text, sizeof text, "%s is off by %g of %g", what, error, size);
@@ -211,7 +211,7 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
       (Own *[]){&y});
   compare("y", &y, activated, shape);
 
-  /* Gradients, first of the plain filter, then of the normalised one: they differ in g alone. */
+  /* Gradients, first of the plain filter, then of the normalized one: they differ in g alone. */
   for (int normalized = 0; normalized < 2; normalized++) {
     if (normalized) {
       run(shape, FORWARD_NORMALIZED,
@@ -231,7 +231,7 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
         const double z = normal[m] + (with_bias ? bias[f] : 0);
         activated[m] = activation == RELU && z < 0 ? 0 : z;
       }
-      compare("normalised", &y, activated, shape);
+      compare("normalized", &y, activated, shape);
     }
     memset(sums, 0, (size_t)filters * sizeof(double));
     double *products = calloc((size_t)filters + 1, sizeof(double));

@@ -24,7 +24,7 @@ static float *allocate_channels(int channels, Channels *c) {
   return memory;
 }
 
-/* Normalisation by mean and variance, as numbers to multiply by and to add. */
+/* Normalization by mean and variance, as numbers to multiply by and to add. */
 static void set_norm(Channels *c, const float *mean, const float *variance, float epsilon,
                      const float *bias) {
   for (int m = 0; m < c->period; m++) {
@@ -291,7 +291,7 @@ int deepsphere_backward_normalized(const Sizes *s, const Matrix *a, const Matrix
       for (int f = 0; f < F; f++) dbias[f] = (float)sums[f];
     for (int m = 0; m < norm.period; m++) {
       const int f = m % F;
-      /* d raw = scale (g - mean(g) - normalised mean(g normalised)). */
+      /* d raw = scale (g - mean(g) - normalized mean(g normalized)). */
       const double scale = norm.scale[m], slope = scale * sums[F + f] / rows;
       norm.slope[m] = (float)(slope * scale);
       norm.offset[m] = (float)(scale * sums[f] / rows + slope * norm.shift[m]);

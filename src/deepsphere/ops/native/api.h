@@ -19,8 +19,8 @@ typedef struct {
 int deepsphere_forward(const Sizes *sizes, const Matrix *a, const float *x, const float *kernel,
                        const float *bias, float *y);
 
-/* The same, normalised per filter over batch and vertices before the bias; raw is what was
-   normalised, mean and variance (filters) are its own. */
+/* The same, normalized per filter over batch and vertices before the bias; raw is what was
+   normalized, mean and variance (filters) are its own. */
 int deepsphere_forward_normalized(const Sizes *sizes, const Matrix *a, const float *x,
                                   const float *kernel, const float *bias, float epsilon, float *y,
                                   float *raw, float *mean, float *variance);

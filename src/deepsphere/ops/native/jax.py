@@ -209,7 +209,7 @@ def chebyshev_filter(
     return y.astype(x.dtype)
 
 
-# ---- filter, normalisation, bias, activation ----
+# ---- filter, normalization, bias, activation ----
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
@@ -302,8 +302,8 @@ def _differentiate_backward_normalized(operator, epsilon, activation, wanted, in
 
 def _from_parts(x, kernel, bias, operator, epsilon, activation):  # type: ignore[no-untyped-def]
     raw = _forward(x, kernel, _none(), operator, "linear")
-    centred = raw - raw.mean((0, 1))
-    y = centred * jax.lax.rsqrt(jnp.square(centred).mean((0, 1)) + epsilon)
+    centered = raw - raw.mean((0, 1))
+    y = centered * jax.lax.rsqrt(jnp.square(centered).mean((0, 1)) + epsilon)
     y = y + bias if bias.size else y
     return jax.nn.relu(y) if activation == "relu" else y
 
@@ -328,7 +328,7 @@ def normalized_filter(
     epsilon: float,
     activation: str,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Filter, normalise, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
+    """Filter, normalize, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
     single = jnp.float32
     b = jnp.zeros(0, single) if bias is None else bias.astype(single)
     y, _, mean, variance = _normalized(

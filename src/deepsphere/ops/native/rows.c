@@ -23,9 +23,9 @@ void channels_repeat(const float *numbers, int channels, float *out) {
   }
 
 #ifdef __clang__
-#define VECTORISED _Pragma("clang loop vectorize(assume_safety)")
+#define VECTORIZED _Pragma("clang loop vectorize(assume_safety)")
 #else
-#define VECTORISED _Pragma("GCC ivdep")
+#define VECTORIZED _Pragma("GCC ivdep")
 #endif
 
 static void fold(const float *sums, int channels, double *out) {
@@ -40,7 +40,7 @@ void moments_add(const float *in, int64_t rows, int channels, const float *origi
   memset(scratch, 0, 2 * (size_t)period * sizeof(float));
   BY_PERIODS(rows * channels, channels, {
     const float *restrict from = in + at;
-    VECTORISED for (int m = 0; m < length; m++) {
+    VECTORIZED for (int m = 0; m < length; m++) {
       const float d = from[m] - origin[m];
       plain[m] += d;
       squares[m] += d * d;
@@ -66,12 +66,12 @@ void rows_activate(float *values, int64_t rows, const Channels *c, int activatio
   BY_PERIODS(rows * c->channels, c->channels, {
     float *restrict v = values + at;
     if (activation == RELU) {
-      VECTORISED for (int m = 0; m < length; m++) {
+      VECTORIZED for (int m = 0; m < length; m++) {
         const float z = v[m] + bias[m];
         v[m] = z < 0 ? 0 : z; /* NaN stays */
       }
     } else {
-      VECTORISED for (int m = 0; m < length; m++) v[m] += bias[m];
+      VECTORIZED for (int m = 0; m < length; m++) v[m] += bias[m];
     }
   });
 }
@@ -83,18 +83,18 @@ void rows_normalize(const float *raw, float *out, int64_t rows, const Channels *
     const float *restrict from = raw + at;
     float *restrict to = out + at;
     if (activation == RELU) {
-      VECTORISED for (int m = 0; m < length; m++) {
+      VECTORIZED for (int m = 0; m < length; m++) {
         const float z = scale[m] * from[m] + shift[m] + bias[m];
         to[m] = z < 0 ? 0 : z;
       }
     } else {
-      VECTORISED for (int m = 0; m < length; m++) to[m] = scale[m] * from[m] + shift[m] + bias[m];
+      VECTORIZED for (int m = 0; m < length; m++) to[m] = scale[m] * from[m] + shift[m] + bias[m];
     }
   });
 }
 
 void rows_relu_gradient(const float *g, const float *y, float *out, int64_t count) {
-  VECTORISED for (int64_t m = 0; m < count; m++) out[m] = y[m] > 0 ? g[m] : 0;
+  VECTORIZED for (int64_t m = 0; m < count; m++) out[m] = y[m] > 0 ? g[m] : 0;
 }
 
 void rows_normalize_sums(const float *g, const float *raw, int64_t rows, const Channels *c,
@@ -107,14 +107,14 @@ void rows_normalize_sums(const float *g, const float *raw, int64_t rows, const C
     const float *restrict from = raw + at;
     const float *restrict gradient = g + at;
     if (activation == RELU) {
-      VECTORISED for (int m = 0; m < length; m++) {
-        const float normalised = scale[m] * from[m] + shift[m];
-        const float passed = normalised + bias[m] > 0 ? gradient[m] : 0;
+      VECTORIZED for (int m = 0; m < length; m++) {
+        const float normalized = scale[m] * from[m] + shift[m];
+        const float passed = normalized + bias[m] > 0 ? gradient[m] : 0;
         plain[m] += passed;
-        weighted[m] += passed * normalised;
+        weighted[m] += passed * normalized;
       }
     } else {
-      VECTORISED for (int m = 0; m < length; m++) {
+      VECTORIZED for (int m = 0; m < length; m++) {
         plain[m] += gradient[m];
         weighted[m] += gradient[m] * (scale[m] * from[m] + shift[m]);
       }
@@ -133,12 +133,12 @@ void rows_normalize_gradient(const float *g, const float *raw, float *out, int64
     const float *restrict gradient = g + at;
     float *restrict to = out + at;
     if (activation == RELU) {
-      VECTORISED for (int m = 0; m < length; m++) {
+      VECTORIZED for (int m = 0; m < length; m++) {
         const float passed = scale[m] * from[m] + shift[m] + bias[m] > 0 ? gradient[m] : 0;
         to[m] = scale[m] * passed - (slope[m] * from[m] + offset[m]);
       }
     } else {
-      VECTORISED for (int m = 0; m < length; m++)
+      VECTORIZED for (int m = 0; m < length; m++)
         to[m] = scale[m] * gradient[m] - (slope[m] * from[m] + offset[m]);
     }
   });
@@ -149,7 +149,7 @@ void rows_sum(const float *g, int64_t rows, int channels, double *sums, float *s
   memset(scratch, 0, (size_t)(ROWS * channels) * sizeof(float));
   BY_PERIODS(rows * channels, channels, {
     const float *restrict gradient = g + at;
-    VECTORISED for (int m = 0; m < length; m++) plain[m] += gradient[m];
+    VECTORIZED for (int m = 0; m < length; m++) plain[m] += gradient[m];
   });
   fold(plain, channels, sums);
 }

@@ -1,5 +1,5 @@
 /* What is done to whole rows of channels on the way into and out of a filter: bias, activation,
-   normalisation, and their gradients. */
+   normalization, and their gradients. */
 
 #ifndef DEEPSPHERE_ROWS_H
 #define DEEPSPHERE_ROWS_H
@@ -8,11 +8,11 @@
 
 enum { LINEAR = 0, RELU = 1 };
 
-/* Per-channel numbers of a normalisation, repeated until they fill whole vectors:
+/* Per-channel numbers of a normalization, repeated until they fill whole vectors:
    `period` floats, element m being of channel m % channels. */
 typedef struct {
   int channels, period;
-  float *scale, *shift; /* normalised = scale * raw + shift */
+  float *scale, *shift; /* normalized = scale * raw + shift */
   float *bias;
   float *slope, *offset; /* gradient = scale * g - (slope * raw + offset) */
 } Channels;
@@ -46,7 +46,7 @@ void rows_normalize(const float *raw, float *out, int64_t rows, const Channels *
 /* out = g where y > 0, and 0 elsewhere. */
 void rows_relu_gradient(const float *g, const float *y, float *out, int64_t count);
 
-/* sums[0..channels) += g, and the second half += g * normalised, where g has gone back through
+/* sums[0..channels) += g, and the second half += g * normalized, where g has gone back through
    the activation; `scratch` holds 2 periods. */
 void rows_normalize_sums(const float *g, const float *raw, int64_t rows, const Channels *c,
                          int activation, double *sums, float *scratch);

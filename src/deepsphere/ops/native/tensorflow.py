@@ -183,7 +183,7 @@ def chebyshev_filter(
     return tf.cast(y, x.dtype)
 
 
-# ---- filter, normalisation, bias, activation ----
+# ---- filter, normalization, bias, activation ----
 
 
 @tf.autograph.experimental.do_not_convert
@@ -251,9 +251,9 @@ def _backward_normalized(
                 with tf.GradientTape() as inner:
                     inner.watch([x, kernel, bias])
                     raw = _forward(x, kernel, tf.zeros([0]), operator, "linear")
-                    centred = raw - tf.reduce_mean(raw, [0, 1])
-                    y = centred * tf.math.rsqrt(
-                        tf.reduce_mean(tf.square(centred), [0, 1]) + epsilon
+                    centered = raw - tf.reduce_mean(raw, [0, 1])
+                    y = centered * tf.math.rsqrt(
+                        tf.reduce_mean(tf.square(centered), [0, 1]) + epsilon
                     )
                     if bias.shape[0] > 0:
                         y = y + bias
@@ -285,7 +285,7 @@ def normalized_filter(
     epsilon: float,
     activation: str,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Filter, normalise, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
+    """Filter, normalize, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
     single = tf.float32
     b = tf.zeros([0]) if bias is None else tf.cast(bias, single)
     y, mean, variance = _normalized(
