@@ -1,4 +1,4 @@
-"""From a sampling to a sparse operator: neighbors, weights, Laplacian, bound, rescaling."""
+"""Graphs on a sampling: edges, weights, Laplacians, and the rescaling of their spectra."""
 
 from deepsphere.graph.build import laplacian_of_weights
 from deepsphere.graph.edges import edge_pattern, edge_weights

@@ -1,4 +1,4 @@
-"""The Laplacian of a weighted graph, and that of a sampling, built anew at each call."""
+"""Laplacians of weighted graphs and of samplings, built without any cache."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from deepsphere.graph.spectrum import largest_eigenvalue
 from deepsphere.sampling import Sampling
 
 FORMAT = 5
-"""Version of what is written to disk; raise it when the same request builds another graph."""
+"""Version of the graphs on disk; increase it when the same request yields a different graph."""
 
 
 ROUNDING = 1e-9
-"""Part of the largest weight by which the two directions of an edge may differ."""
+"""Largest difference between the two directions of an edge, relative to the largest weight."""
 
 
 class Spectral(NamedTuple):
@@ -31,30 +31,29 @@ class Spectral(NamedTuple):
 
 
 def laplacian_of_weights(weights: csr_array, laplacian: str = "normalized") -> csr_array:
-    """Make the Laplacian of a weighted graph.
-
-    ``normalized``: ``I - D^-1/2 W D^-1/2``; ``combinatorial``: ``D - W``; ``random_walk``:
-    ``I - D^-1 W``, which is not symmetric but has the eigenvalues of the normalized one.
+    """Return the Laplacian of a weighted graph.
 
     Parameters
     ----------
     weights : csr_array, shape (n, n)
-        Symmetric, finite, zero or more, with an empty diagonal.
-    laplacian : str, default "normalized"
-        Which Laplacian, as above.
+        Edge weights W: symmetric, finite and nonnegative, with an empty diagonal.
+    laplacian : {"normalized", "combinatorial", "random_walk"}, default "normalized"
+        ``"normalized"`` is ``I - D^-1/2 W D^-1/2``, with D the diagonal matrix of the row sums of
+        W. ``"combinatorial"`` is ``D - W``. ``"random_walk"`` is ``I - D^-1 W``, which is not
+        symmetric but has the eigenvalues of the normalized Laplacian.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        The Laplacian; rows and columns of points without edges are zero.
+        The Laplacian. Rows and columns of points without edges are zero.
 
     Raises
     ------
     TypeError
-        If the weights are not real numbers in a sparse matrix.
+        If `weights` is not a sparse matrix of real numbers.
     ValueError
-        If the Laplacian is unknown; or if the weights are not a square matrix, not finite,
-        negative, not symmetric (up to `ROUNDING` of the largest), or have entries on the diagonal.
+        If `laplacian` is unknown. Also if `weights` is not square, not finite, negative, not
+        symmetric (to 1e-9 of the largest weight), or not zero on the diagonal.
     """
     if laplacian not in WEIGHTED_LAPLACIANS:
         raise ValueError(
@@ -64,11 +63,11 @@ def laplacian_of_weights(weights: csr_array, laplacian: str = "normalized") -> c
 
 
 def _laplacian(weights: csr_array, kind: str) -> csr_array:
-    """Return the Laplacian of weights of this package, some of which may be below 0 on a mesh."""
+    """Return the Laplacian of unchecked weights, which may be negative on a mesh."""
     degrees = np.asarray(weights.sum(axis=1)).ravel()
     connected = degrees > 0
     identity = diags_array(connected.astype(float))
-    # Far points can have weights so small that 1 / degree overflows; 1 / sqrt(degree) does not.
+    # Weights of distant points can be so small that 1 / degree overflows; 1 / sqrt(degree) cannot.
     root = diags_array(
         np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=connected)
     )
@@ -84,7 +83,7 @@ def _laplacian(weights: csr_array, kind: str) -> csr_array:
 
 
 def _checked_weights(weights: csr_array) -> csr_array:
-    """Return the weights of a graph as a CSR matrix of float64, or raise if they are none."""
+    """Return edge weights as a CSR matrix of float64, or raise if they are invalid."""
     if not issparse(weights):
         raise TypeError(f"weights must be a sparse matrix, got {type(weights).__name__}")
     if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
@@ -118,24 +117,28 @@ def _checked_weights(weights: csr_array) -> csr_array:
 
 
 def build_spectral(sampling: Sampling, graph: Graph) -> Spectral:
-    """Build the Laplacian of a sampling anew, with its largest eigenvalue.
+    """Build the Laplacian of a sampling, and compute its largest eigenvalue.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere, with n points.
     graph : Graph
-        As `deepsphere.graph.resolve_graph` returns it.
+        A graph that `deepsphere.graph.resolve_graph` returned.
 
     Returns
     -------
     Spectral
-        New matrices.
+        The Laplacian, shape (n, n), and its largest eigenvalue.
 
     Raises
     ------
-    TypeError, ValueError
-        If the sampling has no such edges, or the edges no such Laplacian.
+    TypeError
+        If the edges or the Laplacian are not defined for this kind of sampling.
+    ValueError
+        If the graph is not resolved, the edges are not defined for this sampling (several points
+        coincide, for instance), ``"normalized_tf2"`` is combined with other edges than the nearest
+        neighbors with the tuned width, or optimal weights are unstable.
     """
     found = _on_distinct_points(distinct(sampling), graph)
     return Spectral(spread_back(found.laplacian, sampling), found.eigenvalue)
@@ -158,6 +161,6 @@ def _on_distinct_points(sampling: Sampling, graph: Graph) -> Spectral:
     else:
         weights = edge_weights(sampling, graph)
     result = _laplacian(weights, kind)
-    # The random-walk Laplacian is similar to the normalized one: same eigenvalues, but symmetric.
+    # The random-walk Laplacian has the eigenvalues of the normalized one, which is symmetric.
     symmetric = _laplacian(weights, "normalized") if kind == "random_walk" else result
     return Spectral(result, largest_eigenvalue(symmetric))

@@ -1,4 +1,4 @@
-"""Graph Laplacians of a sampling, built once and shared."""
+"""Graph Laplacians of a sampling, built once and cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepsphere.graph.spectrum import rescale
 from deepsphere.sampling import Sampling, serialize
 
 LARGE = 2**17
-"""Number of points from which graphs are also kept on disk: they take seconds to build."""
+"""Number of points from which graphs are also cached on disk, because they take seconds to build."""
 
 _memory: MemoryCache[Spectral] = MemoryCache(
     size=lambda graph: matrix_bytes(graph.laplacian), limit=2 * 2**30
@@ -22,30 +22,34 @@ _disk = DiskCache(FORMAT)
 
 
 def clear_cache() -> None:
-    """Forget the graphs and choices that are held in memory; those on disk stay."""
+    """Clear the graphs and numbers of neighbors cached in memory, but not those on disk."""
     _memory.clear()
     forget_choices()
 
 
 def spectral(sampling: Sampling, graph: GraphLike | None = None) -> Spectral:
-    """Return the shared Laplacian of a sampling with its largest eigenvalue.
+    """Return the cached Laplacian of a sampling and its largest eigenvalue.
 
     Parameters
     ----------
-    sampling : Sampling
-        Where the sphere is sampled.
-    graph : Graph, int or str, optional
-        Which graph, see `Graph`.
+    sampling, graph
+        As for `laplacian`.
 
     Returns
     -------
     Spectral
-        Read-only arrays, shared by all who ask.
+        The Laplacian, shape (n, n), and its largest eigenvalue. The matrix is shared between
+        callers, so its arrays are read-only.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        As for `laplacian`.
+
+    Warns
+    -----
+    DisconnectedGraphWarning
+        As for `laplacian`.
     """
     resolved = resolve_graph(sampling, graph)
 
@@ -66,38 +70,45 @@ def spectral(sampling: Sampling, graph: GraphLike | None = None) -> Spectral:
 
 
 def laplacian(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
-    """Return the graph Laplacian of a sampling, not rescaled.
+    """Return the graph Laplacian of a sampling.
+
+    Its spectrum is not rescaled; see `rescaled_laplacian`.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled, for instance ``Healpix(64)``.
+        The sampling of the sphere, with n points, for instance ``Healpix(64)``.
     graph : Graph, int or str, optional
-        Which graph: a `Graph`, or a number of nearest neighbors, or the name of a set of edges.
-        Default: the one that suits the sampling, see `Graph`.
+        A `Graph`, a number of nearest neighbors, or the name of a set of edges. Defaults to
+        `Graph()`, which adapts to the sampling.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        The caller's own copy.
+        The Laplacian. It is a copy, which the caller may change.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `sampling` is not a `Sampling`, `graph` is not a graph, or the edges or the Laplacian are
+        not defined for this kind of sampling.
+    ValueError
+        If `graph` is an invalid number or name, no number of neighbors reaches its ``max_error``,
+        its edges are not defined for this sampling (several points coincide, for instance), or
+        optimal weights would be unstable.
 
     Warns
     -----
     DisconnectedGraphWarning
-        If the graph is in more pieces than the part of the sphere that is sampled, so that nothing
-        gets from one to another.
+        If the graph has more connected components than the sampled region: filters pass nothing
+        from one to another.
 
     Notes
     -----
-    The pixels of a row at a pole are one point of the sphere, and one vertex of the graph: see
-    `deepsphere.graph.places` for what that means for maps that differ along the row.
+    All pixels of a row at a pole are one point of the sphere and one vertex of the graph.
+    `deepsphere.graph.places` says what follows for maps that vary along such a row.
 
-    Perraudin et al., arXiv 1810.12186, section 3; Defferrard et al., arXiv 2012.15000.
+    References: Perraudin et al., arXiv 1810.12186, section 3; Defferrard et al., arXiv 2012.15000.
 
     Examples
     --------
@@ -118,12 +129,19 @@ def rescaled_laplacian(
     sampling, graph
         As for `laplacian`.
     scale : float, default 1
-        Part of the interval that is used; see `rescale`.
+        Fraction of the interval to use, see `rescale`.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        The caller's own matrix.
+        The rescaled Laplacian. It is a copy, which the caller may change.
+
+    Raises
+    ------
+    TypeError
+        As for `laplacian`.
+    ValueError
+        As for `laplacian`, or if `scale` is not in (0, 1].
     """
     found = spectral(sampling, graph)
     return rescale(found.laplacian, found.eigenvalue, scale)

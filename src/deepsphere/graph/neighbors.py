@@ -1,4 +1,4 @@
-"""The nearest neighbors of points on the sphere."""
+"""Nearest neighbors of points on the sphere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepsphere.sampling.voronoi import COINCIDENT
 TIE = 1e-10
 """Relative difference below which two distances count as equal.
 
-Rounding of the coordinates moves the distances of an nside 8192 grid by 1e-12 of themselves.
+At nside 8192, rounding of the coordinates changes distances by 1e-12 of their value.
 """
 
 
@@ -29,26 +29,26 @@ class Neighbors(NamedTuple):
 
 
 def check_neighbors(neighbors: int) -> int:
-    """Return `neighbors` as an int, or raise if it is no number of neighbors (an int >= 1)."""
+    """Return a number of neighbors as an int, or raise if it is not an integer >= 1."""
     return check_count(neighbors, "neighbors")
 
 
 def nearest_neighbors(
     points: NDArray[np.float64], neighbors: int, centers: NDArray[np.int64] | None = None
 ) -> Neighbors:
-    """Find the `neighbors` nearest other points of each point.
+    """Find the nearest neighbors of each point.
 
-    All points at the distance of the last neighbor are taken, so that the graph has the
-    symmetries of the points and does not depend on how a machine rounds.
+    All points at the distance of the last neighbor are included. The graph then has the symmetries
+    of the points, and does not depend on rounding.
 
     Parameters
     ----------
     points : ndarray of float64, shape (n, 3)
         Distinct unit vectors.
     neighbors : int
-        How many; clipped to ``n - 1``.
+        Number of neighbors of each point, clipped to ``n - 1``.
     centers : ndarray of int64, optional
-        Of which points, in increasing order. Default: of all.
+        Indices of the points whose neighbors to find, in increasing order. Defaults to all.
 
     Returns
     -------
@@ -57,15 +57,17 @@ def nearest_neighbors(
 
     Raises
     ------
-    TypeError, ValueError
-        If `neighbors` is not an integer of one or more.
+    TypeError
+        If `neighbors` is not an integer.
+    ValueError
+        If `neighbors` is less than 1.
     """
     n = len(points)
     k = min(check_neighbors(neighbors), n - 1)
     if k == 0:
         nothing = np.zeros(0, dtype=np.int64)
         return Neighbors(nothing, nothing, np.zeros(0))
-    # Quick splits without balancing: equally good for points spread evenly, and faster to build.
+    # An unbalanced tree is faster to build, and as good for evenly spread points.
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
     todo, found = np.arange(n) if centers is None else centers, []
     spare = 1
@@ -85,19 +87,26 @@ def nearest_neighbors(
 
 
 def edges_to_nearest(points: NDArray[np.float64], neighbors: int) -> csr_array:
-    """Join each point to its nearest neighbors, and to those whose nearest neighbor it is.
+    """Join two points if either is among the nearest neighbors of the other.
 
     Parameters
     ----------
     points : ndarray of float64, shape (n, 3)
         Distinct unit vectors.
     neighbors : int
-        How many; clipped to ``n - 1``.
+        Number of neighbors of each point, clipped to ``n - 1``.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        The chord distance along each edge; symmetric, rows sorted.
+        Chord distances along the edges; symmetric, with sorted rows.
+
+    Raises
+    ------
+    TypeError
+        If `neighbors` is not an integer.
+    ValueError
+        If `neighbors` is less than 1, or points coincide.
     """
     n = len(points)
     rows, columns, distances = nearest_neighbors(points, neighbors)

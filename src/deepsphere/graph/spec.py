@@ -1,4 +1,4 @@
-"""`Graph`: which edges, weights and Laplacian a graph on a sampling has, as one value."""
+"""`Graph`: the edges, weights and Laplacian of a graph on a sampling, as one immutable value."""
 
 from __future__ import annotations
 
@@ -11,45 +11,47 @@ import numpy as np
 from deepsphere.graph.neighbors import check_neighbors
 
 DEFAULT_NEIGHBORS = 20
-"""The papers' choice. More neighbors bring filters closer to equivariance, and cost more."""
+"""The papers' choice. More neighbors make filters more equivariant, and cost more."""
 
 EDGES = ("nearest", "mesh", "grid", "adjacent")
-"""Sets of edges by name, see `deepsphere.graph.edges`."""
+"""Names of the sets of edges, see `deepsphere.graph.edges`."""
 
 WIDTHS = ("tuned", "average")
-"""Widths of the Gaussian kernel by name, see `deepsphere.graph.gaussian_weights`."""
+"""Names of the widths of the Gaussian kernel, see `deepsphere.graph.gaussian_weights`."""
 
 WEIGHTED_LAPLACIANS = ("normalized", "combinatorial", "random_walk")
-"""Laplacians of any weighted graph by name."""
+"""Names of the Laplacians that are defined for any weighted graph."""
 
 LAPLACIANS = (*WEIGHTED_LAPLACIANS, "optimal", "normalized_tf2")
-"""Laplacians of a sampling by name. ``"optimal"`` is `Optimal` with its defaults; the last one is
-the normalized one of deepsphere-cosmo-tf2, which broke ties between equally distant neighbors (see
-`deepsphere.graph.legacy`)."""
+"""Names of the Laplacians of a sampling. ``"optimal"`` is `Optimal` with its defaults;
+``"normalized_tf2"`` is the normalized Laplacian of deepsphere-cosmo-tf2, which broke ties between
+equally distant neighbors (see `deepsphere.graph.legacy`)."""
 
 
 @dataclass(frozen=True)
 class Optimal:
-    """The Laplacian with the weights that make it most equivariant to rotation.
+    """The Laplacian whose weights make it as equivariant to rotation as its edges allow.
 
     Parameters
     ----------
     band_limit : float, default 2
-        Spherical-harmonic degree up to which equivariance counts, in units of `nside` on HEALPix
-        and of ``sqrt(n / 12)`` on other samplings, so that it holds at each resolution of a
-        network. Up to 2, HEALPix maps carry information almost without aliasing. Smaller values
-        gain more at low degrees and lose above, and polynomials of order 20 may enlarge noise
-        fivefold; use 3 for maps with power up to ``3 nside - 1``.
+        Largest spherical-harmonic degree for which the weights are optimized, from 0.25 to 4 in
+        units of `nside` on HEALPix and of ``sqrt(n / 12)`` on other samplings. The unit makes one
+        value fit every resolution of a network. HEALPix maps carry degrees up to ``2 nside`` almost
+        without aliasing, hence the default. Smaller values reduce the error at low degrees and
+        increase it above, and polynomials of order 20 may amplify noise fivefold. Use 3 for maps
+        with power up to degree ``3 nside - 1``.
     symmetric : bool, default False
-        Whether the weights are symmetric, for applications that conserve energy. Symmetric weights
-        lose most of the gain with more than 20 neighbors, and take longer to compute.
+        Whether to constrain the weights to be symmetric, for applications that conserve energy.
+        Symmetric weights take longer to compute and lose most of the gain with more than 20
+        neighbors.
 
     Raises
     ------
     TypeError
         If `band_limit` is not a number.
     ValueError
-        If `band_limit` is not from 0.25 to 4.
+        If `band_limit` is not between 0.25 and 4.
     """
 
     band_limit: float = 2.0
@@ -67,62 +69,70 @@ class Optimal:
 
 
 LaplacianName = str | Optimal
-"""What a `Graph` takes as ``laplacian``."""
+"""Type of the argument `laplacian` of `Graph`."""
 
 
 @dataclass(frozen=True, repr=False)
 class Graph:
     """The graph on a sampling: its edges, their weights and its Laplacian.
 
-    Layers, models and functions take it as ``graph=``. There, a number means that many nearest
-    neighbors (``graph=8`` is ``graph=Graph(8)``), the name of a set of edges means these edges
-    (``graph="mesh"`` is ``graph=Graph(edges="mesh")``), and None means the default: `Graph()`, or
-    the graph of the model around a layer.
+    Layers, models and functions accept it as ``graph=``, together with shorthands: a number is a
+    number of nearest neighbors (``graph=8`` is ``graph=Graph(8)``), a string is a set of edges
+    (``graph="mesh"`` is ``graph=Graph(edges="mesh")``), and None is the default, which is `Graph()`
+    or, in a layer inside a model, the graph of the model.
 
     Parameters
     ----------
     neighbors : int, optional
-        Number of nearest neighbors, clipped to the number of points less one. Two points are joined
-        if either is among the neighbors of the other. Default: 20, which is what the papers settled
-        on. More neighbors bring filters closer to rotation equivariance and cost more.
+        Number of nearest neighbors, clipped to the number of points minus one. Two points are
+        joined if either is among the neighbors of the other. Defaults to 20, the papers' choice.
+        More neighbors make filters more equivariant to rotation, and cost more.
     edges : {"nearest", "mesh", "grid", "adjacent"}, default "nearest"
-        ``"nearest"``: nearest neighbors with Gaussian weights. ``"mesh"``: Voronoi cells that
-        touch. ``"grid"``: the four neighbors on a longitude-latitude grid. ``"adjacent"``: the
-        eight HEALPix pixels around. See `deepsphere.graph.edges`.
+        Which points are joined, see `deepsphere.graph.edges`:
+
+        - ``"nearest"``: nearest neighbors, with Gaussian weights;
+        - ``"mesh"``: points whose Voronoi cells touch;
+        - ``"grid"``: the four neighbors on a longitude-latitude grid;
+        - ``"adjacent"``: the eight pixels around a HEALPix pixel.
     width : {"tuned", "average"} or float, default "tuned"
-        Width of the Gaussian kernel, see `deepsphere.graph.gaussian_weights`. A number fits one
-        number of neighbors at one resolution, and does not go with `max_error`.
+        Width of the Gaussian kernel, see `deepsphere.graph.gaussian_weights`. A number suits one
+        number of neighbors at one resolution only, and cannot be combined with `max_error`.
     spread : bool, optional
-        Where points crowd, as at the poles of longitude-latitude grids, the nearest ones all lie on
-        one ring: the graph falls apart, and no weights make a filter of it. With True, as many
-        neighbors are chosen that are spread over the disc that holds `neighbors` points of the mean
-        density, so that neighborhoods have about the same size everywhere; see
-        `deepsphere.graph.spread.edges_to_spread`. On even samplings it changes little. Default:
-        True on `Equiangular`, `GaussLegendre` and `ReducedGaussian` grids and parts of them
-        (`Sampling.crowded`), False on all other samplings.
+        Whether to spread the neighbors of a point over a disc instead of taking the nearest ones.
+        At the poles of longitude-latitude grids, the nearest points all lie on one ring: the graph
+        falls apart, and no weights make a good filter of it. If True, the neighbors are spread over
+        the disc that holds `neighbors` points at the mean density, so neighborhoods have about the
+        same size everywhere; see `deepsphere.graph.spread.edges_to_spread`. On even samplings this
+        changes little. Defaults to True on `Equiangular`, `GaussLegendre` and `ReducedGaussian`
+        grids and parts of them (`Sampling.crowded`), and to False on all other samplings.
     laplacian : str or Optimal, optional
-        ``"normalized"``, ``"combinatorial"``, ``"random_walk"``; ``"optimal"`` or `Optimal`, with
-        the weights that make it as equivariant to rotation as these edges allow; or
-        ``"normalized_tf2"``, the normalized one of deepsphere-cosmo-tf2, which keeps exactly
-        `neighbors` neighbors where several are at equal distance, and with which its trained
-        weights give the same numbers. Default: ``"optimal"`` with spread neighbors on
-        longitude-latitude grids, where Gaussian weights respond differently at each latitude, and
-        ``"normalized"`` otherwise.
+        Which Laplacian:
+
+        - ``"normalized"``, ``"combinatorial"`` or ``"random_walk"``, see
+          `deepsphere.graph.laplacian_of_weights`;
+        - ``"optimal"`` or an `Optimal`: weights that make the Laplacian as equivariant to rotation
+          as the edges allow;
+        - ``"normalized_tf2"``: the normalized Laplacian of deepsphere-cosmo-tf2, with which weights
+          trained there give the same numbers. It keeps exactly `neighbors` neighbors where several
+          are equally distant.
+
+        Defaults to ``"optimal"`` for spread neighbors on longitude-latitude grids, where the
+        response of Gaussian weights depends on the latitude, and to ``"normalized"`` otherwise.
     max_error : float, optional
-        Instead of `neighbors`: the largest equivariance error that the Laplacian may have, between
-        0 (commutes with rotations) and 2 (output unrelated to the input). The smallest number of
-        neighbors that reaches it is used; see `deepsphere.graph.choose_neighbors` for how the error
-        is measured.
+        Largest equivariance error of the Laplacian, between 0 (commutes with rotations) and 2
+        (output unrelated to the input). Give it instead of `neighbors` to use the smallest number
+        of neighbors that reaches it; `deepsphere.graph.choose_neighbors` says how the error is
+        measured.
 
     Raises
     ------
     TypeError
-        If `neighbors` is not an integer, `spread` not a bool, or `max_error` not a number.
+        If `neighbors` is not an integer, `spread` is not a bool, or `max_error` is not a number.
     ValueError
-        If `neighbors` is less than 1, `max_error` is not between 0 and 2, a name is unknown, or two
-        arguments exclude each other: `neighbors` and `max_error`; a number as `width` and
-        `max_error`; `neighbors`, `width`, `spread` or `max_error` and edges other than
-        ``"nearest"``.
+        If `neighbors` is less than 1, `width` is not positive, `max_error` is not between 0 and 2,
+        or a name is unknown. Also if arguments exclude each other: `neighbors` with `max_error`, a
+        numeric `width` with `max_error`, or `neighbors`, `width`, `spread` or `max_error` with
+        edges other than ``"nearest"``.
 
     Examples
     --------
@@ -183,12 +193,12 @@ class Graph:
 
     @property
     def neighbor_count(self) -> int:
-        """Number of nearest neighbors.
+        """Number of nearest neighbors, as an int.
 
         Raises
         ------
         ValueError
-            If the edges are others, or the number is still to be chosen.
+            If the edges are not the nearest neighbors, or `max_error` still has to be resolved.
         """
         if self.neighbors is None:
             raise ValueError(
@@ -208,7 +218,7 @@ class Graph:
         return f"Graph({', '.join(said)})"
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments as plain JSON data, without those that are None."""
+        """Return the arguments that are not None, as JSON-serializable data."""
         config = {each.name: getattr(self, each.name) for each in fields(self)}
         if isinstance(self.laplacian, Optimal):
             config["laplacian"] = asdict(self.laplacian)
@@ -216,7 +226,7 @@ class Graph:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make a graph from what `get_config` returned."""
+        """Return the graph described by a result of `get_config`."""
         config = dict(config)
         if isinstance(config.get("laplacian"), dict):
             config["laplacian"] = Optimal(**config["laplacian"])
@@ -224,29 +234,29 @@ class Graph:
 
 
 GraphLike = Graph | int | str
-"""What users give as ``graph``: a `Graph`, a number of nearest neighbors, or the name of edges."""
+"""Type of ``graph`` arguments: a `Graph`, a number of nearest neighbors, or a name in `EDGES`."""
 
 
 def as_graph(graph: GraphLike | dict[str, Any] | None) -> Graph:
-    """Return what a user gave as ``graph``, as a `Graph`.
+    """Convert an argument ``graph`` to a `Graph`.
 
     Parameters
     ----------
     graph : Graph, int, str, dict or None
-        A graph; a number of nearest neighbors; the name of a set of edges; what
-        `Graph.get_config` returned; or None for the default.
+        A graph, a number of nearest neighbors, the name of a set of edges, a result of
+        `Graph.get_config`, or None for the default.
 
     Returns
     -------
     Graph
-        What the argument means.
+        The graph; a `Graph` is returned unchanged.
 
     Raises
     ------
     TypeError
-        If it is none of these.
+        If `graph` has another type, or is an `Optimal`.
     ValueError
-        If the number or the name is not one that `Graph` takes.
+        If the number is less than 1, the name is unknown, or the dictionary holds invalid values.
     """
     if isinstance(graph, Graph):
         return graph
@@ -271,7 +281,7 @@ def as_graph(graph: GraphLike | dict[str, Any] | None) -> Graph:
 
 
 def refuse_parts(arguments: dict[str, Any]) -> None:
-    """Raise TypeError if parts of a graph are among keyword arguments that are for Keras."""
+    """Raise TypeError if ``neighbors`` or ``laplacian`` is among keyword arguments for Keras."""
     given = {name: arguments[name] for name in ("neighbors", "laplacian") if name in arguments}
     if given:
         parts = [f"{name}={value!r}" for name, value in given.items()]
@@ -282,27 +292,27 @@ def refuse_parts(arguments: dict[str, Any]) -> None:
 
 
 def graph_config(graph: Graph | None) -> dict[str, Any] | None:
-    """Return what a layer or model writes of its graph, which `as_graph` reads."""
+    """Return the configuration of a layer's or model's graph, which `as_graph` reads."""
     return None if graph is None else graph.get_config()
 
 
 def with_graph(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a saved configuration with its graph as one value.
+    """Return a saved configuration with its graph in one entry, ``graph``.
 
-    Configurations written before there was `Graph` have two entries, ``neighbors`` and
-    ``laplacian``. A bare number of neighbors there meant the nearest ones, also on
-    longitude-latitude grids, which today have spread ones by default: what was trained on that
-    graph stays on it.
+    Configurations saved before `Graph` existed have two entries, ``neighbors`` and ``laplacian``.
+    A bare number of neighbors meant nearest neighbors then, even on longitude-latitude grids, where
+    neighbors are spread by default now. The conversion keeps the graph that the layer or model was
+    trained on.
 
     Parameters
     ----------
     config : dict
-        Of any layer or model.
+        Configuration of any layer or model.
 
     Returns
     -------
     dict
-        The same, or a copy with ``graph`` in place of ``neighbors`` and ``laplacian``.
+        `config` itself, or a copy with ``graph`` in place of ``neighbors`` and ``laplacian``.
     """
     if "graph" in config or "neighbors" not in config:
         return config
@@ -333,17 +343,19 @@ def check_max_error(max_error: float) -> float:
 
 
 def check_laplacian(laplacian: LaplacianName | dict[str, Any]) -> LaplacianName:
-    """Return the choice of a Laplacian; `Optimal` with its defaults becomes ``"optimal"``.
+    """Return a checked `laplacian`; `Optimal` with its defaults becomes ``"optimal"``.
 
     Parameters
     ----------
     laplacian : str, Optimal or dict
-        One of `LAPLACIANS`, or `Optimal`, or its fields.
+        One of `LAPLACIANS`, an `Optimal`, or the fields of one.
 
     Raises
     ------
+    TypeError
+        If the dictionary has unknown fields, or a `band_limit` that is not a number.
     ValueError
-        If it is none of these.
+        If `laplacian` is none of these.
     """
     if isinstance(laplacian, dict):
         laplacian = Optimal(**laplacian)
@@ -361,7 +373,7 @@ def _checked_laplacian(laplacian: Any) -> LaplacianName | None:
 
 
 def check_width(width: Any) -> str | float:
-    """Return a kernel width, or raise if it is neither positive nor one of `WIDTHS`."""
+    """Return a kernel width, or raise ValueError if it is neither positive nor in `WIDTHS`."""
     if isinstance(width, str) and width in WIDTHS:
         return width
     if isinstance(width, (int, float)) and not isinstance(width, bool) and width > 0:

@@ -1,4 +1,4 @@
-"""Gaussian edge weights, with the kernel widths of the DeepSphere papers."""
+"""Gaussian edge weights and the widths of their kernel."""
 
 from __future__ import annotations
 
@@ -24,32 +24,35 @@ TABLE_WIDTHS = {
     1024: (0.00077, 0.00098, 0.005551 / 4, 0.006351 / 4),
 }
 """Width for each nside and each of `TABLE_NEIGHBORS`, found by minimizing the equivariance error
-(Defferrard et al., arXiv 2012.15000, and the PyGSP code that goes with it)."""
+(Defferrard et al., arXiv 2012.15000, and its PyGSP code)."""
 
 
 def kernel_width(nside: int, neighbors: int) -> float:
-    """Return the width of the Gaussian kernel on HEALPix: the chord distance with weight 1/2.
+    """Return the tuned width of the Gaussian kernel on HEALPix.
 
     Parameters
     ----------
     nside : int
-        Resolution. Below 32 the width doubles, above 1024 it halves with each level, as the
-        distance between pixels does.
+        HEALPix resolution, a power of two. Widths are tabulated from 32 to 1024. Beyond, they are
+        proportional to the distance between pixels, ``1 / nside``.
     neighbors : int
-        Number of neighbors. 8, 20, 40 and 60 have tabulated widths. In between the logarithm
-        of the width is interpolated linearly in the logarithm of the number; below 8 the first
-        segment goes on, and above 60 the width grows with the square root, as the radius of a
-        disc of that many pixels does.
+        Number of neighbors. Widths are tabulated for 8, 20, 40 and 60. In between, the logarithm of
+        the width is interpolated linearly in the logarithm of the number. Below 8, the first
+        segment is extrapolated; above 60, the width grows with the square root, like the radius of
+        a disc of that many pixels.
 
     Returns
     -------
     float
-        Width sigma of ``exp(-ln 2 (d / sigma)**2)``, in units of the sphere's radius.
+        Width sigma of ``exp(-ln 2 (d / sigma)**2)``, in units of the sphere's radius: the chord
+        distance d at which the weight is 1/2.
 
     Raises
     ------
-    TypeError, ValueError
-        If `nside` is not a power of two, or `neighbors` not an integer of one or more.
+    TypeError
+        If `nside` or `neighbors` is not an integer.
+    ValueError
+        If `nside` is not a power of two from 1 to 2**29, or `neighbors` is less than 1.
     """
     nside, neighbors = check_nside(nside), check_neighbors(neighbors)
     level = int(np.clip(nside, min(TABLE_WIDTHS), max(TABLE_WIDTHS)))
@@ -72,37 +75,41 @@ def _interpolated(
 def gaussian_weights(
     sampling: Sampling, neighbors: int, width: str | float = "tuned", spread: bool | None = None
 ) -> csr_array:
-    """Join each point to its nearest neighbors by edges with Gaussian weights.
+    """Return the edges between nearest neighbors, with Gaussian weights.
 
-    ``w_ij = exp(-ln 2 (d_ij / sigma)**2)``, with d the chord distance; an edge exists where
-    either end is among the nearest neighbors of the other.
+    ``w_ij = exp(-ln 2 (d_ij / sigma)**2)``, with d the chord distance. Two points are joined if
+    either is among the nearest neighbors of the other.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled; on a part of the sphere, neighbors are sought in that part.
+        The sampling of the sphere, with n points. On a part of the sphere, neighbors lie in that
+        part.
     neighbors : int
-        Number of neighbors, clipped to ``len(sampling) - 1``.
+        Number of neighbors, clipped to ``n - 1``.
     width : {"tuned", "average"} or float, default "tuned"
-        Width sigma: the distance at which a weight is 1/2, in units of the sphere's radius.
-        ``"tuned"`` minimizes the equivariance error, where that was found: on HEALPix
-        (`kernel_width`) and on the samplings of `TUNED`. Elsewhere it is as ``"average"``: the
-        mean distance to the neighbors.
+        Width sigma: the chord distance at which the weight is 1/2, in units of the sphere's radius.
+        ``"average"`` is the mean distance to the neighbors. ``"tuned"`` minimizes the equivariance
+        error; it is known on HEALPix (`kernel_width`) and on the samplings of `TUNED`, and falls
+        back to ``"average"`` on others.
     spread : bool, optional
-        Whether neighbors are spread where points crowd (`deepsphere.graph.spread`), and not always
-        the nearest. The mean distance is then the one along the edges. Default: whether the
-        sampling is `crowded`, as longitude-latitude grids are.
+        Whether to spread neighbors where points crowd (see `deepsphere.graph.spread`) instead of
+        always taking the nearest. The mean distance is then the mean over the edges. Defaults to
+        `sampling.crowded`, which is True on longitude-latitude grids.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric weights with an empty diagonal. Where points coincide, they are those of the
-        distinct points, which `deepsphere.graph.places.spread_back` brings back to the pixels.
+        Symmetric weights with an empty diagonal. Where points coincide, the weights are computed
+        for the distinct points, and `deepsphere.graph.places.spread_back` expands them to the
+        pixels.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `neighbors` is not an integer.
+    ValueError
+        If `neighbors` is less than 1, or `width` is neither positive nor a known name.
     """
     width, neighbors = check_width(width), check_neighbors(neighbors)
     spread = sampling.crowded if spread is None else spread
@@ -119,9 +126,9 @@ def gaussian_weights(
 
 
 def join(sampling: Sampling, neighbors: int, spread: bool = False) -> csr_array:
-    """Return the edges to the nearest neighbors, or to spread ones, with their chord distances.
+    """Return the chord distances along the edges to nearest or to spread neighbors.
 
-    The sampling's points are distinct.
+    The points of the sampling must be distinct.
     """
     if not spread:
         return edges_to_nearest(sampling.points, neighbors)
@@ -131,16 +138,16 @@ def join(sampling: Sampling, neighbors: int, spread: bool = False) -> csr_array:
 
 
 def points_on_sphere(sampling: Sampling) -> float:
-    """Return how many points the whole sphere has, or would have at the density of a part.
+    """Return how many points the whole sphere would have at the density of the sampling.
 
-    On crowded samplings it is that of the whole: one part of a grid is denser than another.
+    On crowded samplings, the density is that of the whole, because it differs between parts.
     """
     whole = whole_and_rows(sampling)[0] if sampling.crowded else sampling
     return 4 * np.pi / float(whole.areas.mean())
 
 
 def gaussian_kernel(distances: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Return ``exp(-ln 2 (d / width)**2)``: 1/2 at the distance `width`."""
+    """Return ``exp(-ln 2 (d / width)**2)``, which is 1/2 at the distance `width`."""
     return np.exp(-np.log(2) * (distances / width) ** 2)
 
 
@@ -151,19 +158,20 @@ TUNED: dict[str, tuple[float, ...]] = {
     "cubed-sphere": (0.814, 1.492, 2.634),
     "reduced-gaussian": (0.886, 1.600, 3.152),
 }
-"""Tuned widths of samplings with about equal areas by their kind, for each of `TABLE_NEIGHBORS` but
-the last, in units of ``sqrt(4 pi / n)``, the side of a square of the mean area. Found as the
-papers' were, by `deepsphere.graph.tune.best_width` at 2048 vertices of 5 120 to 11 000.
+"""Tuned widths by kind of sampling, for each of `TABLE_NEIGHBORS` but the last, in units of
+``sqrt(4 pi / n)``, the side of a square of the mean area. They minimize the equivariance error, as
+those of the papers do, and were found by `deepsphere.graph.tune.best_width` at 2048 vertices of
+samplings with 5 120 to 11 000.
 
-Where areas differ by tens of percent, as on the last four, many neighbors want wide, that is
-nearly equal, weights: then the response follows the spacing of the points. Grids of equal rings and
-random points have no such width: their points are too uneven for any one to fit."""
+Where areas differ by tens of percent, as on the last four, large numbers of neighbors need wide
+kernels with nearly equal weights: the response then follows the spacing of the points. Grids of
+equal rings and random points are missing because they are too uneven for a single width."""
 
 
 def tuned_width(sampling: Sampling, neighbors: int) -> float | None:
-    """Return the width of the Gaussian kernel with the least equivariance error, if it is known.
+    """Return the tuned width of the Gaussian kernel, or None if it is unknown.
 
-    On a part of the sphere it is that of the whole.
+    A part of the sphere has the width of the whole.
     """
     if isinstance(sampling, Healpix):
         return kernel_width(sampling.nside, neighbors)
