@@ -1,4 +1,4 @@
-"""Sets of edges other than the nearest neighbors, with the weights that belong to them."""
+"""Weighted edges of a graph, and sets of edges other than the nearest neighbors."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ def edge_weights(sampling: Sampling, graph: GraphLike | None = None) -> csr_arra
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere, with n points.
     graph : Graph, int or str, optional
-        Which graph, see `Graph`: nearest neighbors have Gaussian weights, ``"mesh"``, ``"grid"``
-        and ``"adjacent"`` those of the functions of this module. Its Laplacian does not matter.
+        A `Graph`, a number of nearest neighbors, or the name of a set of edges. Nearest neighbors
+        have Gaussian weights (`gaussian_weights`); ``"mesh"``, ``"grid"`` and ``"adjacent"`` have
+        those of `mesh_weights`, `grid_weights` and `adjacent_weights`. The Laplacian of the graph
+        is ignored.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric weights with an empty diagonal. Pixels that coincide, as on rows at the poles,
-        each have the edges of the one point that they are; on such grids a point near by reads the
-        mean of some of them, so that the weights are symmetric elsewhere only.
+        Symmetric weights with an empty diagonal. Pixels that coincide, as in a row at a pole, all
+        have the edges of the point that they share. A neighbor of that point is joined to some of
+        the pixels only, so its weights are not symmetric.
 
     Raises
     ------
     TypeError
-        If `graph` is not one of these, or the edges are for other samplings.
+        If `graph` has another type, or its edges are not defined for this kind of sampling.
     ValueError
-        If the number of neighbors is still to be chosen (``max_error``), or several points of the
-        sampling coincide and the edges are not the nearest ones.
+        If `graph` is an invalid number or name, its number of neighbors is not resolved
+        (``max_error``), or its edges are not the nearest neighbors and are undefined on this
+        sampling, because several points coincide, for instance.
     """
     graph = as_graph(graph)
     if graph.edges == "nearest":
@@ -53,7 +56,7 @@ def edge_weights(sampling: Sampling, graph: GraphLike | None = None) -> csr_arra
 
 
 def edge_pattern(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
-    """Return which edges a graph has.
+    """Return the edges of a graph, with weights of 1.
 
     Parameters
     ----------
@@ -63,8 +66,8 @@ def edge_pattern(sampling: Sampling, graph: GraphLike | None = None) -> csr_arra
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Ones, symmetric, with an empty diagonal. Of several pixels at one place, a neighbor is
-        joined to a single one, that of its own longitude.
+        Ones; symmetric, with an empty diagonal. Where several pixels coincide, a neighbor is joined
+        to only one of them, that of its own longitude.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def edge_pattern(sampling: Sampling, graph: GraphLike | None = None) -> csr_arra
     Warns
     -----
     DisconnectedGraphWarning
-        If the graph is in more pieces than the part of the sphere that is sampled.
+        If the graph has more connected components than the sampled region.
     """
     graph = as_graph(graph)
     if graph.edges == "nearest":
@@ -90,33 +93,33 @@ def edge_pattern(sampling: Sampling, graph: GraphLike | None = None) -> csr_arra
 
 
 def mesh_weights(sampling: Sampling) -> csr_array:
-    """Join the points whose Voronoi cells touch: the edges of the triangulated sphere.
+    """Join the points whose Voronoi cells touch, with cotangent weights.
 
-    The weight of an edge is half the sum of the cotangents of the angles opposite to it, which is
-    the length of the common side of the two cells over their distance, on the flat triangles. With
-    it ``D - W`` is the stiffness matrix of linear finite elements.
+    These are the edges of the Delaunay triangulation of the sphere. The weight of an edge is half
+    the sum of the cotangents of the two angles opposite to it: on the flat triangles, the length of
+    the side that the cells share, divided by the distance of the points. With these weights
+    ``D - W`` is the stiffness matrix of linear finite elements.
 
     Parameters
     ----------
     sampling : Sampling
-        Points all around, no two at one place.
+        n distinct points.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric, six or so edges a point. Of a part of the sphere, triangles with an edge longer
-        than three times the typical one are left out: they span what is not sampled.
+        Symmetric weights, about six per point. Triangles with an edge longer than three times the
+        median are left out, because on a part of the sphere they span what is not sampled.
 
     Raises
     ------
     ValueError
-        If there are fewer than four points, or several at one place.
+        If there are fewer than four points, or points coincide.
 
     Notes
     -----
     U. Pinkall and K. Polthier, "Computing discrete minimal surfaces and their conjugates",
-    Experimental Mathematics 2 (1993). The convex hull of points on a sphere is their Delaunay
-    triangulation, the dual of which are the Voronoi cells.
+    Experimental Mathematics 2 (1993). The triangulation is the convex hull of the points.
     """
     points = sampling.points
     n = len(points)
@@ -134,7 +137,7 @@ def mesh_weights(sampling: Sampling) -> csr_array:
     kept = lengths.max(axis=1) <= 3 * np.median(lengths)
     triangles, sides = triangles[kept], sides[kept]
     rows, columns, values = [], [], []
-    for corner in range(3):  # sides[corner] runs from `corner`; the one opposite starts after it
+    for corner in range(3):  # sides[corner] starts at `corner`; the opposite side at the next one
         out, back = sides[:, corner], -sides[:, (corner + 2) % 3]
         doubled_area = np.linalg.norm(np.cross(out, back), axis=1)
         cotangents = np.einsum("ij,ij->i", out, back) / doubled_area
@@ -143,7 +146,7 @@ def mesh_weights(sampling: Sampling) -> csr_array:
         columns += [end, start]
         values += [0.5 * cotangents, 0.5 * cotangents]
     weights = _gathered(n, np.concatenate(rows), np.concatenate(columns), np.concatenate(values))
-    # Rounding: across the diagonal of four points on a circle the weight is 0.
+    # Exactly 0 but for rounding: the weight of the diagonal of four points on a circle.
     weights.data[np.abs(weights.data) < 1e-12] = 0.0
     weights.eliminate_zeros()
     return weights
@@ -152,23 +155,26 @@ def mesh_weights(sampling: Sampling) -> csr_array:
 def grid_weights(sampling: Sampling) -> csr_array:
     """Join each point of a longitude-latitude grid to its four neighbors.
 
-    Neighbors are to the west and east in the ring, to the north and south in the same column, and
-    across the poles in the opposite column. Weights are inverse distances.
+    The neighbors are the next points to the west and east on the same row, and to the north and
+    south in the same column; across a pole, they lie in the opposite column. Weights are inverse
+    chord distances.
 
     Parameters
     ----------
     sampling : Equiangular or GaussLegendre
-        An even number of equal rings without points at the poles.
+        A grid with an even number of longitudes, four or more, and no points at the poles.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric, four edges a point.
+        Symmetric weights, four per point.
 
     Raises
     ------
-    TypeError, ValueError
-        If the sampling is no such grid.
+    TypeError
+        If `sampling` is not a longitude-latitude grid.
+    ValueError
+        If the number of longitudes is odd or less than four, or points lie at a pole.
 
     Notes
     -----
@@ -203,38 +209,38 @@ def grid_weights(sampling: Sampling) -> csr_array:
 
 
 def adjacent_weights(sampling: Sampling) -> csr_array:
-    """Join each HEALPix pixel to the eight around it, seven at 24 places.
+    """Join each HEALPix pixel to the eight pixels around it.
 
-    Weights are ``exp(-d**2 / (2 mean(d**2)))``: the graph of the first DeepSphere (Perraudin et
-    al., arXiv 1810.12186).
+    24 pixels have only seven. Weights are ``exp(-d**2 / (2 mean(d**2)))``, with d the chord
+    distance. This is the graph of the first DeepSphere (Perraudin et al., arXiv 1810.12186).
 
     Parameters
     ----------
     sampling : Healpix
-        The sphere or a part of it.
+        The sphere or a part of it, with n pixels.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric.
+        Symmetric weights.
 
     Raises
     ------
     TypeError
-        If the sampling is not HEALPix.
+        If `sampling` is not a `Healpix`.
     """
     if not isinstance(sampling, Healpix):
         raise TypeError(f"edges='adjacent' are for Healpix samplings, got {sampling!r}")
     from astropy_healpix import neighbours
 
     pixels = sampling.pixels
-    with np.errstate(invalid="ignore"):  # there is none at eight corners
+    with np.errstate(invalid="ignore"):  # astropy-healpix warns where there is no eighth pixel
         around = neighbours(pixels, sampling.nside, order="nested")
     places = np.searchsorted(pixels, around)
     places[places == len(pixels)] = 0
     present = (around >= 0) & (pixels[places] == around)
     rows = np.broadcast_to(np.arange(len(pixels)), around.shape)[present]
-    # At nside 1 a pixel can touch another at two corners: one edge all the same.
+    # At nside 1 a pixel can touch another at two corners, but they share one edge.
     ones = np.ones(len(rows))
     weights = _gathered(len(pixels), rows, places[present], ones)
     points = sampling.points
@@ -247,7 +253,7 @@ def adjacent_weights(sampling: Sampling) -> csr_array:
 def _gathered(
     n: int, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float64]
 ) -> csr_array:
-    """Return a sparse matrix; entries at one place are added."""
+    """Return a sparse matrix from its entries, adding up duplicates."""
     weights = csr_array(coo_array((values, (rows, columns)), shape=(n, n)))
     weights.sum_duplicates()
     return weights

@@ -1,4 +1,4 @@
-"""What a sparse operator does to each degree, and how far it is from isotropic, exactly."""
+"""Exact spectrum and equivariance error of a sparse operator at each spherical-harmonic degree."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deepsphere.graph.legendre import half_squares, legendre_gaps
 from deepsphere.sampling import Sampling
 
 CHUNK = 2**16
-"""Pairs of neighbors that are looked at together: arrays of 512 kB, which stay in the cache."""
+"""Pairs of neighbors processed together: arrays of 512 kB, which stay in the processor's cache."""
 
 
 FRACTIONS = (1 / 16, 1 / 4, 1 / 2, 1, 3 / 2)
-"""Degrees that stand for the band, in units of nside: from large scales to where the power of maps
+"""Degrees that represent the band, in units of nside: from large scales to where the power of maps
 ends."""
 
 
@@ -27,39 +27,47 @@ def resolution(sampling: Sampling) -> float:
 
 
 def table_degrees(sampling: Sampling, most: float = FRACTIONS[-1]) -> list[int]:
-    """Return the degrees at 1/16, 1/4, 1/2, 1 and 3/2 of nside, as far as they differ.
+    """Return the distinct degrees at 1/16, 1/4, 1/2, 1 and 3/2 of nside.
 
     Parameters
     ----------
     sampling : Sampling
-        The whole sphere; ``sqrt(n / 12)`` stands for nside where it has none.
+        The whole sphere; ``sqrt(n / 12)`` takes the place of nside on samplings other than HEALPix.
     most : float, default 3/2
-        Where the degrees end, in units of nside; 1/16 or more.
+        Largest degree in units of nside, at least 1/16.
 
     Returns
     -------
     list of int
-        Rounded down, but to no less than 1.
+        The degrees, rounded down but at least 1, in increasing order.
     """
     fractions = [fraction for fraction in FRACTIONS if fraction <= most]
     return sorted({max(1, int(fraction * resolution(sampling))) for fraction in fractions})
 
 
 def some_rows(n: int, most: int, seed: int = 0) -> NDArray[np.int64]:
-    """Return the numbers of all of n rows, or a random choice of `most` of them, in order."""
+    """Return the sorted indices of n rows, or of `most` of them chosen at random if n is larger."""
     if n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def geometric_mean(errors: NDArray[np.float64]) -> float:
-    """Return the geometric mean; 0 if a degree has no error."""
+    """Return the geometric mean, which is 0 if any error is."""
     with np.errstate(divide="ignore"):
         return float(np.exp(np.log(errors).mean()))
 
 
 def check_degrees(degrees: Sequence[int]) -> NDArray[np.int64]:
-    """Return spherical-harmonic degrees as an array, or raise if they are not integers >= 1."""
+    """Return spherical-harmonic degrees as an array.
+
+    Raises
+    ------
+    TypeError
+        If `degrees` is empty or not a sequence of integers.
+    ValueError
+        If a degree is less than 1.
+    """
     array = np.atleast_1d(np.asarray(degrees))
     if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"degrees must be integers, got {degrees!r}")
@@ -76,44 +84,47 @@ def isotropy_error(
     rows: NDArray[np.int64] | None = None,
     areas: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return how far a sparse operator is from a filter that commutes with rotations.
+    """Return the equivariance error of a sparse operator at each degree.
 
-    An operator that commutes with all rotations multiplies a field of spherical-harmonic degree
-    ell by a number ``h_l``. The error is ``E_l = 2 E|L f - h f|**2 / E|L f|**2``, with the best h,
-    over random fields f of that degree: the mean over all rotations g of
-    ``|L g f - g L f|**2 / |L f|**2``, without the errors of a rotation of sampled maps. The
+    An operator that commutes with all rotations multiplies every field of spherical-harmonic degree
+    ell by a number ``h_l``. The error is ``E_l = 2 E|L f - h f|**2 / E|L f|**2`` over random fields
+    f of that degree, with the best h. It equals the mean over all rotations g of
+    ``|L g f - g L f|**2 / |L f|**2``, but without the error of rotating a sampled map: the
     expectations are exact sums over pairs of neighbors.
 
     Parameters
     ----------
     matrix : csr_array, shape (n, n)
-        The operator.
+        The operator L.
     points : ndarray of float64, shape (n, 3)
         Unit vectors.
     degrees : sequence of int
-        Degrees ell, one or more each.
+        Degrees ell, each at least 1.
     rows : ndarray of int, optional
-        Where the error is measured, for instance inside a part of the sphere. Default: everywhere.
+        Indices of the points at which to measure the error, for instance the inside of a part of
+        the sphere. Defaults to all points.
     areas : ndarray of float64, shape (n,), optional
-        Weights of the points in the mean over the sphere. Default: all equal.
+        Weights of the points in the mean over the sphere. Defaults to equal weights.
 
     Returns
     -------
     ndarray of float64, shape (len(degrees),)
-        The error of each degree: 0 for an isotropic operator, 2 for one whose output has nothing
-        to do with its input.
+        The error at each degree: 0 for an isotropic operator, 2 for one whose output is unrelated
+        to its input.
 
     Raises
     ------
-    TypeError, ValueError
-        If `degrees` are not integers of one or more.
+    TypeError
+        If `degrees` is empty or not a sequence of integers.
+    ValueError
+        If a degree is less than 1.
 
     Notes
     -----
     Perraudin et al., arXiv 1904.05146, and Defferrard et al., arXiv 2012.15000, define the error
-    with rotated maps; in the mean over rotations the mixed term vanishes, which leaves twice the
-    part that is not isotropic. With ``(L f)_i = s_i f_i + sum_j v_ij (f_i - f_j)``, s being the row
-    sums, everything is a sum of ``Q_l = 1 - P_l`` of distances between neighbors.
+    with rotated maps. In the mean over rotations the mixed term vanishes, which leaves twice the
+    part that is not isotropic. With ``(L f)_i = s_i f_i + sum_j v_ij (f_i - f_j)``, where s are the
+    row sums, everything is a sum of ``Q_l = 1 - P_l`` of distances between neighbors.
     """
     wanted = check_degrees(degrees)
     selected, share = _selection(matrix, rows, areas)
@@ -121,7 +132,7 @@ def isotropy_error(
     power = np.zeros(len(wanted))
     for start, stop in chunks(np.diff(matrix.indptr)[selected]):
         _add_rows(matrix, points, selected[start:stop], share[start:stop], wanted, signal, power)
-    # Rounding may leave less than nothing for an operator that multiplies by a number.
+    # For a multiple of the identity, rounding can make the difference negative.
     left = np.maximum(power - signal**2, 0.0)
     return np.divide(2 * left, power, out=np.zeros_like(left), where=power > 0)
 
@@ -134,11 +145,11 @@ def spectrum(
     rows: NDArray[np.int64] | None = None,
     areas: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return what a sparse operator multiplies each spherical-harmonic degree by.
+    """Return the factor by which a sparse operator multiplies each spherical-harmonic degree.
 
-    ``h_l = E (L f) f / E f**2`` over random fields f of degree ell: the eigenvalue of an operator
-    that commutes with rotations, and of any other the best number h of `isotropy_error`. Exact, by
-    the addition theorem.
+    The factor is ``h_l = E (L f) f / E f**2`` over random fields f of degree ell. It is the
+    eigenvalue of an operator that commutes with rotations, and the best h of `isotropy_error` for
+    any other. It is computed exactly, by the addition theorem.
 
     Parameters
     ----------
@@ -148,12 +159,13 @@ def spectrum(
     Returns
     -------
     ndarray of float64, shape (len(degrees),)
-        In the units of the matrix; of a Laplacian, about in proportion to ``l (l + 1)``.
+        The factors, in the unit of the matrix. Those of a Laplacian are roughly proportional to
+        ``l (l + 1)``.
 
     Raises
     ------
     TypeError, ValueError
-        If `degrees` are not integers of one or more.
+        As for `isotropy_error`.
 
     Examples
     --------
@@ -183,7 +195,7 @@ def spectrum(
 def _selection(
     matrix: csr_array, rows: NDArray[np.int64] | None, areas: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the rows that count, and the share of each in the mean."""
+    """Return the selected rows, and the weight of each in the mean."""
     selected = np.arange(matrix.shape[0]) if rows is None else np.asarray(rows)
     share = np.ones(len(selected)) if areas is None else np.asarray(areas)[selected]
     return selected, share / share.sum()
@@ -192,12 +204,12 @@ def _selection(
 def _differences(
     neighbors: NDArray[np.int64], values: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums s of padded rows, and the weights v of differences to neighbors."""
+    """Return the sums s of padded rows, and the weights v of the differences to neighbors."""
     return values.sum(axis=1), np.where(neighbors == rows[:, None], 0.0, -values)
 
 
 def chunks(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Cut rows into pieces with about `CHUNK` pairs of entries each."""
+    """Return the bounds of ranges of rows with about `CHUNK` pairs of entries each."""
     widest = int(lengths.max(initial=1))
     step = max(1, CHUNK // widest**2)
     return [(i, min(i + step, len(lengths))) for i in range(0, len(lengths), step)]
@@ -212,7 +224,7 @@ def _add_rows(
     signal: NDArray[np.float64],
     power: NDArray[np.float64],
 ) -> None:
-    """Add up ``E (L f)_i f_i`` and ``E (L f)_i**2`` over some rows, for each degree."""
+    """Add ``E (L f)_i f_i`` to `signal` and ``E (L f)_i**2`` to `power`, for some rows i."""
     neighbors, values = padded_rows(matrix, rows)
     sums, differences = _differences(neighbors, values, rows)
     near = points[neighbors]
@@ -238,12 +250,14 @@ def _add_rows(
 def padded_rows(
     matrix: csr_array, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return columns and entries of some rows, padded to one length.
+    """Return the columns and entries of some rows, padded to the longest row.
 
     Returns
     -------
-    (ndarray of int, ndarray of float64), shape (len(rows), widest)
-        Padding is the row's own number, and an entry of 0.
+    columns : ndarray of int64, shape (len(rows), longest)
+        Column indices; padding repeats the row's own index.
+    entries : ndarray of float64, shape (len(rows), longest)
+        Entries; padding is 0.
     """
     if not matrix.nnz:
         return rows[:, None].astype(np.int64), np.zeros((len(rows), 1))

@@ -13,7 +13,7 @@ from deepsphere.graph.spectrum import rescale
 from deepsphere.sampling import Sampling, serialize
 
 LARGE = 2**17
-"""Number of points from which graphs are also cached on disk, because they take seconds to build."""
+"""Number of points from which graphs are also cached on disk: they take seconds to build."""
 
 _memory: MemoryCache[Spectral] = MemoryCache(
     size=lambda graph: matrix_bytes(graph.laplacian), limit=2 * 2**30

@@ -1,4 +1,4 @@
-"""Fill in what a `Graph` leaves open: the defaults of a sampling, and the number of neighbors."""
+"""Fill in what a `Graph` leaves open: a sampling's defaults and the number of neighbors."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ from deepsphere.sampling.subset import whole_of
 logger = logging.getLogger(__name__)
 
 CANDIDATES = (8, 12, 16, 20, 24, 32, 40, 48, 64)
-"""Numbers of neighbors to try, in increasing order: errors do not always fall with them."""
+"""Numbers of neighbors to try, in this order: the error does not always fall with the number."""
 
 POINTS = 12 * 32**2
-"""Most points on which errors are measured, if the sampling has a coarser form, and most rows."""
+"""Largest number of rows at which errors are measured, and largest number of points of the
+resolution at which they are measured, if the sampling has coarser ones."""
 
 PART = 4
-"""Every how many-th row is looked at first. The error is a mean over rows of what is not negative:
-that of these rows is at most so many times the error of all, and a candidate beyond is done with.
-"""
+"""Step between the rows at which the error is first estimated. The error is a mean of nonnegative
+numbers over the rows, so the estimate is at most `PART` times the error: a candidate with a larger
+estimate is rejected without measuring the rest."""
 
 _chosen: MemoryCache[int] = MemoryCache(size=lambda _: 1, limit=1024)
 _errors: MemoryCache[float] = MemoryCache(size=lambda _: 1, limit=4096)
@@ -44,49 +45,51 @@ _disk = DiskCache(FORMAT)
 
 
 def forget_choices() -> None:
-    """Forget which numbers were chosen, and what was measured for it; what is on disk stays."""
+    """Clear the choices and errors cached in memory, but not those on disk."""
     _chosen.clear()
     _errors.clear()
 
 
 def choose_neighbors(sampling: Sampling, graph: Graph) -> int:
-    """Return the smallest number of neighbors with which a Laplacian is as equivariant as wanted.
+    """Return the smallest number of neighbors whose equivariance error is at most ``max_error``.
 
     The error is the geometric mean of `isotropy_error` over the degrees 1/16, 1/4, 1/2, 1 and 3/2
-    of nside (of ``sqrt(n / 12)`` on other samplings; for `Optimal`, those up to its
-    ``band_limit``): the column "mean" of ``deepsphere equivariance``. It is measured on the whole
-    sphere, at all points of the finest resolution of the sampling's kind that has 12 288 or fewer,
-    which is ``Healpix(32)`` for every `Healpix`. So a network has one number at all of its
-    resolutions, and the time, seconds, does not grow with them. With more points, the same number
-    of neighbors has a smaller error (1.4 times smaller at nside 64); with few points, a larger one
-    (up to 10 times at nside 4).
+    of nside (of ``sqrt(n / 12)`` on other samplings), without those above the ``band_limit`` of an
+    `Optimal`. The command ``deepsphere equivariance`` prints it in the column "mean".
+
+    The error is measured on the whole sphere, at the finest resolution of the sampling that has at
+    most 12 288 points: ``Healpix(32)`` for every `Healpix`. A network therefore has one number of
+    neighbors at all its resolutions, and the choice takes seconds at any of them. The error at
+    other resolutions differs: it is 1.4 times smaller at nside 64, and up to 10 times larger at
+    nside 4.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled. `Scattered` points, and samplings that cannot be halved, are
-        measured as they are, large ones at 12 288 of their points, which takes longer.
+        The sampling of the sphere. `Scattered` points, and samplings that cannot be halved, are
+        measured at their own resolution, which takes longer; if there are more than 12 288 points,
+        at 12 288 of them.
     graph : Graph
-        With ``max_error``.
+        A graph with ``max_error``.
 
     Returns
     -------
     int
-        One of `CANDIDATES`: 8, 12, 16, 20, 24, 32, 40, 48, 64.
+        One of `CANDIDATES`: 8, 12, 16, 20, 24, 32, 40, 48 or 64.
 
     Raises
     ------
     TypeError
-        If an argument is of another type.
+        If `sampling` is not a `Sampling`, or `graph` is not a graph.
     ValueError
-        If the graph has no ``max_error``, or no number of neighbors reaches it; the message then
-        says which one comes closest.
+        If the graph has no ``max_error``, or no candidate reaches it. The message says which number
+        comes closest.
 
     Notes
     -----
-    Numbers of neighbors for which optimal weights would be unstable are skipped. Measured errors
-    are kept in memory and, one number each, on disk, next to large graphs. The choice is logged
-    (`logging`, level INFO, logger ``deepsphere.graph.resolve``).
+    Candidates for which optimal weights would be unstable are skipped. Measured errors are cached
+    in memory and on disk. The choice is logged at level INFO by the logger
+    ``deepsphere.graph.resolve``.
 
     Examples
     --------
@@ -104,26 +107,30 @@ def choose_neighbors(sampling: Sampling, graph: Graph) -> int:
 
 
 def resolve_graph(sampling: Sampling, graph: GraphLike | None = None) -> Graph:
-    """Return which graph a sampling has, with nothing left open.
+    """Return a graph with the defaults of a sampling filled in and ``max_error`` resolved.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere.
     graph : Graph, int or str, optional
-        Which graph, see `Graph`.
+        A `Graph`, a number of nearest neighbors, or the name of a set of edges. Defaults to
+        `Graph()`.
 
     Returns
     -------
     Graph
-        With a number of neighbors if the edges are the nearest ones, the Laplacian, and, where the
-        sampling is crowded, ``spread``. Resolved graphs are equal if they have equal edges, weights
-        and Laplacians.
+        A graph with a Laplacian and, if its edges are nearest neighbors, their number. ``spread``
+        is set if the sampling is crowded or the neighbors are spread. Resolved graphs are equal if
+        they have equal edges, weights and Laplacians.
 
     Raises
     ------
-    TypeError, ValueError
-        If `graph` is not one of these, or no number of neighbors reaches its ``max_error``.
+    TypeError
+        If `sampling` is not a `Sampling`, or `graph` has another type.
+    ValueError
+        If `graph` is an invalid number or name, or no number of neighbors reaches its
+        ``max_error``.
     """
     _checked(sampling)
     graph = _with_defaults(sampling, as_graph(graph))
@@ -133,12 +140,12 @@ def resolve_graph(sampling: Sampling, graph: GraphLike | None = None) -> Graph:
 
 
 def _with_defaults(sampling: Sampling, graph: Graph) -> Graph:
-    """Return a graph with its Laplacian, and with `spread` where it matters."""
+    """Return a graph with its Laplacian, and with `spread` where it makes a difference."""
     if graph.edges != "nearest":
         return replace(graph, laplacian=graph.laplacian or "normalized")
     spread = sampling.crowded if graph.spread is None else graph.spread
     default = "optimal" if sampling.crowded and spread else "normalized"
-    # False says nothing on an even sampling: equal graphs are to be equal.
+    # On an even sampling False and None mean the same: make such graphs equal.
     said = spread if spread or sampling.crowded else None
     return replace(graph, spread=said, laplacian=graph.laplacian or default)
 
@@ -150,7 +157,7 @@ def _checked(sampling: Sampling) -> Sampling:
 
 
 def representative(sampling: Sampling) -> Sampling:
-    """Return the whole sphere at the finest resolution of a sampling's kind with few points.
+    """Return the level of a sampling at which its errors are measured.
 
     Parameters
     ----------
@@ -160,8 +167,8 @@ def representative(sampling: Sampling) -> Sampling:
     Returns
     -------
     Sampling
-        One of its coarser or finer levels, with `POINTS` or fewer; the one with the fewest if all
-        have more. Scattered points, whose levels are less or more even than they are, as they are.
+        The finest level of the whole with at most `POINTS` points, or the coarsest if all have
+        more. Scattered points are returned unchanged, because their levels are not equally even.
     """
     sampling, _ = whole_of(sampling)
     if isinstance(sampling, Scattered):
@@ -180,7 +187,7 @@ def representative(sampling: Sampling) -> Sampling:
 
 
 def _level(move: Callable[[], Sampling]) -> Sampling | None:
-    """Return another level of a sampling, or None if there is none."""
+    """Return another level of a sampling, or None if it does not exist."""
     try:
         return move()
     except (ValueError, NotImplementedError):
@@ -188,7 +195,7 @@ def _level(move: Callable[[], Sampling]) -> Sampling | None:
 
 
 def _choose(sampling: Sampling, graph: Graph) -> int:
-    """Return the first of `CANDIDATES` with an error as small as wanted."""
+    """Return the first of `CANDIDATES` that reaches `max_error`, or raise ValueError."""
     wanted = graph.max_error or 0.0
     found: dict[int, float] = {}
     for count in CANDIDATES:
@@ -205,7 +212,7 @@ def _choose(sampling: Sampling, graph: Graph) -> int:
 
 
 def _none_reached(sampling: Sampling, graph: Graph, found: dict[int, float]) -> str:
-    """Return the message for when no candidate has an error as small as wanted."""
+    """Return the error message for the case that no candidate reaches `max_error`."""
     kind = graph.laplacian
     best = min(found, key=lambda count: found[count])
     if found[best] == inf:
@@ -228,9 +235,9 @@ def _none_reached(sampling: Sampling, graph: Graph, found: dict[int, float]) -> 
 
 
 def _error(sampling: Sampling, graph: Graph, wanted: float) -> float:
-    """Return the error of one Laplacian: roughly, where it is far above the one wanted.
+    """Return the error of one Laplacian, or an estimate if it is far above the one wanted.
 
-    It is infinite where optimal weights are refused as unstable.
+    The error is infinite if optimal weights would be unstable.
     """
 
     @cache
@@ -257,23 +264,23 @@ def _error(sampling: Sampling, graph: Graph, wanted: float) -> float:
 def mean_error(
     matrix: csr_array, sampling: Sampling, laplacian: LaplacianName | None, part: int = 1
 ) -> float:
-    """Return the geometric mean of a Laplacian's equivariance error over the band.
+    """Return the geometric mean over degrees of a Laplacian's equivariance error.
 
     Parameters
     ----------
     matrix : csr_array, shape (n, n)
         The Laplacian.
-    sampling : Sampling of n points
-        The whole sphere.
-    laplacian : str or Optimal
-        Which Laplacian it is; for `Optimal`, degrees above its ``band_limit`` do not count.
+    sampling : Sampling
+        The whole sphere, with n points.
+    laplacian : str, Optimal or None
+        Kind of the Laplacian. For an `Optimal`, degrees above its ``band_limit`` are ignored.
     part : int, default 1
-        Only every so many-th row is looked at.
+        Step between the rows at which the error is measured.
 
     Returns
     -------
     float
-        See `choose_neighbors`.
+        The error that `choose_neighbors` describes.
     """
     most = laplacian.band_limit if isinstance(laplacian, Optimal) else FRACTIONS[-1]
     rows = some_rows(len(sampling), POINTS)[::part]
