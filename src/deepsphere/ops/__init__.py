@@ -1,7 +1,7 @@
-"""The one hot operation: a polynomial of a sparse operator applied to features on a graph.
+"""Operations on graph features: polynomial filters of a sparse operator, and pooling.
 
-Each backend has a file here with the same functions; only these files name a backend. `reference`
-is the same in scipy.
+Each backend implements the same functions in a module of its own, and only these modules name a
+backend. `reference` implements them in SciPy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _backend = import_module(f"deepsphere.ops.{keras.backend.backend()}")
 _native = import_module(f"deepsphere.ops.native.{keras.backend.backend()}")
 
 ACTIVATIONS = ("linear", "relu")
-"""Activations that the operations here include."""
+"""Activations that the filters can apply themselves."""
 
 
 def chebyshev_filter(
@@ -51,22 +51,22 @@ def chebyshev_filter(
 ) -> Any:
     """Filter features by Chebyshev polynomials of an operator: ``y = sum_k T_k(A) x W_k``.
 
-    Half-precision inputs are computed in float32 and returned in their own precision. The
-    gradients with respect to `x` and `kernel` are our own (see `deepsphere.ops.plan`); between
-    the passes only `x` and `kernel` are kept, whatever the order.
+    Half-precision inputs are computed in float32 and returned in half precision. The gradients
+    with respect to `x` and `kernel` are custom (see `deepsphere.ops.plan`): the backward pass
+    needs only `x` and `kernel`, whatever the order.
 
     Parameters
     ----------
     x : tensor, shape (batch, n, channels)
-        Features on the vertices; the batch size may be unknown.
+        Features on the vertices. The batch size may be unknown.
     kernel : tensor, shape (order + 1, channels, filters)
         Chebyshev coefficients ``W_k``.
     operator : SparseOperator of size n
         The operator ``A``, with its spectrum in [-1, 1]. It need not be symmetric.
     bias : tensor, shape (filters,), optional
-        What to add to each filter's output.
+        Added to the output of each filter. Default: no bias.
     activation : str, default "linear"
-        What follows, one of `ACTIVATIONS`.
+        Applied last, one of `ACTIVATIONS`.
 
     Returns
     -------
@@ -76,9 +76,10 @@ def chebyshev_filter(
     Raises
     ------
     TypeError
-        If an array is complex.
+        If `x`, `kernel` or `bias` is complex.
     ValueError
-        If a shape does not fit, or the activation is unknown.
+        If `x`, `kernel` or `bias` does not have the shape above, or `activation` is not one of
+        `ACTIVATIONS`.
     """
     x, kernel, bias = _check(x, kernel, operator, bias, activation)
     if _native.available(x, kernel, bias) and not is_empty(x, kernel):
@@ -97,32 +98,33 @@ def normalized_filter(
     epsilon: float = 1e-5,
     activation: str = "linear",
 ) -> tuple[Any, Any, Any]:
-    """Filter features as `chebyshev_filter`, and normalize each filter's output over a batch.
+    """Filter features like `chebyshev_filter`, and normalize each filter's output over a batch.
 
-    ``activation((f - mean) / sqrt(variance + epsilon) + bias)`` of the filtered features ``f``,
-    with mean and variance over batch and vertices: batch normalization as in training, in one
-    operation with one gradient.
+    Computes ``activation((f - mean) / sqrt(variance + epsilon) + bias)``, where ``f`` are the
+    filtered features and mean and variance are taken over batch and vertices. This is batch
+    normalization as in training, in one operation with one gradient.
 
     Parameters
     ----------
     x, kernel, operator, bias, activation
-        As for `chebyshev_filter`.
+        As in `chebyshev_filter`.
     epsilon : float, default 1e-5
-        Added to the variance. Not negative.
+        Added to the variance; finite and not negative.
 
     Returns
     -------
     y : tensor, shape (batch, n, filters)
         The normalized features.
     mean, variance : tensor of float32 or float64, shape (filters,)
-        Those that were used, for moving averages: they carry no gradient.
+        Statistics of the batch, for moving averages. They carry no gradient.
 
     Raises
     ------
     TypeError
-        If an array is complex.
+        If `x`, `kernel` or `bias` is complex.
     ValueError
-        If a shape does not fit, `epsilon` is negative, or the activation is unknown.
+        If `x`, `kernel` or `bias` does not have the shape above, `epsilon` is negative or
+        infinite, or `activation` is not one of `ACTIVATIONS`.
     """
     x, kernel, bias = _check(x, kernel, operator, bias, activation)
     if not 0 <= epsilon < float("inf"):
@@ -133,7 +135,7 @@ def normalized_filter(
     dtype = raw.dtype
     if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
         raw = keras.ops.cast(raw, "float32")
-    # Not Keras' own moments: on TensorFlow their second derivatives are wrong.
+    # keras.ops.moments has wrong second derivatives on TensorFlow.
     mean = keras.ops.mean(raw, axis=(0, 1))
     centered = raw - mean
     variance = keras.ops.mean(keras.ops.square(centered), axis=(0, 1))
@@ -147,17 +149,17 @@ def normalized_filter(
 
 
 def pool(x: Any, children: int, mode: str) -> Any:
-    """Pool the children of each coarser vertex, which lie side by side.
+    """Pool the children of each coarser vertex, which are consecutive.
 
     Parameters
     ----------
     x : tensor, shape (batch, n, channels)
-        Features on the vertices. Maxima of integers are integers; to take means of them they
-        become ``keras.config.floatx()``.
+        Features on the vertices. Integers are pooled to integers by ``"max"`` and converted to
+        ``keras.config.floatx()`` by ``"mean"``.
     children : int
-        How many vertices share a coarser one; it divides `n`.
-    mode : str
-        ``"max"`` (equal maxima share the gradient evenly) or ``"mean"``.
+        Number of vertices per coarser vertex. It must divide `n`.
+    mode : {"max", "mean"}
+        Equal maxima share the gradient evenly.
 
     Returns
     -------
@@ -167,10 +169,10 @@ def pool(x: Any, children: int, mode: str) -> Any:
     Raises
     ------
     TypeError
-        If the features are complex, or `children` is not an integer.
+        If `x` is complex, or `children` is not an integer.
     ValueError
-        If the shape does not fit, `children` does not divide the number of vertices, or the mode
-        is unknown.
+        If `x` does not have three dimensions, `children` is less than 1 or does not divide `n`,
+        or `mode` is neither ``"max"`` nor ``"mean"``.
     """
     if mode not in POOL_MODES:
         raise ValueError(f"mode must be one of {', '.join(POOL_MODES)}; got {mode!r}")
@@ -185,7 +187,7 @@ def pool(x: Any, children: int, mode: str) -> Any:
         return _native.pool(x, children, mode)
     batch, n, _ = keras.ops.shape(x)
     y = keras.ops.reshape(x, (batch, n // children, children, channels))
-    if is_empty(x):  # PyTorch has no maximum of nothing
+    if is_empty(x):  # PyTorch has no maximum of an empty tensor
         return y[:, :, 0]
     return keras.ops.max(y, axis=2) if mode == "max" else keras.ops.mean(y, axis=2)
 
@@ -193,7 +195,7 @@ def pool(x: Any, children: int, mode: str) -> Any:
 def _check(
     x: Any, kernel: Any, operator: SparseOperator, bias: Any, activation: str
 ) -> tuple[Any, Any, Any]:
-    """Return features, kernel and bias as tensors of floats that fit each other."""
+    """Return features, kernel and bias as floating-point tensors of matching shapes."""
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
     x, kernel = as_floats(x, "x"), as_floats(kernel, "kernel")

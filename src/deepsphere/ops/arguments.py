@@ -1,7 +1,7 @@
-"""What every operation checks of the arrays it is given, before any backend sees them.
+"""Checks of array arguments that all operations share, made before a backend sees them.
 
-A number that only a running TensorFlow graph knows, such as the number of vertices of a data set
-whose shapes were lost, is checked when the graph runs.
+Dimensions that are only known when a TensorFlow graph runs, such as the number of vertices of a
+data set that lost its shapes, are checked then.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ def as_floats(x: Any, name: str) -> Any:
     Parameters
     ----------
     x : array_like
-        Integers and booleans become ``keras.config.floatx()``, as in Keras' own layers.
+        Integers and booleans become ``keras.config.floatx()``, as in Keras layers.
     name : str
-        What messages call it.
+        Name of the argument in error messages.
 
     Raises
     ------
     TypeError
-        If it is complex.
+        If `x` is complex.
+    ValueError
+        If `x` is a masked array with masked values.
     """
     x = _as_tensor(x, name)
     if "float" not in keras.backend.standardize_dtype(x.dtype):
@@ -42,25 +44,26 @@ def as_floats(x: Any, name: str) -> Any:
 def as_features(
     x: Any, n: int | None = None, owner: str = "operator", channels: int | None = None
 ) -> Any:
-    """Return features on vertices as a tensor of floating-point numbers, with its shape checked.
+    """Return features on vertices as a floating-point tensor, with its shape checked.
 
     Parameters
     ----------
     x : array_like, shape (batch, n, channels)
-        Features; integers become ``keras.config.floatx()``.
+        Features. Integers become ``keras.config.floatx()``.
     n : int, optional
-        How many vertices there must be.
+        Required number of vertices. Default: any.
     owner : str, default "operator"
-        What has so many vertices.
+        What has `n` vertices, for error messages.
     channels : int, optional
-        How many channels there must be.
+        Required number of channels. Default: any.
 
     Raises
     ------
     TypeError
-        If the features are complex.
+        If `x` is complex.
     ValueError
-        If the shape is another one.
+        If `x` does not have three dimensions, has another number of vertices or channels, has an
+        unknown number of channels, or is a masked array with masked values.
     """
     return check_features(as_floats(x, "x"), n, owner, channels)
 
@@ -68,7 +71,7 @@ def as_features(
 def check_features(
     x: Any, n: int | None = None, owner: str = "operator", channels: int | None = None
 ) -> Any:
-    """Do what `as_features` does to a tensor of any real numbers, and keep their type."""
+    """Check features like `as_features`, but keep their dtype."""
     x = _as_tensor(x, "x")
     shape = known_shape(x)
     if shape is not None and len(shape) != 3:
@@ -82,16 +85,16 @@ def check_features(
 
 
 def known_shape(x: Any) -> tuple[Any, ...] | None:
-    """Return the shape of a tensor with None for what is unknown; None if its rank is."""
-    if getattr(x.shape, "rank", 0) is None:  # TensorFlow alone has such tensors
+    """Return a tensor's shape with None for unknown dimensions, or None if its rank is unknown."""
+    if getattr(x.shape, "rank", 0) is None:  # only TensorFlow has such tensors
         return None
     return tuple(x.shape)
 
 
 def complete_shape(x: Any, shape: Sequence[int | None]) -> Any:
-    """Fill in what is not known of a tensor's shape, and have TensorFlow check it when it runs.
+    """Fill in the unknown dimensions of a tensor, which TensorFlow checks when it runs.
 
-    What is known must fit already.
+    The known dimensions must match `shape`.
     """
     known = known_shape(x)
     if known is not None and all(k is not None or s is None for k, s in zip(known, shape)):  # noqa: B905
@@ -100,12 +103,12 @@ def complete_shape(x: Any, shape: Sequence[int | None]) -> Any:
 
 
 def is_empty(*tensors: Any) -> bool:
-    """Whether one of some tensors is known to have no elements, which few backends can multiply."""
+    """Whether any tensor is known to have no elements, which few backends can multiply."""
     return any(isinstance(size, int) and size == 0 for x in tensors for size in x.shape)
 
 
 def refuse_masked(x: Any, name: str) -> None:
-    """Raise ValueError if an array of numpy is masked: TensorFlow and PyTorch drop the mask."""
+    """Raise ValueError if a NumPy array has masked values: TensorFlow and PyTorch drop the mask."""
     if np.ma.is_masked(x):
         raise ValueError(
             f"{name} is masked at {np.ma.count_masked(x)} of {np.size(x)} values, which tensors "
@@ -114,16 +117,16 @@ def refuse_masked(x: Any, name: str) -> None:
 
 
 def plain_array(x: Any, name: str) -> Any:
-    """Return an array of numpy as every backend reads it, and anything else as it is.
+    """Return a NumPy array in a form that every backend reads, and anything else unchanged.
 
-    Big-endian numbers, as files in the FITS format hold them, are brought to the order of this
-    machine: JAX reads them wrong where it compiles, PyTorch not at all. A masked array that masks
-    nothing becomes a plain one.
+    Big-endian numbers, as read from FITS files, are converted to native byte order: compiled JAX
+    misreads them, and PyTorch does not accept them. A masked array without masked values becomes
+    a plain array.
 
     Raises
     ------
     ValueError
-        If it is masked somewhere, see `refuse_masked`.
+        If a value is masked, see `refuse_masked`.
     """
     if not isinstance(x, np.ndarray):
         return x

@@ -1,4 +1,4 @@
-"""Attention of each vertex to its neighbors in a graph, in memory linear in the vertices.
+"""Attention of each vertex to its neighbors in a graph, in memory linear in the number of vertices.
 
 With ``s_ij = q_i . k_j / sqrt(depth)`` over the neighbors j of i, ``p_ij = softmax_j(s_ij)`` and
 ``y_i = sum_j p_ij v_j``. Given ``g_i``, the gradient of the loss with respect to ``y_i``,
@@ -12,10 +12,10 @@ Forward-mode derivatives, along tangents tq, tk and tv, are
     ts_ij = (tq_i . k_j + q_i . tk_j) / sqrt(depth),
     ty_i = sum_j p_ij (ts_ij - sum_k p_ik ts_ik) v_j + p_ij tv_j.
 
-The sums over j gather from the neighbors of i. So do those over i, from the vertices whose
-neighbor j is: autodiff would scatter instead, which is slow. Both run block by block, and the
-backward pass computes the scores anew (as Dao et al., arXiv 2205.14135, do for dense attention):
-between the passes only q, k and v are kept, never what was gathered for the edges.
+The sums over j gather from the neighbors of i. The sums over i gather from the vertices that have
+j as a neighbor; automatic differentiation would scatter instead, which is slow. Both run block by
+block, and the backward pass recomputes the scores (as Dao et al., arXiv 2205.14135, do for dense
+attention): only q, k and v are kept between the passes, never values per edge.
 """
 
 from __future__ import annotations
@@ -41,38 +41,41 @@ _patterns: WeakValueDictionary[tuple[Sampling, Graph, bool], SparseOperator] = W
 def neighbor_pattern(
     sampling: Sampling, graph: GraphLike | None = None, self_loops: bool = False
 ) -> SparseOperator:
-    """Return which points of a sampling attend to which, shared by all layers that ask for it.
+    """Return which points of a sampling attend to which, as a pattern that layers share.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        Sampling of the sphere.
     graph : Graph, int or str, optional
-        Which graph, see `deepsphere.Graph`. Two points attend to each other if either is among the
-        neighbors of the other; weights do not count. Default: the one that suits the sampling.
+        Graph of the sampling, see `deepsphere.Graph`. Two points attend to each other if either
+        is a neighbor of the other; weights are ignored. Default: the recommended graph of the
+        sampling.
     self_loops : bool, default False
-        Whether each point attends to itself too.
+        Whether each point also attends to itself.
 
     Returns
     -------
     SparseOperator
-        Ones where a point (row) attends to another (column). It lives as long as someone holds
-        it.
+        Ones where a point (row) attends to another (column). Calls with equal arguments return
+        the same object while it is referenced.
 
     Raises
     ------
-    TypeError, ValueError
-        If `graph` is not one of these, or no number of neighbors reaches its ``max_error``.
+    TypeError
+        If `sampling` is not a `Sampling`, or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If `graph` is invalid, or no number of neighbors reaches its ``max_error``.
 
     Warns
     -----
     DisconnectedGraphWarning
-        If the graph is in more pieces than the part of the sphere that is sampled.
+        If the graph has more connected components than the sampled part of the sphere.
 
     Notes
     -----
-    The pixels of a row at a pole are one point. Each of them attends to the neighbors of that
-    point; a neighbor attends to one of them, that of its own longitude.
+    All pixels of a row at a pole are the same point. Each of them attends to the neighbors of that
+    point, but a neighbor attends only to the one at its own longitude.
 
     Examples
     --------
@@ -80,7 +83,7 @@ def neighbor_pattern(
     >>> neighbor_pattern(Healpix(1), 4).nnz
     48
     """
-    # Patterns are the same whatever the weights and the Laplacian.
+    # Weights and Laplacian do not affect the pattern.
     resolved = resolve_graph(sampling, graph)
     resolved = replace(resolved, laplacian=None, width="tuned")
     key = (sampling, resolved, self_loops)
@@ -97,32 +100,32 @@ def neighbor_pattern(
 def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: Any = None) -> Any:
     """Let each vertex attend to its neighbors: ``y_i = sum_j softmax_j(q_i . k_j / sqrt(d)) v_j``.
 
-    Half-precision inputs are computed in float32 and returned in their own precision. Memory:
-    `q`, `k` and `v` between the passes, and in either pass a few tensors of that size.
+    Half-precision inputs are computed in float32 and returned in half precision. Only `q`, `k` and
+    `v` are kept between the passes, and each pass needs a few tensors of their size.
 
     Parameters
     ----------
     q, k, v : tensor, shape (batch, n, heads, depth)
-        Queries, keys and values on the vertices; the batch size may be unknown.
+        Queries, keys and values on the vertices. The batch size may be unknown.
     operator : SparseOperator of size n
-        Vertex i attends to j where an entry (i, j) is stored, whatever its value. The pattern
-        need not be symmetric.
+        Vertex i attends to j if entry (i, j) is stored, whatever its value. The pattern need not
+        be symmetric.
     mask : tensor of bool, shape (batch, n), optional
-        False at vertices that no other attends to; what is there may be NaN. Default: all are
-        attended to.
+        False at vertices that no vertex attends to, whose values may be NaN. Default: all True.
 
     Returns
     -------
     tensor, shape (batch, n, heads, depth)
-        The attention's output: 0 at a vertex without neighbors, or without any in `mask`. At
-        vertices outside `mask` it is finite and means nothing.
+        The output of the attention. It is 0 at vertices without neighbors in `mask`, and finite
+        but meaningless at vertices outside `mask`.
 
     Raises
     ------
     TypeError
-        If an array is complex.
+        If `q`, `k` or `v` is complex.
     ValueError
-        If a shape does not fit, or there are no heads or no channels.
+        If `q`, `k` and `v` do not have the same shape (batch, n, heads, depth), `heads` or `depth`
+        is 0 or unknown, or `mask` does not have shape (batch, n).
 
     Examples
     --------
@@ -135,7 +138,7 @@ def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: A
     q, k, v = _check(q, k, v, operator)
     if mask is not None:
         mask = _check_mask(mask, q)
-        # A weight of 0 does not suffice: 0 * NaN = NaN.
+        # A weight of 0 is not enough: 0 * NaN = NaN.
         q, k, v = (ops.where(mask[..., None, None], x, ops.zeros_like(x)) for x in (q, k, v))
 
     if is_empty(v):
@@ -144,7 +147,7 @@ def neighbor_attention(q: Any, k: Any, v: Any, operator: SparseOperator, mask: A
 
 
 def _check(q: Any, k: Any, v: Any, operator: SparseOperator) -> tuple[Any, Any, Any]:
-    """Return queries, keys and values as tensors of floats of one shape that is known."""
+    """Return queries, keys and values as floating-point tensors of one known shape."""
     q, k, v = (as_floats(x, name) for x, name in ((q, "q"), (k, "k"), (v, "v")))
     shapes = [known_shape(x) for x in (q, k, v)]
     ranks = {len(shape) for shape in shapes if shape is not None}
@@ -164,7 +167,7 @@ def _check(q: Any, k: Any, v: Any, operator: SparseOperator) -> tuple[Any, Any, 
 
 
 def _check_mask(mask: Any, q: Any) -> Any:
-    """Return a mask as a tensor of bool of the shape that goes with `q`."""
+    """Return a mask as a boolean tensor whose shape matches `q`."""
     mask, (batch, n, *_) = ops.cast(mask, "bool"), q.shape
     known = known_shape(mask)
     if known is not None and (
@@ -194,7 +197,7 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> 
 def _tangent(
     q: Any, k: Any, v: Any, tq: Any, tk: Any, tv: Any, mask: Any, *, operator: SparseOperator
 ) -> Any:
-    """Return the derivative along tangents of q, k and v, in which it is linear."""
+    """Return the derivative along tangents of q, k and v."""
     blocks = blockwise.Blocks(q, operator)
     keys, values, hidden = blocks.fold(k), blocks.fold(v), blocks.hidden(mask)
     moving_keys, moving_values = blocks.fold(tk), blocks.fold(tv)
@@ -274,14 +277,14 @@ _attend = blockwise.differentiable(_forward, _backward, _tangent)
 
 
 def _dot(x: Any, neighbors: Any) -> Any:
-    """Scalar products of (size, batch, heads, depth) with what was gathered for each slot."""
+    """Return dot products of (size, batch, heads, depth) with the values gathered for each slot."""
     if isinstance(neighbors, list):
         return ops.stack([ops.sum(x * each, axis=-1) for each in neighbors])
     return ops.sum(x * neighbors, axis=-1)
 
 
 def _mix(weights: Any, neighbors: Any) -> Any:
-    """Sum over the slots of what was gathered, with weights (slots, size, batch, heads)."""
+    """Sum the gathered values over slots, with weights (slots, size, batch, heads)."""
     if isinstance(neighbors, list):
         return sum(w[..., None] * each for w, each in zip(weights, neighbors, strict=True))
     return ops.sum(weights[..., None] * neighbors, axis=0)
@@ -292,7 +295,7 @@ def _slots(gathered: Any) -> Any:
 
 
 def _bias(gaps: Any, hidden: Any, indices: Any) -> Any:
-    """Return what to add to scores (slots, size, batch, heads): -inf where there is no key."""
+    """Return the bias of scores (slots, size, batch, heads): -inf where there is no key."""
     bias = gaps[..., None]
     if hidden is not None:
         bias = bias + _slots(blockwise.gather(hidden, indices))
@@ -300,10 +303,10 @@ def _bias(gaps: Any, hidden: Any, indices: Any) -> Any:
 
 
 def _softmax(scores: Any) -> tuple[Any, Any, Any]:
-    """Return the maximum, 1 / sum, and the exponentials of scores over the slots."""
+    """Return the maximum, 1 / sum and exponentials of scores over the slots."""
     top = ops.max(scores, axis=0)
-    top = ops.where(top == -np.inf, ops.zeros_like(top), top)  # no key: not -inf minus -inf
+    top = ops.where(top == -np.inf, ops.zeros_like(top), top)  # no key: avoid -inf - -inf
     exponentials = ops.exp(scores - top)
     total = ops.sum(exponentials, axis=0)
-    without = ops.cast(total < 0.5, total.dtype)  # with a key, it is at least exp(0)
+    without = ops.cast(total < 0.5, total.dtype)  # with a key, the sum is at least exp(0)
     return top, 1 / (total + without), exponentials

@@ -1,6 +1,6 @@
-"""Work on the vertices of a graph block by block, so that few neighbors are gathered at a time.
+"""Process graph vertices block by block, to limit how many neighbors are gathered at a time.
 
-What the backends do differently for `deepsphere.ops.attention` is here, the mathematics there.
+This module holds the backend-specific part of `deepsphere.ops.attention`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from deepsphere.ops.operator import SparseOperator
 BACKEND = keras.backend.backend()
 
 GATHERED = {"cpu": 2**21, "other": 2**25}
-"""How many numbers a block may gather at once: few enough for a processor's cache (8 MB), and
-enough to fill an accelerator (128 MB)."""
+"""Maximum number of values that a block gathers at once: few enough for a processor's cache (8 MB),
+and enough to fill an accelerator (128 MB)."""
 
 USUAL_BATCH = 16
-"""Batch size that blocks are cut for where it is unknown."""
+"""Batch size assumed when cutting blocks if it is unknown."""
 
 
 def count_blocks(n: int, numbers: int, device: str) -> int:
-    """Return into how many blocks to cut `n` vertices, which gather `numbers` each in a sample.
+    """Return the number of blocks for `n` vertices, each of which gathers `numbers` values.
 
-    A power of two, which divides the number of pixels of most maps, so that none are padded.
+    It is a power of two, which divides the number of pixels of most maps and so avoids padding.
     """
     least = -(-n * numbers // GATHERED["cpu" if device == "cpu" else "other"])
     return min(1 << max(0, least - 1).bit_length(), n)
@@ -41,11 +41,11 @@ if BACKEND == "tensorflow":
     from deepsphere.ops.tensorflow import constants
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of tensors, and an `operator`, as the backend runs it best."""
+        """Return a function of tensors and an `operator`, compiled if that helps the backend."""
         return tf.autograph.experimental.do_not_convert(function)
 
     def device_of(x: Any) -> str:  # noqa: ARG001
-        """Return the kind of device that a tensor is on: ``"cpu"``, or another word."""
+        """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
         return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
 
     def constant(
@@ -54,21 +54,21 @@ if BACKEND == "tensorflow":
         make: Callable[[], NDArray[Any]],
         like: Any,  # noqa: ARG001
     ) -> Any:
-        """Return an array next to a tensor, made once for an operator and a key."""
+        """Return an array on the device of `like`, created once per operator and key."""
         return constants(operator, ("tensorflow", key), lambda: tf.constant(make()))
 
     def gather(table: Any, indices: Any) -> Any:
-        """Return the rows of (n, batch, ...) at indices (slots, size), to be read slot by slot."""
+        """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
         rows = tf.gather(tf.reshape(table, [table.shape[0], -1]), indices)
         return tf.reshape(rows, [*indices.shape, -1, *table.shape[2:]])
 
     def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
-        """Call a function on one block after another, and stack the tensors it returns."""
+        """Call a function on one block after another and stack the results."""
         return tf.map_fn(
             lambda block: function(*block),
             blocks,
             fn_output_signature=blocks[0].dtype,
-            parallel_iterations=1,  # several at once would gather for several
+            parallel_iterations=1,  # parallel iterations would gather for several blocks
         )
 
     def differentiable(
@@ -76,9 +76,9 @@ if BACKEND == "tensorflow":
         backward: Callable[..., Any],
         tangent: Callable[..., Any],  # noqa: ARG001
     ) -> Callable[..., Any]:
-        """Return attention of q, k, v, mask, operator with the derivatives that are given.
+        """Return attention of q, k, v, mask, operator with the given derivatives.
 
-        TensorFlow forms forward-mode derivatives from two reverse ones, and needs no `tangent`.
+        TensorFlow builds forward-mode derivatives from two reverse passes and needs no `tangent`.
         """
 
         def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
@@ -100,12 +100,12 @@ elif BACKEND == "jax":
     from deepsphere.ops.jax import align
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of tensors, and an `operator`, as the backend runs it best."""
-        # Compiled also where the caller is not: each call would compile its loops anew.
+        """Return a function of tensors and an `operator`, compiled if that helps the backend."""
+        # Outside jit, JAX would compile the loops anew at each call.
         return jax.jit(function, static_argnames="operator")
 
     def device_of(x: Any) -> str:  # noqa: ARG001
-        """Return the kind of device that a tensor is on: ``"cpu"``, or another word."""
+        """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
         return jax.default_backend()
 
     def constant(
@@ -114,13 +114,13 @@ elif BACKEND == "jax":
         make: Callable[[], NDArray[Any]],
         like: Any,  # noqa: ARG001
     ) -> Any:
-        """Return an array next to a tensor, made once for an operator and a key."""
+        """Return an array on the device of `like`, created once per operator and key."""
         return operator.constant(("jax", key), make)
 
     def gather(table: Any, indices: Any) -> Any:
-        """Return the rows of (n, batch, ...) at indices (slots, size), to be read slot by slot."""
-        # Slot by slot XLA fuses them into what reads them: half the time of one large gather.
-        # The indices are ours: without a promise XLA would check each of them.
+        """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
+        # XLA fuses gathers of single slots into their use: half the time of one large gather.
+        # The indices are known to be valid, so XLA need not check them.
         rows = table.reshape(table.shape[0], -1)
         return [
             rows.at[slot].get(mode="promise_in_bounds").reshape(-1, *table.shape[1:])
@@ -128,13 +128,13 @@ elif BACKEND == "jax":
         ]
 
     def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
-        """Call a function on one block after another, and stack the tensors it returns."""
+        """Call a function on one block after another and stack the results."""
         return jax.lax.map(lambda block: function(*block), blocks)
 
     def differentiable(
         forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
     ) -> Callable[..., Any]:
-        """Return attention of q, k, v, mask, operator with the derivatives that are given."""
+        """Return attention of q, k, v, mask, operator with the given derivatives."""
 
         def vary(inputs: Any, tangents: Any, operator: SparseOperator) -> Any:
             *tensors, mask = inputs
@@ -171,51 +171,51 @@ else:
     def differentiable(
         forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
     ) -> Callable[..., Any]:
-        """Return attention of q, k, v, mask, operator with the derivatives that are given."""
+        """Return attention of q, k, v, mask, operator with the given derivatives."""
         function = attention_function(forward, backward, tangent)
 
         def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
-            if exporting():  # converters do not know functions with a gradient of their own
+            if exporting():  # converters do not support custom gradients
                 return forward(q, k, v, mask, operator=operator)
             return function(q, k, v, mask, operator)
 
         return attend
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of tensors, and an `operator`, as the backend runs it best."""
+        """Return a function of tensors and an `operator`, compiled if that helps the backend."""
         return function
 
     def device_of(x: Any) -> str:
-        """Return the kind of device that a tensor is on: ``"cpu"``, or another word."""
+        """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
         return x.device.type
 
     def constant(
         operator: SparseOperator, key: Any, make: Callable[[], NDArray[Any]], like: Any
     ) -> Any:
-        """Return an array next to a tensor, made once for an operator and a key."""
+        """Return an array on the device of `like`, created once per operator and key."""
         return constants(
             operator, ("torch", key, like.device), lambda: torch.tensor(make(), device=like.device)
         )
 
     def gather(table: Any, indices: Any) -> Any:
-        """Return the rows of (n, batch, ...) at indices (slots, size), to be read slot by slot."""
+        """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
         rows = table.reshape(table.shape[0], -1).index_select(0, indices.reshape(-1))
         return rows.reshape(*indices.shape, *table.shape[1:])
 
     def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
-        """Call a function on one block after another, and stack the tensors it returns."""
+        """Call a function on one block after another and stack the results."""
         return torch.stack([function(*block) for block in zip(*blocks, strict=True)])
 
 
 class Blocks:
-    """The vertices of tensors (batch, n, heads, depth), put in front and cut into blocks.
+    """Layout of tensors (batch, n, heads, depth) as blocks of vertices.
 
     Parameters
     ----------
-    x : tensor
-        One of those tensors.
-    operator : SparseOperator
-        Which vertices are neighbors: where it stores an entry, whatever its value.
+    x : tensor, shape (batch, n, heads, depth)
+        One of the tensors, for its shape, dtype and device.
+    operator : SparseOperator of size n
+        Stores an entry, of any value, for each pair of neighbors.
     """
 
     def __init__(self, x: Any, operator: SparseOperator) -> None:
@@ -230,34 +230,35 @@ class Blocks:
         self.count = count_blocks(self.n, numbers, device_of(x))
 
     def fold(self, x: Any) -> Any:
-        """(batch, n, ...) -> (n, batch, ...): each vertex's numbers lie side by side."""
+        """Transpose (batch, n, ...) to (n, batch, ...), contiguous per vertex."""
         return self.pack(ops.transpose(ops.cast(x, self.dtype), (1, 0, *range(2, len(x.shape)))))
 
     def pack(self, x: Any) -> Any:
-        """Lay out (n, batch, ...) in that order: PyTorch would copy a view for each block."""
+        """Make (n, batch, ...) contiguous: PyTorch would copy a view for each block."""
         return ops.reshape(ops.reshape(x, (self.n, -1)), (self.n, -1, *x.shape[2:]))
 
     def unfold(self, y: Any, like: Any) -> Any:
-        """(n, batch, ...) -> (batch, n, ...), in the precision of another tensor."""
+        """Transpose (n, batch, ...) to (batch, n, ...) and cast to the dtype of `like`."""
         return ops.cast(ops.transpose(y, (1, 0, 2, 3)), like.dtype)
 
     def hidden(self, mask: Any) -> Any:
-        """Return what to add to the scores of keys, (n, batch): -inf outside the mask."""
+        """Return the bias of the scores of keys, (n, batch): -inf outside the mask, else 0."""
         if mask is None:
             return None
         return self.fold(ops.where(mask, 0.0, -np.inf))
 
     def cut(self, x: Any) -> Any:
-        """(n, batch, ...) -> (blocks, size, batch, ...), padded with 0."""
+        """Cut (n, batch, ...) into (blocks, size, batch, ...), padded with 0."""
         missing = -self.n % self.count
         if missing:
             x = ops.pad(x, ((0, missing),) + ((0, 0),) * (len(x.shape) - 1))
         return ops.reshape(x, (self.count, -(-self.n // self.count), -1, *x.shape[2:]))
 
     def lists(self, which: str) -> tuple[Any, Any]:
-        """Return the neighbors of each block, and -inf where a list has ended and 0 before.
+        """Return the padded neighbor lists of each block, and a bias of -inf at the padding.
 
-        ``"keys"`` are those that a vertex attends to, ``"queries"`` those that attend to it.
+        ``"keys"`` lists the vertices that a vertex attends to, ``"queries"`` those that attend to
+        it.
         """
         pattern = self.patterns[which]
 
@@ -276,7 +277,7 @@ class Blocks:
         )
 
     def map(self, function: Callable[..., Any], width: int, *blocks: Any) -> Any:
-        """Call a function on block after block; join what it returns, (..., heads, width)."""
+        """Call a function on each block and join the results, (..., heads, width)."""
         if self.count == 1:
             return function(*(block[0] for block in blocks))
         y = map_blocks(function, *blocks)
@@ -285,7 +286,7 @@ class Blocks:
         ]
 
     def clear(self, y: Any, which: str) -> Any:
-        """Put 0 at vertices of (n, ...) whose list in `lists` is empty: its padding may be NaN."""
+        """Set vertices of (n, ...) without neighbors to 0: the padding they read may be NaN."""
         pattern = self.patterns[which]
         rows = pattern.empty_rows
         if rows is None:
@@ -301,7 +302,7 @@ def _ones(operator: SparseOperator) -> SparseOperator:
 
 
 def _cut(array: NDArray[Any], blocks: int, fill: float = 0) -> NDArray[Any]:
-    """Cut (slots, n) into (blocks, slots, size), the last one padded."""
+    """Cut (slots, n) into (blocks, slots, size), with the last block padded."""
     slots, n = array.shape
     size = -(-n // blocks)
     padded = np.pad(array, ((0, 0), (0, blocks * size - n)), constant_values=fill)

@@ -1,4 +1,4 @@
-"""Who is calling: the only way to know that a model is being traced for a file."""
+"""Inspection of the call stack, the only way to detect that a model is traced for export."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import sys
 
 
 def called_from(modules: tuple[str, ...]) -> bool:
-    """Whether a function of one of these modules is being run further up.
+    """Whether a function of one of these modules is on the call stack.
 
-    Exporters of models trace them like anybody else, and neither Keras nor a backend says which
-    trace is for a file, where other processes run it, and which is for running it here.
+    Neither Keras nor the backends distinguish a trace for export, which runs in other processes,
+    from a trace that runs in this process.
 
     Parameters
     ----------
     modules : tuple of str
-        Beginnings of dotted names.
+        Prefixes of dotted module names.
     """
     frame = sys._getframe()
     while frame.f_back is not None:

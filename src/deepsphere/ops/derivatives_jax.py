@@ -1,9 +1,10 @@
-"""Linear maps on JAX that bring their transposed along: what derivatives end in.
+"""Linear maps on JAX with an explicit transpose, for custom derivatives.
 
-A function with `jax.custom_vjp` has no forward mode. One with `jax.custom_jvp` has both modes, if
-JAX can transpose the tangent it returns; here the transposed is given, so that the reverse mode
-runs one fused function, and only for the arguments whose gradient is wanted. (JAX's own
-`jax.custom_derivatives.linear_call` can neither be mapped nor differentiated by its residuals.)
+A function with `jax.custom_vjp` has no forward mode. One with `jax.custom_jvp` has both modes if
+JAX can transpose its tangent map. An explicit transpose lets the reverse mode run one fused
+function, and only for the arguments whose gradient is needed.
+(`jax.custom_derivatives.linear_call` can neither be mapped nor differentiated with respect to its
+residuals.)
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 Arrays = tuple[Any, ...]
-"""Arrays, with None in place of those that are not there."""
+"""Arrays, with None for missing ones."""
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """A function that is linear in some of its arguments, together, and its transposed.
+    """A function that is jointly linear in some of its arguments, and its transpose.
 
     Parameters
     ----------
     function : callable
-        Of a tuple of residuals, a tuple of tangents and `static`, returns a tuple of arrays. A
-        tangent may be None and counts as 0; at least one is there. JAX must be able to
-        differentiate it with respect to its residuals.
+        ``function(residuals, tangents, *static)`` returns a tuple of arrays. `residuals` and
+        `tangents` are tuples. A tangent may be None, which counts as 0, but not all of them. JAX
+        must be able to differentiate the function with respect to its residuals.
     transposed : callable
-        Of residuals, a tuple of cotangents of what `function` returns, a tuple that says for each
-        tangent whether its gradient is wanted, and `static`, returns a gradient for each tangent;
-        those that are not wanted do not matter. A cotangent may be None and counts as 0; at least
-        one is there. JAX must be able to differentiate it with respect to all arrays.
+        ``transposed(residuals, cotangents, wanted, *static)`` returns a gradient for each tangent.
+        `cotangents` are those of the values of `function`; one may be None, which counts as 0, but
+        not all of them. `wanted` has a bool per tangent; gradients that are not wanted are
+        ignored. JAX must be able to differentiate the function with respect to all arrays.
     static : tuple, default ()
-        Further arguments of both, hashable.
+        Further arguments of both functions; hashable.
     """
 
     function: Callable[..., Arrays]
@@ -52,11 +53,11 @@ class LinearMap:
         Parameters
         ----------
         residuals : tuple of arrays or None
-            What the map depends on.
+            Arguments in which the map need not be linear.
         tangents : tuple of arrays, None or SymbolicZero
-            What it is linear in.
+            Arguments in which the map is linear.
         like : array or tuple of arrays
-            What the result is the tangent of, whose structure it takes.
+            The primal of the result, which has the same structure.
         """
         moving = tuple(None if isinstance(t, SymbolicZero) else t for t in tangents)
         if all(tangent is None for tangent in moving):
@@ -150,18 +151,19 @@ def _map_transposed(
     )
 
 
-# ---- derivatives that are formed anew in either mode ----
+# ---- derivatives by recomputation ----
 
 
 def derivative(function: Callable[..., Any], *static: Any) -> LinearMap:
-    """Return the derivative of a function as a map that keeps the arguments only.
+    """Return the derivative of a function as a map whose only residuals are the arguments.
 
     Parameters
     ----------
     function : callable
-        Of arrays (or None) and `static`, returns an array or several. Its arguments are the
-        residuals, and the tangents are theirs.
+        ``function(*arrays, *static)`` returns one or several arrays. Its arrays, which may be
+        None, are the residuals of the map, and their tangents its tangents.
     *static : hashable
+        Further arguments of `function`.
     """
     return LinearMap(_push_forward, _pull_back, (function, *static))
 
@@ -197,7 +199,7 @@ def _pull_back(
 def _of_some(
     arguments: Arrays, which: Sequence[bool], function: Callable[..., Any], static: Any
 ) -> tuple[Callable[..., Arrays], Arrays]:
-    """Return a function of some of its arguments only, and these."""
+    """Return `function` restricted to some of its arguments, and these arguments."""
 
     def of_some(*some: Any) -> Arrays:
         given = iter(some)

@@ -1,12 +1,12 @@
-"""How PyTorch differentiates and maps the operations, whichever engine computes them.
+"""Derivatives and `vmap` of the operations on PyTorch, for the portable and compiled engines.
 
-The filter ``y = sum_k T_k(A) x W_k`` is linear in x and in W, and so are its gradients in all they
-are made of. Derivatives of any order, forward and backward, are therefore filters and gradients of
-other arguments: each function here says which, so that `torch.func`, dual tensors, second
-derivatives and vectorized Jacobians all work.
+The filter ``y = sum_k T_k(A) x W_k`` is linear in x and in W, and its gradients are linear in each
+of their arguments. Derivatives of any order, forward and backward, are therefore filters and
+gradients of other arguments. The functions below define which, and thereby support `torch.func`,
+dual tensors, second derivatives and vectorized Jacobians.
 
-Dynamo cannot trace a function that has a `jvp`. While it compiles, the base class without one
-takes its place; forward-mode derivatives of compiled code are refused, since they would be zero.
+Dynamo cannot trace a function that has a `jvp`. While it compiles, the base class without one is
+used; forward-mode derivatives of compiled code raise NotImplementedError, since they would be zero.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """The functions that compute: portable, or compiled from C."""
+    """The functions that do the computation, either portable or compiled from C."""
 
     filter: Callable[[Tensor, Tensor, Tensor, SparseOperator, str], Tensor]
     gradients: Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -37,11 +37,17 @@ class Engine:
 
 
 Functions = tuple[type[Function], type[Function]]
-"""A function without forward-mode derivatives, as Dynamo needs it, and with them."""
+"""A function without forward-mode derivatives, for Dynamo, and the same function with them."""
 
 
 def apply(functions: Functions, *arguments: Any) -> Any:
-    """Call one of the functions here, as Dynamo or as PyTorch itself needs it."""
+    """Call the variant of a function that works with Dynamo or with eager PyTorch.
+
+    Raises
+    ------
+    NotImplementedError
+        If Dynamo compiles a forward-mode derivative.
+    """
     if not torch.compiler.is_dynamo_compiling():
         return functions[1].apply(*arguments)
     if forward_ad._current_level >= 0:
@@ -56,8 +62,8 @@ def apply(functions: Functions, *arguments: Any) -> Any:
 def _forward_mode(rule: Callable[..., Any]) -> Any:
     """Return a `jvp` that can be differentiated in forward mode again.
 
-    PyTorch switches forward mode off within a `jvp`, so that the forward-mode derivative of a
-    forward-mode derivative would lack the terms from what was saved, without a word.
+    PyTorch disables forward mode within a `jvp`. The forward-mode derivative of a forward-mode
+    derivative would then silently lack the terms from saved tensors.
     """
 
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -69,7 +75,7 @@ def _forward_mode(rule: Callable[..., Any]) -> Any:
 
 
 def none(like: Tensor) -> Tensor:
-    """Return a tensor of no numbers, which stands for one that is not there."""
+    """Return an empty tensor, which stands for a missing one."""
     return torch.empty(0, dtype=like.dtype, device=like.device)
 
 
@@ -81,7 +87,7 @@ def _total(parts: list[Tensor]) -> Tensor | None:
 
 
 def _each(functions: Functions, info: Any, in_dims: Any, arguments: Any) -> Any:
-    """Call a function for one element after another of what is mapped over, and stack."""
+    """Call a function for each element of the mapped axis and stack the results."""
     results = [
         apply(
             functions,
@@ -99,7 +105,7 @@ def _each(functions: Functions, info: Any, in_dims: Any, arguments: Any) -> Any:
 
 
 def _into_axis(tensor: Tensor, dim: int | None, size: int, axis: int) -> Tensor:
-    """Merge what is mapped over into an axis, in front of what is there."""
+    """Merge the mapped axis into another axis, as its leading part."""
     if dim is None:
         tensor = tensor.expand(size, *tensor.shape).movedim(0, axis)
     else:
@@ -114,12 +120,12 @@ def _out_of_axis(tensor: Tensor, size: int, axis: int) -> Tensor:
 def _over_the_batch(
     functions: Functions, info: Any, tensors: Any, dims: Any, *rest: Any
 ) -> tuple[Tensor, int]:
-    """Map a function that treats the samples of its tensors one by one, in one call."""
+    """Map a function that treats samples independently, in one call over a larger batch."""
     folded = [_into_axis(t, d, info.batch_size, 0) for t, d in zip(tensors, dims, strict=True)]
     return _out_of_axis(apply(functions, *folded, *rest), info.batch_size, 0), 0
 
 
-# ---- filter, bias, activation; an empty bias is none ----
+# ---- filter, bias, activation; an empty bias means no bias ----
 
 
 class _Filter(Function):
@@ -214,8 +220,7 @@ class _Gradients(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        # What the gradients are linear in gives the forward pass of a variation; the rest is
-        # symmetric: see docs/performance.md, "Second derivatives".
+        # See docs/performance.md, "Second derivatives".
         x, kernel, y, gradient = ctx.saved_tensors
         vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, ctx.wanted, strict=True))
         fixed = ctx.operator, ctx.activation, ctx.engine
@@ -257,8 +262,8 @@ class _Gradients(Function):
 class Gradients(_Gradients):
     """The gradients dx, dkernel and dbias of `Filter`; those that are not wanted are empty.
 
-    Of x, kernel, y (the output, or empty without an activation), gradient, operator, activation,
-    engine, wanted.
+    The arguments are x, kernel, y (the output, or empty without an activation), gradient,
+    operator, activation, engine and wanted.
     """
 
     @_forward_mode
@@ -314,7 +319,7 @@ class _NormalizedFilter(Function):
     def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Any, ...]:
         if gradient is None:
             return (None,) * 7
-        saved = ctx.saved_tensors  # once: checkpointing gives them once
+        saved = ctx.saved_tensors  # read once: checkpointing provides them only once
         needed = ctx.needs_input_grad[:3]
         wanted = needed[0], needed[1], needed[2] and saved[2].numel() > 0
         if torch.is_grad_enabled() or any(map(_is_dual, (*saved[:3], gradient))):
@@ -332,10 +337,10 @@ class _NormalizedFilter(Function):
 
 
 class NormalizedFilter(_NormalizedFilter):
-    """A normalized filter of x, kernel, bias, operator, epsilon, activation, engine.
+    """Normalized filter of x, kernel, bias, operator, epsilon, activation, engine.
 
-    It returns the output, the filtered features, their mean and their variance; only the first can
-    be differentiated.
+    Returns the output, the filtered features, their mean and their variance; only the output is
+    differentiable.
     """
 
     @_forward_mode
@@ -367,7 +372,7 @@ NORMALIZED_FILTER = _NormalizedFilter, NormalizedFilter
 def _normalize(
     ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the normalized features, the scale, and where the activation lets them through."""
+    """Return the normalized features, the scale, and the derivative mask of the activation."""
     raw = apply(FILTER, x, kernel, none(x), ctx.operator, "linear", ctx.engine)
     centered = raw - raw.mean((0, 1))
     scale = torch.rsqrt(centered.square().mean((0, 1)) + ctx.epsilon)
@@ -380,7 +385,7 @@ def _normalize(
 def _differentiable_gradients(
     ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, gradient: Tensor, wanted: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Form the gradients of a normalized filter from parts that can be differentiated again."""
+    """Compute the gradients of a normalized filter from differentiable parts."""
     scaled, scale, active = _normalize(ctx, x, kernel, bias)
     if active is not None:
         gradient = gradient * active
@@ -494,7 +499,7 @@ class _PoolGradient(Function):
 
 
 class PoolGradient(_PoolGradient):
-    """The gradient of pooling, of x, y, gradient, mode, engine: linear in the gradient."""
+    """The gradient of pooling, as a function of x, y, gradient, mode, engine."""
 
     @_forward_mode
     def jvp(ctx: Any, saved: Any, _: Any, __: Any, tgradient: Tensor | None, *___: None) -> Tensor:
@@ -508,7 +513,7 @@ POOL_GRADIENT = _PoolGradient, PoolGradient
 
 
 def _pull_to_coarse(fine: Tensor, x: Tensor, y: Tensor, mode: str) -> Tensor:
-    """Sum each child by its share of the gradient: the transposed of pooling's gradient."""
+    """Sum children weighted by their share of the gradient: the transpose of pooling's gradient."""
     blocks = (x.shape[0], y.shape[1], -1, y.shape[2])
     fine = fine.reshape(blocks)
     if mode == "mean":
@@ -523,9 +528,9 @@ def _pull_to_coarse(fine: Tensor, x: Tensor, y: Tensor, mode: str) -> Tensor:
 def attention_function(
     forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Return attention of q, k, v, mask, operator with the derivatives that are given.
+    """Return attention of q, k, v, mask, operator with the given derivatives.
 
-    They consist of operations of PyTorch and can be differentiated further.
+    These consist of PyTorch operations and can be differentiated further.
     """
 
     class _Attention(Function):
