@@ -1,7 +1,7 @@
-"""The operation on JAX: products as a sum over neighbors of gathered rows.
+"""Chebyshev filters on JAX, with sparse products as sums of gathered rows over neighbors.
 
-The degrees are walked by ``lax.scan``. Unrolled, XLA would fuse each neighbor sum into the next
-and compute the earlier ones again for every neighbor: exponential in the order.
+``lax.scan`` loops over the degrees. If the loop were unrolled, XLA would fuse each neighbor sum
+into the next and recompute the earlier ones for every neighbor, at a cost exponential in the order.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def chebyshev_filter(x: jax.Array, kernel: jax.Array, operator: SparseOperator) 
 
 
 def in_shard_map() -> bool:
-    """Whether a function is being traced for one of the devices of a mesh."""
+    """Whether a function is being traced within `jax.shard_map`."""
     return bool(getattr(jax.sharding.get_abstract_mesh(), "manual_axes", ()))
 
 
 def align(*arrays: jax.Array) -> list[jax.Array]:
-    """Let arrays vary over the same axes of a mesh within `jax.shard_map`.
+    """Make arrays vary over the same mesh axes within `jax.shard_map`.
 
-    Functions with a gradient of their own return one of the type of each argument. The gradient of
-    what is done here sums over the devices, as that of a kernel that they share must.
+    A custom gradient must have the type of its argument. The gradient of this function sums over
+    the devices, as required for a kernel that the devices share.
     """
     axes = [_varying_axes(array) for array in arrays]
     every: frozenset[str] = frozenset().union(*axes)
@@ -79,7 +79,7 @@ def _pull_back(inputs, cotangents, _, operator):  # type: ignore[no-untyped-def]
     return _backward_pass(*inputs, *cotangents, operator)
 
 
-# Compiled also where the caller is not: operation by operation, JAX would compile anew each time.
+# Outside jit, JAX would compile the loops anew at each call.
 @partial(jax.jit, static_argnums=2)
 def _forward_pass(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     dtype = _working_dtype(x)
@@ -103,7 +103,7 @@ def _working_dtype(x: jax.Array) -> jnp.dtype:
 
 
 def _fold(x: jax.Array) -> jax.Array:
-    """(batch, n, channels) -> (n, batch, channels): each vertex's numbers lie side by side."""
+    """Transpose (batch, n, channels) to (n, batch, channels), contiguous per vertex."""
     return jnp.transpose(x, (1, 0, 2))
 
 
@@ -113,7 +113,7 @@ def _unfold(y: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def _filter(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
-    """``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
+    """Return ``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
     channels, filters = kernel.shape[1:]
     if plan.clenshaw_is_narrower(channels, filters):
         return _clenshaw(z, kernel, operator)
@@ -125,7 +125,7 @@ def _filter(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Ar
 
 
 def _zeros(z: jax.Array, channels: int) -> jax.Array:
-    """Rows of zeros, in a form whose batch size an export to ONNX may leave open."""
+    """Return rows of zeros, in a form that supports an unknown batch size in ONNX exports."""
     return jnp.zeros((*z.shape[:2], channels), z.dtype).reshape(-1, channels)
 
 
@@ -156,8 +156,8 @@ def _clenshaw(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.
     if len(kernel) == 1:
         return rows @ kernel[0]
 
-    # All in the shape that products gather from: where a buffer has two shapes, XLA on CPU (seen
-    # with jaxlib 0.10.2) may overwrite it while it is still gathered from.
+    # Keep the shape that products gather from: if a buffer has two shapes, XLA on CPU (seen with
+    # jaxlib 0.10.2) may overwrite it during a gather.
     def mix(coefficients: jax.Array) -> jax.Array:
         return (rows @ coefficients).reshape(n, -1)
 
@@ -166,7 +166,7 @@ def _clenshaw(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.
         return (mix(coefficients) + 2 * _matmul(operator, current) - following, current), None
 
     start = mix(kernel[-1]), _zeros(z, filters).reshape(n, -1)
-    # Not scan's own reverse: ONNX has none.
+    # ONNX does not support scan(reverse=True).
     (current, following), _ = lax.scan(step, start, kernel[-2:0:-1])
     y = mix(kernel[0]) + _matmul(operator, current) - following
     return y.reshape(n * batch, filters)
@@ -199,7 +199,7 @@ def _gradients(
 def _matmul(operator: SparseOperator, columns: jax.Array) -> jax.Array:
     """Multiply (n, columns) by the operator."""
     limit, width = plan.max_columns(operator.nnz), columns.shape[1]
-    if not isinstance(width, int) or width <= limit:  # symbolic while a model is exported
+    if not isinstance(width, int) or width <= limit:  # the width is symbolic during export
         return _neighbor_sum(operator, columns)
     blocks = [columns[:, i : i + limit] for i in range(0, width, limit)]
     return jnp.concatenate([_neighbor_sum(operator, block) for block in blocks], axis=1)
@@ -209,7 +209,7 @@ def _neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Array:
     lists = operator.neighbor_lists
     values = operator.constant(("jax", columns.dtype), lambda: lists.values.astype(columns.dtype))
     terms = (
-        # The indices are ours: without a promise XLA would check each of them.
+        # The indices are known to be valid, so XLA need not check them.
         columns.at[neighbors].get(mode="promise_in_bounds") * weights[:, None]
         for neighbors, weights in zip(lists.indices, values, strict=True)
     )
@@ -217,6 +217,6 @@ def _neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Array:
 
 
 def clear_empty_rows(operator: SparseOperator, columns: jax.Array) -> jax.Array:
-    """Put 0 into rows of (n, columns) without entries: their padding may have read NaN."""
+    """Set rows of (n, columns) without entries to 0: the padding they read may be NaN."""
     empty = operator.empty_rows
     return columns if empty is None else jnp.where(empty[:, None], 0, columns)

@@ -21,12 +21,12 @@ class SparseMap:
     Parameters
     ----------
     matrix : sparse array, sparse matrix or array_like, shape (m, n)
-        In any format of `scipy.sparse` or dense.
+        Real matrix, in any format of `scipy.sparse` or dense.
 
     Raises
     ------
     TypeError
-        If the entries are not real numbers.
+        If the entries are not real numbers, or `matrix` is a masked array.
     ValueError
         If the matrix has no rows or columns, an index lies outside it, or an entry is NaN or
         infinite.
@@ -35,8 +35,7 @@ class SparseMap:
     def __init__(self, matrix: Any) -> None:
         matrix = to_csr(matrix, "map")
         self.shape = tuple(map(int, matrix.shape))
-        # A square operator with rows or columns of zeros: these cost nothing, and all that makes
-        # square ones fast serves here too.
+        # Pad to a square operator: zeros cost nothing, and square operators are optimized.
         size = max(self.shape)
         square = matrix.copy()
         square.resize((size, size))
@@ -44,7 +43,7 @@ class SparseMap:
 
     @property
     def matrix(self) -> csr_array:
-        """The matrix, with rows or columns of zeros that make it square."""
+        """The matrix, padded with zeros to a square."""
         return self._operator.matrix
 
     @property
@@ -58,7 +57,7 @@ class SparseMap:
         Parameters
         ----------
         x : tensor, shape (batch, n, channels)
-            Features; the batch size may be unknown.
+            Features. The batch size may be unknown.
 
         Returns
         -------
@@ -68,9 +67,9 @@ class SparseMap:
         Raises
         ------
         TypeError
-            If the features are complex.
+            If `x` is complex.
         ValueError
-            If their shape does not fit.
+            If `x` does not have shape (batch, n, channels).
         """
         m, n = self.shape
         x = as_features(x, n, "map")
@@ -83,27 +82,27 @@ class SparseMap:
 
 
 def gathered_maximum(x: Any, indices: NDArray[np.int32]) -> Any:
-    """Return the largest of some vertices' features, for each of many such sets.
+    """Return the maximum of the features over each of several sets of vertices.
 
     Parameters
     ----------
     x : tensor, shape (batch, n, channels)
         Features.
     indices : ndarray of int32, shape (width, m)
-        The vertices of each set, list by list; repetitions do no harm.
+        Column j holds the vertices of set j; repeat a vertex to fill the column.
 
     Returns
     -------
     tensor, shape (batch, m, channels)
-        Maxima; equal ones share the gradient as the backend's maximum of two does.
+        Maxima. Equal maxima share the gradient like the backend's maximum of two tensors.
 
     Raises
     ------
     TypeError
-        If the features are complex, or the indices are not integers.
+        If `x` is complex, or `indices` are not integers.
     ValueError
-        If the shapes do not fit, there is not one set with a vertex, or an index lies outside the
-        features: backends would clip it, or return NaN.
+        If `x` does not have three dimensions, `indices` is not two-dimensional or has no rows, or
+        an index is not from 0 to n - 1 (backends would clip it or return NaN).
     """
     indices = np.asarray(indices)
     if indices.dtype.kind not in "iu":

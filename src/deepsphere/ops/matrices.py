@@ -1,4 +1,4 @@
-"""Sparse matrices as users give them, brought into the one form that operations read."""
+"""Conversion of user-supplied sparse matrices to the format that the operations read."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from scipy.sparse import coo_array, csr_array, issparse
 
 
 def to_csr(matrix: Any, name: str = "matrix") -> csr_array:
-    """Return a real matrix in compressed rows, with every index and value checked.
+    """Return a real matrix in CSR format, with every index and value checked.
 
     Parameters
     ----------
     matrix : sparse array, sparse matrix or array_like, shape (m, n)
-        Any format of `scipy.sparse`, or a dense matrix, of real numbers. Duplicate entries are
-        summed; explicit zeros are kept, since they may say who is a neighbor of whom.
+        Real matrix, in any format of `scipy.sparse` or dense. Duplicate entries are summed.
+        Explicit zeros are kept, since they may mark neighbors.
     name : str, default "matrix"
-        What messages call it.
+        Name of the matrix in error messages.
 
     Returns
     -------
     csr_array of float64, shape (m, n)
-        Sorted, without duplicates. It shares memory with `matrix` if that has this form already.
+        Sorted, without duplicates. It shares memory with `matrix` if that is already in this form.
 
     Raises
     ------
     TypeError
-        If the entries are not real numbers, or the array is masked.
+        If the entries are not real numbers, or `matrix` is a masked array.
     ValueError
-        If there are no rows or columns, an index lies outside the matrix, or a value is NaN or
-        infinite.
+        If `matrix` is not two-dimensional or has no rows or columns, an index lies outside it, or
+        an entry is NaN or infinite.
     """
     if np.ma.isMaskedArray(matrix):
         raise TypeError(f"{name} must be a plain array: the mask of a masked array has no meaning")
@@ -40,7 +40,7 @@ def to_csr(matrix: Any, name: str = "matrix") -> csr_array:
         raise ValueError(f"{name} must have rows and columns, got shape {matrix.shape}")
     if matrix.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
-    # Twice: conversions trust the indices of some formats, and keep those of others.
+    # Check before and after: conversions trust the indices of some formats and keep others' as is.
     _check_indices(matrix, name)
     result = csr_array(matrix, dtype=np.float64)
     _check_indices(result, name)
@@ -53,10 +53,10 @@ def to_csr(matrix: Any, name: str = "matrix") -> csr_array:
 
 
 def _check_indices(matrix: Any, name: str) -> None:
-    """Raise if an index lies outside a sparse matrix, or the arrays do not fit each other."""
+    """Raise ValueError if the index arrays of a sparse matrix are invalid or inconsistent."""
     try:
         if hasattr(matrix, "check_format"):
-            # On a shallow copy, since the full check also shortens arrays that are too long.
+            # Check a shallow copy, since the full check also truncates arrays that are too long.
             type(matrix)(matrix).check_format(full_check=True)
         elif issparse(matrix) and matrix.format == "coo":
             coo_array((matrix.data, (matrix.row, matrix.col)), shape=matrix.shape)

@@ -1,4 +1,4 @@
-"""A square sparse operator: one host matrix, and what the backends make of it, made once."""
+"""A square sparse operator: a host matrix and the constants that the backends derive from it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from deepsphere.sampling import Sampling
 
 
 class NeighborLists(NamedTuple):
-    """Rows of a sparse matrix, padded to one length and stored list by list.
+    """Rows of a sparse matrix, padded to one length, as arrays of shape (length, n).
 
     ``(A x)[i] = sum_j values[j, i] * x[indices[j, i]]``. Padding has the value 0 and repeats the
-    first index of its row: since ``0 * NaN`` is NaN, a row must read nothing that it does not
-    depend on. Rows without entries have the index ``i``; see `SparseOperator.empty_rows`.
+    first index of its row: since ``0 * NaN`` is NaN, a row must not read vertices it does not
+    depend on. Rows without entries have index ``i``; see `SparseOperator.empty_rows`.
     """
 
     indices: NDArray[np.int32]
@@ -33,21 +33,21 @@ class SparseOperator:
     Parameters
     ----------
     matrix : sparse array, sparse matrix or array_like, shape (n, n)
-        The operator, in any format of `scipy.sparse` or dense. It is kept as a `csr_array` of
-        float64, which shares memory with a matrix that is one already: do not change it
+        The operator, in any format of `scipy.sparse` or dense. It is stored as a `csr_array` of
+        float64, which shares memory with `matrix` if that is one already; do not modify it
         afterwards.
 
     Raises
     ------
     TypeError
-        If the entries are not real numbers.
+        If the entries are not real numbers, or `matrix` is a masked array.
     ValueError
-        If the matrix is not square or has no rows, an index lies outside it, or an entry is NaN
-        or infinite.
+        If `matrix` is not square or has no rows, an index lies outside it, or an entry is NaN or
+        infinite.
     """
 
     def __init__(self, matrix: Any) -> None:
-        # All that is read without a check later on is checked here, once.
+        # Later reads are unchecked.
         matrix = to_csr(matrix, "operator")
         if matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"an operator must be a square matrix, got shape {matrix.shape}")
@@ -64,7 +64,7 @@ class SparseOperator:
 
     @cached_property
     def transpose(self) -> SparseOperator:
-        """The transposed operator; this one itself if it is symmetric up to rounding."""
+        """The transposed operator; the operator itself if it is symmetric up to rounding."""
         transposed = self.matrix.T.tocsr()
         difference = abs(transposed - self.matrix)
         if difference.nnz == 0 or difference.max() <= 1e-12 * abs(self.matrix).max():
@@ -75,7 +75,7 @@ class SparseOperator:
 
     @cached_property
     def neighbor_lists(self) -> NeighborLists:
-        """The rows padded to one length."""
+        """The rows, padded to one length."""
         matrix, n = self.matrix, len(self)
         degrees = np.diff(matrix.indptr)
         width = int(degrees.max(initial=1))
@@ -91,13 +91,13 @@ class SparseOperator:
 
     @cached_property
     def empty_rows(self) -> NDArray[np.bool_] | None:
-        """Rows without entries, whose products are 0 whatever is there; None if there are none."""
+        """Mask of rows without entries, whose products are 0; None if all rows have entries."""
         empty = np.diff(self.matrix.indptr) == 0
         return empty if empty.any() else None
 
     @cached_property
     def compressed(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """Starts and column indices of the rows, and the entries, for compiled functions."""
+        """CSR row starts, column indices and entries, for compiled functions."""
         matrix = self.matrix
         if matrix.nnz >= 2**31:
             raise ValueError(f"an operator may have 2**31 - 1 entries, got {matrix.nnz}")
@@ -111,7 +111,7 @@ class SparseOperator:
         return matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), values
 
     def constant(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return what a backend made of this operator under `key`, made on first use."""
+        """Return the constant that a backend stores under `key`; call `make` on first use."""
         if key not in self._constants:
             self._constants[key] = make()
         return self._constants[key]
@@ -124,17 +124,17 @@ _laplacians: WeakValueDictionary[Hashable, SparseOperator] = WeakValueDictionary
 
 
 def laplacian_operator(sampling: Sampling, graph: GraphLike | None, scale: float) -> SparseOperator:
-    """Return the rescaled Laplacian of a sampling, shared by all layers that ask for it.
+    """Return the rescaled Laplacian of a sampling as an operator that layers share.
 
     Parameters
     ----------
     sampling, graph, scale
-        As for `deepsphere.graph.rescaled_laplacian`.
+        As in `deepsphere.graph.rescaled_laplacian`.
 
     Returns
     -------
     SparseOperator
-        It lives as long as someone holds it.
+        Calls with equal arguments return the same object while it is referenced.
     """
     graph = resolve_graph(sampling, graph)
     key = (sampling, graph, scale)

@@ -1,31 +1,31 @@
-"""What to compute, decided from sizes alone and alike on every backend.
+"""Choice of the cheapest form of a filter and its gradients, from sizes alone, for all backends.
 
 With ``T_k`` a Chebyshev polynomial, ``y = sum_k T_k(A) x W_k`` can be summed over the basis
 ``T_k(A) x``, whose products with ``A`` have as many columns as `x` has channels, or by Clenshaw's
-recurrence, whose products have as many columns as `y` has channels. In the gradients
-``dx = sum_k T_k(A^T) g W_k^T`` and ``dW_k = (T_k(A) x)^T g = x^T T_k(A^T) g`` one basis of `g`
-serves both; where `x` is much narrower than `g` two narrow recurrences on `x` are cheaper.
-No form keeps the basis: memory does not grow with the order.
+recurrence, whose products have as many columns as `y` has channels. For the gradients
+``dx = sum_k T_k(A^T) g W_k^T`` and ``dW_k = (T_k(A) x)^T g = x^T T_k(A^T) g``, one basis of `g`
+serves both; if `x` is much narrower than `g`, two narrow recurrences on `x` are cheaper. No form
+stores the basis, so memory does not grow with the order.
 """
 
 from __future__ import annotations
 
 MAX_PRODUCT = 2**31 - 1
-"""Multiply-adds of one sparse product; wider products are split by columns.
+"""Maximum number of multiply-adds of one sparse product; wider products are split by columns.
 
-Kernels of the backends count with 32-bit integers in places."""
+Some backend kernels count with 32-bit integers."""
 
 
 def clenshaw_is_narrower(channels: int, filters: int) -> bool:
-    """Whether the forward sum runs on fewer columns by Clenshaw's recurrence."""
+    """Whether Clenshaw's recurrence computes the forward sum on fewer columns."""
     return filters < channels
 
 
 def separate_gradients(channels: int, filters: int, needs_dx: bool = True) -> bool:
-    """Whether two recurrences on `x` are cheaper than one basis of the gradient `g`."""
+    """Whether two recurrences on `x` are cheaper than one basis of the output gradient."""
     return (2 if needs_dx else 1) * channels < filters
 
 
 def max_columns(nnz: int) -> int:
-    """Return how many columns one product with `nnz` stored entries may have."""
+    """Return the maximum number of columns of one product with `nnz` stored entries."""
     return max(1, MAX_PRODUCT // max(1, nnz))

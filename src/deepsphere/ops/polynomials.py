@@ -1,8 +1,8 @@
-"""Polynomial bases on [-1, 1], and their coefficients turned into Chebyshev coefficients.
+"""Polynomial bases on [-1, 1] and their conversion to Chebyshev coefficients.
 
-Whatever basis a layer learns in, filters run as Chebyshev series: the three-term recurrence needs
-one product with the operator per degree, and is stable. Turning coefficients costs nothing next to
-that, and loses nothing: the Chebyshev coefficients of all basis polynomials here are at most 1.
+Filters run as Chebyshev series, whatever basis a layer learns in: the three-term recurrence needs
+one product with the operator per degree and is stable. The conversion costs little in comparison
+and loses no accuracy, since the Chebyshev coefficients of all basis polynomials are at most 1.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb
 
 BASES = ("chebyshev", "monomial", "bernstein")
-"""Polynomial bases by name."""
+"""Names of the polynomial bases."""
 
 
 def evaluate_basis(basis: str, order: int, points: ArrayLike) -> NDArray[np.float64]:
     """Evaluate every polynomial of a basis.
 
-    ``chebyshev``: ``T_k(s)``; ``monomial``: ``s^k``; ``bernstein``:
-    ``C(K, k) / 2^K (1 - s)^(K - k) (1 + s)^k`` with ``K = order``, the Bernstein basis of
-    [0, 2] (arXiv 2106.10994, equation 2) in ``s = t - 1``.
+    The polynomials are ``T_k(s)`` for ``chebyshev``, ``s^k`` for ``monomial``, and
+    ``C(K, k) / 2^K (1 - s)^(K - k) (1 + s)^k`` with ``K = order`` for ``bernstein``, the Bernstein
+    basis of [0, 2] (arXiv 2106.10994, equation 2) in ``s = t - 1``.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def evaluate_basis(basis: str, order: int, points: ArrayLike) -> NDArray[np.floa
     order : int
         Highest degree.
     points : array_like, shape (n,)
-        Where, in [-1, 1].
+        Points in [-1, 1].
 
     Returns
     -------
@@ -42,9 +42,9 @@ def evaluate_basis(basis: str, order: int, points: ArrayLike) -> NDArray[np.floa
     Raises
     ------
     TypeError
-        If `order` is not an integer, or the points are complex.
+        If `order` is not an integer, or `points` are complex.
     ValueError
-        If the basis is unknown, `order` is negative, or the points are not in one dimension.
+        If `basis` is not one of `BASES`, `order` is negative, or `points` is not one-dimensional.
     """
     order = _check_order(order)
     if np.iscomplexobj(points):
@@ -63,7 +63,7 @@ def evaluate_basis(basis: str, order: int, points: ArrayLike) -> NDArray[np.floa
 
 
 def to_chebyshev(basis: str, order: int) -> NDArray[np.float64]:
-    """Return the matrix that turns coefficients in a basis into Chebyshev coefficients.
+    """Return the matrix that converts coefficients in a basis to Chebyshev coefficients.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def to_chebyshev(basis: str, order: int) -> NDArray[np.float64]:
     TypeError
         If `order` is not an integer.
     ValueError
-        If the basis is unknown, or `order` is negative.
+        If `basis` is not one of `BASES`, or `order` is negative.
     """
     order = _check_order(order)
     if basis == "chebyshev":

@@ -1,8 +1,8 @@
-"""The plain product of a sparse operator with features, and its powers.
+"""Products of a sparse operator, or a power of it, with features.
 
-What `chebyshev_filter` does with the kernel ``[0, 1]``, without the products with its kernel: up to
-twice as fast on TensorFlow and PyTorch, 4 to 13 times on JAX (nside 64, 111 entries a row, 16 and
-64 columns).
+They equal `chebyshev_filter` with the kernel ``[0, 1]`` but skip the products with the kernel: up
+to twice as fast on TensorFlow and PyTorch, 4 to 13 times on JAX (nside 64, 111 entries per row, 16
+and 64 columns).
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ _backend = import_module(f"deepsphere.ops.product_{keras.backend.backend()}")
 _native = import_module(f"deepsphere.ops.native.{keras.backend.backend()}")
 
 MAX_POWER = 2**16
-"""The compiled functions are told the power as a float32, which holds it exactly."""
+"""Maximum power: compiled functions receive it as a float32, which must represent it exactly."""
 
 
 def sparse_product(x: Any, operator: SparseOperator, power: int = 1) -> Any:
     """Multiply features by a sparse operator, once or several times: ``y = A^power x``.
 
-    Half-precision inputs are computed in float32 and returned in their own precision. The
-    gradient is ``(A^T)^power g``; nothing is kept between the passes.
+    Half-precision inputs are computed in float32 and returned in half precision. The gradient is
+    ``(A^T)^power g``; the backward pass needs no stored tensors.
 
     Parameters
     ----------
     x : tensor, shape (batch, n, channels)
-        Features on the vertices; the batch size may be unknown.
+        Features on the vertices. The batch size may be unknown.
     operator : SparseOperator of size n
-        The operator ``A``; it need not be symmetric.
+        The operator ``A``. It need not be symmetric.
     power : int, default 1
-        How often to apply it. Programs that XLA compiles do not grow with it: it is a loop.
+        Number of times to apply the operator, from 1 to 65536. XLA runs it as a loop, so programs
+        do not grow with it.
 
     Returns
     -------
@@ -46,9 +47,9 @@ def sparse_product(x: Any, operator: SparseOperator, power: int = 1) -> Any:
     Raises
     ------
     TypeError
-        If the features are complex, or `power` is not an integer.
+        If `x` is complex, or `power` is not an integer.
     ValueError
-        If the shape does not fit, or `power` is not from 1 to 65536.
+        If `x` does not have shape (batch, n, channels), or `power` is not from 1 to 65536.
 
     Examples
     --------

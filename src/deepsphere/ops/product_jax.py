@@ -1,7 +1,7 @@
-"""The plain product on JAX: a loop over the neighbors.
+"""Sparse products on JAX, as a loop over the neighbors.
 
-The operators of `chebyshev_filter` have some 20 entries a row and are unrolled whole; with a
-hundred, XLA would fuse what comes before into each of them.
+`chebyshev_filter` unrolls its operators, which have some 20 entries per row. With a hundred
+entries, XLA would fuse the preceding operations into each of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deepsphere.ops.derivatives_jax import LinearMap
 from deepsphere.ops.jax import _fold, _unfold, _working_dtype, clear_empty_rows
 from deepsphere.ops.operator import SparseOperator
 
-UNROLL = 8  # neighbors per step: of 1 to 32 the fastest for 16 and for 64 columns
+UNROLL = 8  # neighbors per step: the fastest from 1 to 32, for 16 and 64 columns
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
@@ -26,7 +26,7 @@ def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Ar
 
 
 def differentiate_product(product: jax.custom_jvp) -> None:
-    """Tell JAX of the derivatives of a product of x, operator and power, made of itself."""
+    """Register the derivatives of a product of x, operator and power, which use the product."""
 
     def function(_, tangents, operator, power):  # type: ignore[no-untyped-def]
         return (product(*tangents, operator, power),)
@@ -56,7 +56,7 @@ def _neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Array:
 
     def add(total, neighbor):  # type: ignore[no-untyped-def]
         indices, weights = neighbor
-        # The indices are ours: without a promise XLA would check each of them.
+        # The indices are known to be valid, so XLA need not check them.
         gathered = columns.at[indices].get(mode="promise_in_bounds")
         return total + gathered * weights[:, None], None
 

@@ -1,4 +1,4 @@
-"""The plain product on TensorFlow: CSR products, or a loop over neighbors where XLA compiles."""
+"""Sparse products on TensorFlow: CSR products, or a loop over neighbors within XLA."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Ten
 
 
 def _plain(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
-    """Multiply by operations that TensorFlow differentiates by itself."""
+    """Multiply with operations that TensorFlow can differentiate."""
     z = _fold(tf.cast(x, x.dtype if x.dtype == tf.float64 else tf.float32))
     columns, product = tf.reshape(z, [z.shape[0], -1]), plain_product(operator, z.dtype)
     for _ in range(power):
@@ -72,7 +72,7 @@ def _neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
     def make() -> tuple[tf.Tensor, tf.Tensor]:
         lists = operator.neighbor_lists
         n, spare = len(operator), -len(lists.indices) % UNROLL
-        # The padding reads what its row reads anyway: another vertex could hold NaN.
+        # Pad with an index that the row reads anyway: another vertex could hold NaN.
         last = np.tile(lists.indices[-1], (spare, 1))
         indices = np.concatenate((lists.indices, last)).reshape(-1, UNROLL, n)
         values = np.pad(lists.values, ((0, spare), (0, 0))).reshape(-1, UNROLL, n)

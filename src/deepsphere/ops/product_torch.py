@@ -1,4 +1,4 @@
-"""The plain product on PyTorch."""
+"""Sparse products on PyTorch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from deepsphere.ops.torch import ENGINE, exporting
 
 def sparse_product(x: torch.Tensor, operator: SparseOperator, power: int) -> torch.Tensor:
     """Multiply features; see `deepsphere.ops.product.sparse_product`."""
-    if exporting():  # converters do not know functions with a gradient of their own
+    if exporting():  # converters do not support custom gradients
         return ENGINE.product(x, operator, power)
     return apply(PRODUCT, x, operator, power, ENGINE)

@@ -1,4 +1,4 @@
-"""The random states that training draws from."""
+"""Random states used in training."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
 
 
 def seed_shuffling(seed: int) -> None:
-    """Seed what `keras.Model.fit` shuffles by: numpy's (JAX) and PyTorch's global generators.
+    """Seed the generators that `keras.Model.fit` shuffles with.
 
-    Python's own generator, which shuffles the batches of a `keras.utils.PyDataset`, is seeded too.
-    TensorFlow's data sets take their seed when they are made.
+    These are the global generators of NumPy (JAX), PyTorch, and Python's `random`, which shuffles
+    the batches of a `keras.utils.PyDataset`. TensorFlow's data sets are seeded on creation.
 
     Parameters
     ----------
     seed : int
-        From 0 to 2**32 - 1.
+        Seed from 0 to 2**32 - 1.
     """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (the state that Keras draws from)
@@ -32,7 +32,7 @@ def seed_shuffling(seed: int) -> None:
 
 
 def random_variables(model: keras.Model) -> list[Any]:
-    """Return the variables that hold random states: the model's, and Keras' global one.
+    """Return the variables that hold the random states of a model, and Keras' global one.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def random_variables(model: keras.Model) -> list[Any]:
     Returns
     -------
     list of keras.Variable
-        States of all seed generators, such as those of dropout.
+        States of all seed generators, such as those of dropout layers.
     """
     weights = {id(variable) for variable in (*model.weights, *model.metrics_variables)}
     own = [variable for variable in model.variables if id(variable) not in weights]
@@ -50,9 +50,9 @@ def random_variables(model: keras.Model) -> list[Any]:
 
 
 def shuffles_without_seed() -> bool:
-    """Return whether the order of examples is another one in each process, whatever is seeded.
+    """Whether the order of examples differs between processes even after `seed_shuffling`.
 
-    TensorFlow's data sets draw a seed of their own when none was set for the whole program.
+    TensorFlow's data sets draw a random seed unless `keras.utils.set_random_seed` was called.
     """
     return (
         keras.backend.backend() == "tensorflow"

@@ -1,4 +1,4 @@
-"""The operation in scipy and float64: short, slow, and the truth that tests compare with."""
+"""Chebyshev filters in SciPy and float64: a short and slow reference for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes that only become known when a program runs."""
+"""Shapes that are only known when a program runs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import keras
 
 
 def ensure_shape(x: Any, shape: Sequence[int | None]) -> Any:
-    """Give a tensor the static shape that it must have.
+    """Set the static shape of a tensor.
 
-    TensorFlow's data sets may leave dimensions unknown, as ``TensorSpec((None, 1))`` does. They
-    are checked when the program runs. Other backends know all shapes.
+    TensorFlow's data sets may leave dimensions unknown, as in ``TensorSpec((None, 1))``. They are
+    checked when the program runs. Other backends know all shapes.
 
     Parameters
     ----------
     x : tensor
-        Any tensor; its known dimensions are not checked.
+        Any tensor. Its known dimensions are not checked.
     shape : sequence of int or None
-        What each dimension must be; None for those that may be anything.
+        Required size of each dimension; None for any size.
 
     Returns
     -------
     tensor
-        The same values.
+        The tensor with its static shape set.
     """
     if keras.backend.backend() != "tensorflow" or keras.backend.is_keras_tensor(x):
         return x

@@ -1,11 +1,11 @@
-"""The operation on TensorFlow: CSR products, or sums over neighbors where there are none.
+"""Chebyshev filters on TensorFlow, with CSR products, or sums over neighbors where unsupported.
 
-TensorFlow's CSR product is its fastest on CPU and needs no XLA, but neither XLA nor the formats
-of other runtimes (ONNX, LiteRT, OpenVINO) have it: there products are sums over neighbors of
-gathered rows. Inside XLA the degrees are walked by a loop: unrolled, XLA would fuse each sum into
-the next and compute the earlier ones again for every neighbor, which is exponential in the order.
-Elsewhere they are unrolled: a CSR matrix that enters a loop from outside loses its shape in a
-SavedModel, which then cannot be loaded.
+The CSR product is TensorFlow's fastest on CPU and needs no XLA. Neither XLA nor other runtimes
+(ONNX, LiteRT, OpenVINO) support it, so for them products are sums of gathered rows over neighbors.
+Within XLA a loop runs over the degrees: if it were unrolled, XLA would fuse each sum into the next
+and recompute the earlier ones for every neighbor, at a cost exponential in the order. Elsewhere it
+is unrolled: a CSR matrix that a loop captures loses its shape in a SavedModel, which then cannot
+be loaded.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _CONVERTERS = (
 
 
 class Product(NamedTuple):
-    """How to multiply (n, columns) by an operator, and whether a recurrence may be unrolled."""
+    """A function that multiplies (n, columns) by an operator, and whether to unroll recurrences."""
 
     multiply: Callable[[tf.Tensor], tf.Tensor]
     unroll: bool
 
     def __call__(self, columns: tf.Tensor) -> tf.Tensor:
-        """Multiply."""
+        """Multiply (n, columns) by the operator."""
         return self.multiply(columns)
 
 
@@ -60,17 +60,17 @@ def chebyshev_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) 
 
 
 def has_tangent(*tensors: tf.Tensor) -> bool:
-    """Whether a `tf.autodiff.ForwardAccumulator` differentiates along any of some tensors.
+    """Whether a `tf.autodiff.ForwardAccumulator` watches any of the tensors.
 
-    It does not heed gradients of our own in graphs: the derivative would be zero. What it does
-    heed is every operation by itself.
+    In graphs it ignores custom gradients and would return zero. It does differentiate single
+    operations.
     """
-    tensors = tuple(map(tf.convert_to_tensor, tensors))  # of variables, too
+    tensors = tuple(map(tf.convert_to_tensor, tensors))  # converts variables, too
     return bool(forwardprop_util.pack_tangents(list(tensors)).tangents)
 
 
 def _plain_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
-    """Filter by operations that TensorFlow differentiates by itself."""
+    """Filter with operations that TensorFlow can differentiate."""
     dtype = x.dtype if x.dtype == tf.float64 else tf.float32
 
     def add(y: Any, _: Any, term: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
@@ -83,7 +83,7 @@ def _plain_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> 
 
 
 def plain_unfold(y: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """(n * batch, channels) -> (batch, n, channels), where accumulators fail at `ensure_shape`."""
+    """Unfold (n * batch, channels) without `ensure_shape`, at which forward accumulators fail."""
     filters = y.shape[-1]
     y = tf.transpose(tf.reshape(y, [like.shape[1], -1, filters]), [1, 0, 2])
     y.set_shape([like.shape[0], like.shape[1], filters])
@@ -106,14 +106,13 @@ def _filter_gradients(
     def apply(
         x: tf.Tensor, kernel: tf.Tensor, g: tf.Tensor
     ) -> tuple[list[tf.Tensor], Callable[..., Any]]:
-        # x is folded anew: between the passes only x itself and the kernel are kept.
+        # Fold x again, to keep only x itself and the kernel between the passes.
         dx, dw = _gradients(
             _fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), _fold(tf.cast(g, dtype)), operator
         )
 
         def second(vx: tf.Tensor, vkernel: tf.Tensor) -> list[tf.Tensor]:
-            # What the gradients are linear in gives the forward pass of a variation; the rest is
-            # symmetric: see docs/performance.md, "Second derivatives".
+            # See docs/performance.md, "Second derivatives".
             varied = chebyshev_filter(vx, kernel, operator) + chebyshev_filter(x, vkernel, operator)
             return [
                 _filter_gradients(x, vkernel, g, operator)[0],
@@ -127,7 +126,7 @@ def _filter_gradients(
 
 
 def _fold(x: tf.Tensor) -> tf.Tensor:
-    """(batch, n, channels) -> (n, batch, channels): each vertex's numbers lie side by side."""
+    """Transpose (batch, n, channels) to (n, batch, channels), contiguous per vertex."""
     return tf.transpose(x, [1, 0, 2])
 
 
@@ -142,7 +141,7 @@ def _rows(columns: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def _filter(z: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
-    """``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
+    """Return ``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
     channels, filters = kernel.shape[1:]
 
     def by_basis(product: Product) -> tf.Tensor:
@@ -196,7 +195,7 @@ def _clenshaw(z: tf.Tensor, kernel: tf.Tensor, product: Product) -> tf.Tensor:
 def _repeat(
     product: Product, times: int, step: Callable[..., tuple[Any, ...]], state: tuple[Any, ...]
 ) -> Any:
-    """Return ``state = step(i, *state)`` after i = 0 to ``times - 1``."""
+    """Apply ``state = step(i, *state)`` for i = 0 to ``times - 1``, and return the state."""
     if product.unroll:
         for i in range(times):
             state = step(i, *state)
@@ -250,7 +249,7 @@ def _gradients(
 def _with_product(
     operator: SparseOperator, z: tf.Tensor, channels: int, compute: Callable[[Product], Any]
 ) -> Any:
-    """Call `compute` with the product that suits the context and the number of columns."""
+    """Call `compute` with a product suited to the context and the number of columns."""
     xla = control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
     if xla or _for_another_runtime():
         lists = _neighbor_lists(operator, z.dtype, embed=not xla)
@@ -265,7 +264,7 @@ def _with_product(
         csr = _csr(operator, z.dtype)
         return compute(Product(lambda columns: _csr_product(csr, columns), unroll=True))
 
-    def split() -> Any:  # makes the CSR matrix in the loops, which keeps the graph small
+    def split() -> Any:  # creates the CSR matrix within the loops, which keeps the graph small
         return compute(Product(lambda columns: _split_product(operator, columns, limit), False))
 
     if batch is not None:
@@ -274,7 +273,7 @@ def _with_product(
 
 
 def _for_another_runtime() -> bool:
-    """Whether this is being traced for a format that is not TensorFlow's own."""
+    """Whether the caller is being traced for a format other than TensorFlow's."""
     return not tf.executing_eagerly() and called_from(_CONVERTERS)
 
 
@@ -287,7 +286,7 @@ def _split_product(operator: SparseOperator, columns: tf.Tensor, limit: int) -> 
     blocks = -(-tf.shape(columns)[1] // limit)
 
     def write(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        csr = _csr(operator, columns.dtype)  # next to such a product it costs nothing
+        csr = _csr(operator, columns.dtype)  # negligible compared to the product
         block = _csr_product(csr, columns[:, i * limit : (i + 1) * limit])
         return i + 1, parts.write(i, tf.transpose(block))
 
@@ -299,11 +298,10 @@ def _split_product(operator: SparseOperator, columns: tf.Tensor, limit: int) -> 
 
 
 def _csr(operator: SparseOperator, dtype: tf.DType) -> tf.Tensor:
-    """Return the operator as a CSRSparseMatrix, made where it is used.
+    """Return the operator as a CSRSparseMatrix, created in the graph that uses it.
 
-    One made eagerly loses its shape when a graph captures it; from captured components it is
-    made in 2 ms for a million entries, once for all products of a filter: in the function that
-    multiplies by it, see above.
+    A matrix created eagerly loses its shape when a graph captures it. Creating it from captured
+    components takes 2 ms for a million entries, once for all products of a filter.
     """
 
     def components() -> tuple[tf.Tensor, tf.Tensor]:
@@ -326,7 +324,7 @@ def _csr(operator: SparseOperator, dtype: tf.DType) -> tf.Tensor:
 
 
 def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> Any:
-    """Return the tensors that were made of an operator under a key, made eagerly on first use."""
+    """Return the tensors that an operator stores under a key, created eagerly on first use."""
 
     def eagerly() -> Any:
         with tf.init_scope():
@@ -341,7 +339,7 @@ def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> An
         graph = graph.outer_graph
     if outer is None or tf.executing_eagerly():
         return tensors
-    # The gradient of a loop cannot capture eager tensors, but it can those of the graph around it.
+    # The gradient of a loop cannot capture eager tensors, only those of the surrounding graph.
     with outer.as_default(), tf.control_dependencies(None):
         return tf.nest.map_structure(tf.identity, tensors)
 
@@ -349,7 +347,7 @@ def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> An
 def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> tuple[Any, Any]:
     """Return indices of shape (width, n) and weights of shape (width, n, 1)."""
     indices, values = operator.neighbor_lists
-    if embed:  # in the graph itself: converters would take captured constants for inputs
+    if embed:  # converters would take captured constants for inputs
         return [tf.constant(row) for row in indices], [
             tf.constant(v[:, None], dtype) for v in values
         ]
@@ -362,7 +360,7 @@ def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> t
 
 
 def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
-    """Multiply (n, columns) as XLA does best, with what every runtime has."""
+    """Multiply (n, columns) with operations that XLA fuses and every runtime supports."""
     total = tf.zeros_like(columns)
     width = len(indices) if isinstance(indices, list) else indices.shape[0]
     for j in range(width):
@@ -371,6 +369,6 @@ def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
 
 
 def clear_empty_rows(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
-    """Put 0 into rows of (n, columns) without entries: their padding may have read NaN."""
+    """Set rows of (n, columns) without entries to 0: the padding they read may be NaN."""
     empty = operator.empty_rows
     return columns if empty is None else tf.where(empty[:, None], tf.zeros_like(columns), columns)

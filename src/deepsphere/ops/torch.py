@@ -1,6 +1,6 @@
-"""The operation on PyTorch: products by ``embedding_bag``, which beats CSR products on CPU.
+"""Chebyshev filters on PyTorch, with ``embedding_bag``, which is faster than CSR products on CPU.
 
-While a model is exported, products are sums over neighbors, which other runtimes have.
+In exported models, products are sums over neighbors, which other runtimes support.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def chebyshev_filter(
     x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator
 ) -> torch.Tensor:
     """Filter features; see `deepsphere.ops.chebyshev_filter`."""
-    if exporting():  # converters do not know functions with a gradient of their own
+    if exporting():  # converters do not support custom gradients
         return _forward(x, kernel, operator)
     return apply(FILTER, x, kernel, none(x), operator, "linear", ENGINE)
 
@@ -69,7 +69,7 @@ def _working_dtype(x: torch.Tensor) -> torch.dtype:
 
 
 def _fold(x: torch.Tensor) -> torch.Tensor:
-    """(batch, n, channels) -> (n, batch, channels): each vertex's numbers lie side by side."""
+    """Transpose (batch, n, channels) to (n, batch, channels), contiguous per vertex."""
     return x.permute(1, 0, 2).contiguous()
 
 
@@ -79,7 +79,7 @@ def _unfold(y: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def _filter(z: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
-    """``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
+    """Return ``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
     channels, filters = kernel.shape[1:]
     if plan.clenshaw_is_narrower(channels, filters):
         return _clenshaw(z, kernel, operator)
@@ -91,9 +91,9 @@ def _filter(z: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> 
 
 
 def _add_product(y: torch.Tensor | None, rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """Add a product to what was started by another, in place.
+    """Add a product to `y` in place, or return the product if `y` is None.
 
-    Were it started by zeros, `vmap` would find that only some of what is added is mapped over.
+    If `y` started as zeros, `vmap` would reject adding a mapped product to it in place.
     """
     return rows @ matrix if y is None else y.addmm_(rows, matrix)
 
@@ -145,7 +145,7 @@ def _gradients(
 
 
 def _basis(z: torch.Tensor, terms: int, operator: SparseOperator) -> Any:
-    """Yield ``T_k(A) z`` for k = 0 to ``terms - 1``, holding two of them at a time."""
+    """Yield ``T_k(A) z`` for k = 0 to ``terms - 1``, keeping two of them at a time."""
     n = z.shape[0]
     previous = z.reshape(n, -1)
     yield previous
@@ -177,7 +177,7 @@ def _matmul(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
 
 def exporting() -> bool:
     """Whether a model is being traced for another runtime."""
-    # Export that is not strict, as Keras asks for, compiles without Dynamo.
+    # Non-strict export, which Keras uses, compiles without Dynamo.
     dynamo = torch.compiler.is_dynamo_compiling()
     return torch.jit.is_tracing() or (torch.compiler.is_compiling() and not dynamo)
 
@@ -203,18 +203,18 @@ def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tens
     empty = operator.constant(
         ("torch empty rows", device), lambda: torch.tensor(operator.empty_rows, device=device)
     )
-    return total.masked_fill(empty[:, None], 0)  # their padding may have read NaN
+    return total.masked_fill(empty[:, None], 0)  # the padding they read may be NaN
 
 
 def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> Any:
-    """Return what was made of an operator under a key, made on first use.
+    """Return the tensors that an operator stores under a key, created on first use.
 
-    Tensors made in inference mode, within a transformation of `torch.func` or while a model is
-    traced could not be used outside. All these concern the current thread, so another makes them.
+    Another thread creates them: tensors created in inference mode, within a transformation of
+    `torch.func` or during tracing could not be used outside, and these modes are per thread.
     """
 
     def elsewhere() -> Any:
-        if torch.compiler.is_dynamo_compiling():  # cannot trace threads, and needs none
+        if torch.compiler.is_dynamo_compiling():  # Dynamo cannot trace threads and needs none
             return make()
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(make).result()

@@ -1,9 +1,9 @@
-"""The hot operation compiled for the processor: fastest, where a C compiler is at hand.
+"""Operations compiled from C for the CPU, the fastest if a C compiler is available.
 
-The C sources here are compiled on first use, in a few seconds, and kept with the graphs
-(`deepsphere.ops.native.build`); where that cannot be done, or for what they do not do (other
-devices than the processor, double precision, models exported for other runtimes), the portable
-forms in `deepsphere.ops` take their place. `walk.c` is the operation, `tile.c` its inner loops,
-`rows.c` bias, activation and normalization, `threads.c` who works; `call.c` is what the backends
-call, each by a file of its name here.
+The C sources are compiled on first use, in a few seconds, and cached with the graphs
+(`deepsphere.ops.native.build`). The portable implementations in `deepsphere.ops` are used if
+compilation fails and for everything the C code does not support: devices other than the CPU,
+double precision, and models exported to other runtimes. `walk.c` implements filters and products,
+`tile.c` their inner loops, `rows.c` bias, activation and normalization, `threads.c` the threads,
+and `call.c` the interface for the backends, each of which has a file of its name.
 """

@@ -1,4 +1,4 @@
-"""Compile the C sources for this machine, once, and load what was compiled."""
+"""Compile the C sources for this machine, cache the library, and load it."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ HEADERS = ("threads.h", "vectors.h", "tile.h", "rows.h", "walk.h", "api.h", "poo
 _in_use: list[Path] = []
 
 NOT_EXECUTABLE = "failed to map segment|Operation not permitted|Permission denied"
-"""What loading says where the file system is mounted with ``noexec``."""
+"""Error messages of loading from a file system that is mounted with ``noexec``."""
 
 FAILURE_LASTS = 7 * 24 * 3600.0
-"""Seconds after which a compiler that failed is tried again, though nothing that we see changed."""
+"""Seconds after which a failed compiler is tried again even without a visible change."""
 
 
 def threads() -> int:
-    """Return how many threads to use: `deepsphere.processors.thread_count`, kept while it holds."""
+    """Return `deepsphere.processors.thread_count`, cached while its inputs do not change."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return _threads(os.environ.get("OMP_NUM_THREADS"), affinity)
 
 
 @cache
 def _threads(wanted: str | None, affinity: int | None) -> int:
-    return thread_count()  # reads files, which every operation would wait for
+    return thread_count()  # reads files, too slow for every operation
 
 
 def load(
@@ -62,26 +62,26 @@ def load(
     options: tuple[str, ...] = (),
     version: str = "",
 ) -> Loaded | None:
-    """Return the compiled library, loaded, or None where that cannot be done.
+    """Compile the library if needed and load it, or return None if that fails.
 
     Parameters
     ----------
     open_library : callable
-        Loads the file of this name. Whatever it raises is reported, and the portable form used.
+        Loads the library from a path. Its exceptions are logged as warnings.
     binding, options, version
-        As for `library`.
+        As in `library`.
 
     Raises
     ------
     RuntimeError
-        If it cannot be compiled or loaded and ``DEEPSPHERE_COMPILED`` is ``on``.
+        If the library cannot be compiled or loaded and ``DEEPSPHERE_COMPILED`` is ``on``.
     """
     path = library(binding, options, version)
     if path is None:
         return None
     try:
         path, loaded = _open(open_library, path)
-    except Exception as error:  # each backend has its own
+    except Exception as error:  # its type depends on the backend
         _do_without(_one_line(error), error)
         return None
     _in_use.append(path)
@@ -89,7 +89,7 @@ def load(
 
 
 def _open(open_library: Callable[[str], Loaded], path: Path) -> tuple[Path, Loaded]:
-    """Load a library, from a copy where programs may not be run from its file system."""
+    """Load a library, from a temporary copy if its file system is mounted with ``noexec``."""
     try:
         return path, open_library(str(path))
     except Exception as error:
@@ -111,7 +111,7 @@ def _open(open_library: Callable[[str], Loaded], path: Path) -> tuple[Path, Load
 
 
 def in_use() -> Path | None:
-    """Return the library that this process has loaded last, or None if it has loaded none."""
+    """Return the path of the library that this process loaded last, or None."""
     return _in_use[-1] if _in_use else None
 
 
@@ -119,27 +119,28 @@ def in_use() -> Path | None:
 def library(
     binding: str | None = None, options: tuple[str, ...] = (), version: str = ""
 ) -> Path | None:
-    """Return the file of the compiled library, or None where there is none.
+    """Return the path of the compiled library, or None if it cannot be compiled or is turned off.
 
     Parameters
     ----------
     binding : str, optional
-        A further source file, which connects the functions with a backend.
-    options : tuple of str
-        Options of the compiler that it needs.
-    version : str
-        Version of the backend: another one has a library of its own.
+        Additional source file, which binds the functions to a backend. Default: none.
+    options : tuple of str, default ()
+        Compiler options that `binding` needs.
+    version : str, default ""
+        Version of the backend. Each version has its own library.
 
     Returns
     -------
     Path or None
-        The file, whose contents have been verified. It is kept in the directory of
-        `deepsphere.graph.cache.cache_directory`, or else in one of this process.
+        The file, whose contents have been verified. It is in the directory
+        `deepsphere.graph.cache.cache_directory`, or in a temporary directory of this process if
+        it cannot be kept there.
 
     Raises
     ------
     RuntimeError
-        If it cannot be compiled and ``DEEPSPHERE_COMPILED`` is ``on``.
+        If the library cannot be compiled and ``DEEPSPHERE_COMPILED`` is ``on``.
     """
     if choice() == "off":
         return None
@@ -162,10 +163,10 @@ def _one_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Build:
-    """One library: what it is compiled from, with what, and what its files are called.
+    """The inputs and the name of a compiled library.
 
-    Its file is ``{name}-{contents}.so``: `name` tells sources, compiler, processor and versions
-    apart, and the rest is a hash of what is in the file, so that damage shows.
+    Its file is ``{name}-{contents}.so``. `name` contains a hash of the sources, compiler, processor
+    and versions; `contents` is a hash of the file, which reveals damage.
     """
 
     command: tuple[str, ...]
@@ -175,12 +176,12 @@ class Build:
 
     @classmethod
     def of(cls, binding: str | None, options: Sequence[str], version: str) -> Build:
-        """Describe a library, with the compiler and the processor that there are.
+        """Describe a library for the compiler and the processor of this machine.
 
         Raises
         ------
         RuntimeError
-            If there is no compiler.
+            If there is no compiler, or the operating system is Windows.
         """
         if os.name == "nt":
             raise RuntimeError("they are not made for Windows yet")
@@ -203,11 +204,11 @@ class Build:
         return cls(tuple(command), sources, tuple(options), name)
 
     def files(self, directory: Path) -> list[Path]:
-        """Return the files of this library in a directory: one, unless something went wrong."""
+        """Return the files of this library in a directory, normally at most one."""
         return sorted(directory.glob(f"{self.name}-*.so"))
 
     def log(self, directory: Path) -> Path:
-        """Return where it is noted that compiling failed."""
+        """Return the path of the log that a failed compilation leaves."""
         return directory / f"{self.name}.log"
 
 
@@ -224,7 +225,7 @@ def _find_or_compile(build: Build) -> Path:
 
 
 def _find(build: Build, directory: Path, tell: bool = True) -> Path | None:
-    """Return the library that is kept, or raise RuntimeError if compiling it failed lately."""
+    """Return the cached library or None, or raise RuntimeError if compiling it failed recently."""
     for path in build.files(directory):
         damage = find_damage(path)
         if damage is None:
@@ -239,10 +240,10 @@ def _find(build: Build, directory: Path, tell: bool = True) -> Path | None:
 
 @contextmanager
 def _only_one(build: Build, directory: Path) -> Iterator[None]:
-    """Let one process compile a library, while others wait for it; all, where that cannot be."""
+    """Let one process compile a library while others wait, if `directory` can be written."""
     try:
         make_private_directory(directory)
-    except OSError:  # told when the library is to be kept there
+    except OSError:  # logged when the library cannot be kept there
         yield
         return
     path = directory / f"{build.name}.lock"
@@ -265,7 +266,7 @@ def _compile(build: Build, directory: Path | None) -> Path:
 
 
 def _keep(build: Build, own: Path, directory: Path | None) -> Path:
-    """Move a new library to where it is kept, if that is possible."""
+    """Move a new library to the cache if possible, and return its path."""
     name = f"{build.name}-{contents_hash(own)}.so"
     if directory is not None:
         try:
@@ -300,7 +301,7 @@ def _failed(build: Build, log: Path) -> str:
 def _write_log(
     build: Build, error: compiler.CompilationError, directory: Path | None
 ) -> Path | None:
-    """Keep what the compiler said; where it would fail again, in place of the library."""
+    """Write the compiler's messages to a log: in the cache if the failure is lasting."""
     text = f"{error}\n\n{error.log}"
     if directory is not None and error.lasting:
         try:
@@ -321,7 +322,7 @@ def _write_log(
 
 
 def _of_this_process() -> Path:
-    """Return a directory that goes with this process."""
+    """Return a temporary directory that is deleted with this process."""
     fault = distrust(Path(tempfile.gettempdir()) / "any")
     if fault is not None:
         raise RuntimeError(f"there is no safe place for temporary files: {fault}")

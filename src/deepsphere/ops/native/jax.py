@@ -1,4 +1,4 @@
-"""The compiled operation on JAX, as custom calls of XLA on the host."""
+"""Compiled operations on JAX, as custom calls of XLA on the host."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TARGETS = (
 )
 
 _EXPORTERS = ("keras.src.export", "jax._src.export", "jax.experimental.jax2tf", "jax2onnx")
-"""Modules that trace a model for another runtime, which does not know these functions."""
+"""Modules that trace a model for another runtime, which lacks these functions."""
 
 
 @cache
@@ -52,11 +52,11 @@ def _register(path: str) -> bool:
 
 
 def available(x: Any, kernel: Any, bias: Any | None = None) -> bool:
-    """Whether the compiled functions do what these arguments ask for."""
+    """Whether the compiled functions support these arguments."""
     return (
         jax.default_backend() == "cpu"
         and jnp.float64 not in (x.dtype, kernel.dtype)
-        and all(isinstance(size, int) for size in x.shape)  # none left open by an export
+        and all(isinstance(size, int) for size in x.shape)  # exports may leave sizes symbolic
         and not (isinstance(x, jax.core.Tracer) and (in_shard_map() or called_from(_EXPORTERS)))
         and _registered()
     )
@@ -95,11 +95,11 @@ def _masked(values: jax.Array, y: jax.Array, activation: str) -> jax.Array:
 
 
 def _none() -> jax.Array:
-    """Return an array of no numbers, which stands for one that is not there."""
+    """Return an empty array, which stands for a missing one."""
     return jnp.zeros(0, jnp.float32)
 
 
-# ---- filter, bias, activation; an empty bias is none ----
+# ---- filter, bias, activation; an empty bias means no bias ----
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
@@ -180,8 +180,7 @@ def _vary_backward(residuals, tangents, operator, activation, wanted):  # type: 
 
 
 def _pull_back_backward(residuals, cotangents, needed, operator, activation, wanted):  # type: ignore[no-untyped-def]
-    # What the gradients are linear in gives the forward pass of a variation; the rest is
-    # symmetric: see docs/performance.md, "Second derivatives".
+    # See docs/performance.md, "Second derivatives".
     x, kernel, y, gradient = residuals
     vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, wanted, strict=True))
     dx, dkernel, dgradient = jnp.zeros_like(x), jnp.zeros_like(kernel), jnp.zeros_like(gradient)
@@ -232,7 +231,7 @@ def _differentiate_normalized(operator, epsilon, activation, inputs, tangents): 
     tx, tkernel, tbias = tangents
     linear = LinearMap(_vary_normalized, _pull_back_normalized, (operator, epsilon, activation))
     tangents = tx, tkernel, tbias if inputs[2].size else None
-    # Statistics carry no gradient. What is made of them here counts as a function of the inputs.
+    # The statistics carry no gradient themselves; their use in y is part of y's derivative.
     tangent = linear((*inputs, *statistics), tangents, y)
     return [y, *statistics], [tangent, *zero_from_primal(statistics, symbolic_zeros=True)]
 
@@ -296,8 +295,8 @@ def _differentiate_backward_normalized(operator, epsilon, activation, wanted, in
     return found, again((*inputs[:3], inputs[-1]), (*tangents[:3], tangents[-1]), found)
 
 
-# Second derivatives are rare, so not compiled: the first are formed again from parts that can be
-# differentiated, as functions of the inputs and not of their statistics.
+# Second derivatives are rare, so not compiled: the first derivatives are recomputed from
+# differentiable parts, as functions of the inputs instead of their statistics.
 
 
 def _from_parts(x, kernel, bias, operator, epsilon, activation):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""What the backends share for compiled pooling."""
+"""Compiled pooling: the parts that the backends share."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ POOL_MODES = {"max": 0, "mean": 1}  # as in pool.h
 
 
 def pull_to_coarse(cotangent: Any, x: Any, y: Any, mode: int) -> Any:
-    """Return the derivative of pooling's gradient: what its transposed does to a cotangent.
+    """Apply the transpose of pooling's gradient to a cotangent.
 
     Parameters
     ----------
     cotangent, x : tensor, shape (batch, n, channels)
-        Cotangent of the gradient, and the input of pooling.
+        Cotangent of the gradient, and input of the pooling.
     y : tensor, shape (batch, n / children, channels)
-        The output of pooling.
+        Output of the pooling.
     mode : int
         One of the values of `POOL_MODES`.
 
     Returns
     -------
     tensor of the shape of `y`
-        Each child's cotangent by its share of the gradient, summed.
+        Sums of the children's cotangents, weighted by their shares of the gradient.
     """
     children = x.shape[1] // y.shape[1]
     blocks = (-1, y.shape[1], children, y.shape[2])

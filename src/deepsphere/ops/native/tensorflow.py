@@ -1,4 +1,4 @@
-"""The compiled operation on TensorFlow, as operations of its own."""
+"""Compiled operations on TensorFlow, as custom ops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WRITERS = (
     "tf2onnx.",
     "tensorflow.lite.",
 )
-"""Modules that trace a model for a file, which other processes could not run with these."""
+"""Modules that trace a model for a file, which other processes could not run with custom ops."""
 
 
 @cache
@@ -34,7 +34,7 @@ def _operations() -> Any:
 
 
 def available(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> bool:
-    """Whether the compiled operations do what these arguments ask for."""
+    """Whether the compiled operations support these arguments."""
     return (
         tf.float64 not in (x.dtype, kernel.dtype)
         and not tf.config.list_logical_devices("GPU")
@@ -70,9 +70,9 @@ def _output_shape(x: tf.Tensor, kernel: tf.Tensor) -> tf.TensorShape:
 
 
 def _needs_dx(x: tf.Tensor, kernel: tf.Tensor) -> bool:
-    """Whether the gradient with respect to `x` may be asked for, as far as that is known.
+    """Whether the gradient with respect to `x` may be requested, as far as is known.
 
-    Where a tape watches the kernel and not x, as in the first layer of a network, it is not.
+    It is not requested if a tape watches the kernel but not `x`, as in a network's first layer.
     """
     return record.should_record_backprop([x]) or not record.should_record_backprop([kernel])
 
@@ -80,8 +80,8 @@ def _needs_dx(x: tf.Tensor, kernel: tf.Tensor) -> bool:
 def _filter_gradients(backward: Callable[..., Any], needs_dx: bool, has_bias: bool) -> list[Any]:
     """Return dx, dkernel, dbias from ``backward(wanted)``.
 
-    A graph drops what is not used, but only whole operations: there, a dx that is not needed as
-    far as is known has one of its own.
+    A graph drops unused results only as whole operations, so in a graph a dx that is probably not
+    needed is computed by a separate operation.
     """
     if needs_dx:
         return list(backward((1, 1, int(has_bias))))
@@ -90,7 +90,7 @@ def _filter_gradients(backward: Callable[..., Any], needs_dx: bool, has_bias: bo
     return [dx, dkernel, dbias]
 
 
-# ---- filter, bias, activation; an empty bias is none ----
+# ---- filter, bias, activation; an empty bias means no bias ----
 
 
 @tf.autograph.experimental.do_not_convert
@@ -104,7 +104,7 @@ def _forward(
         y = _compute("forward", _options(activation), x, kernel, bias, *_matrix(operator))
         y = tf.ensure_shape(y, _output_shape(x, kernel))
         has_bias = bias.shape[0] > 0
-        # Made here, not in the gradient: what a function keeps may be differentiated as well.
+        # Create it outside the gradient: tensors that a function captures may be differentiated.
         kept = tf.zeros([0]) if activation == "linear" else tf.stop_gradient(y)
 
         def gradient(g: tf.Tensor) -> list[Any]:
@@ -140,8 +140,7 @@ def _backward(
         )
 
         def second(*cotangents: tf.Tensor) -> list[Any]:
-            # What the gradients are linear in gives the forward pass of a variation; the rest is
-            # symmetric: see docs/performance.md, "Second derivatives".
+            # See docs/performance.md, "Second derivatives".
             vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, wanted, strict=True))
             none = tf.zeros([0])
             dx, dkernel, dg = tf.zeros_like(x), tf.zeros_like(kernel), tf.zeros_like(g)
@@ -244,7 +243,7 @@ def _backward_normalized(
         )
 
         def second(*cotangents: tf.Tensor) -> list[Any]:
-            # Rare, so not compiled: the gradient is formed again from differentiable parts.
+            # Rare, so not compiled: the gradient is recomputed from differentiable parts.
             x, kernel, bias, *statistics, g = inputs
             with tf.GradientTape() as outer:
                 outer.watch([x, kernel, bias, g])

@@ -1,7 +1,7 @@
-"""The compiled operation on PyTorch, as operations that ``torch.compile`` keeps whole.
+"""Compiled operations on PyTorch, as custom operators that ``torch.compile`` treats as opaque.
 
-They only compute: `deepsphere.ops.derivatives_torch` says how they are differentiated. Arguments
-and results are single tensors, not lists, which the ``vmap`` of older parts of PyTorch cannot map.
+Their derivatives are in `deepsphere.ops.derivatives_torch`. Arguments and results are single
+tensors, not lists, which the ``vmap`` of older parts of PyTorch cannot map.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deepsphere.ops.native.pooling import POOL_MODES
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.torch import constants, exporting
 
-# The functions of call.h.
+# The functions in call.h.
 FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, PRODUCT, POOL, POOL_BACKWARD = range(7)
 TYPES = {torch.float32: 1, torch.int32: 2}  # all others are 0
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
@@ -46,7 +46,7 @@ def _open(path: str) -> Any:
 
 
 def available(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> bool:
-    """Whether the compiled functions do what these arguments ask for."""
+    """Whether the compiled functions support these arguments."""
     return (
         x.device.type == "cpu"
         and kernel.device.type == "cpu"
@@ -57,7 +57,7 @@ def available(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> bool:
 
 
 def _run(function: int, arguments: list[Tensor], results: list[Tensor]) -> list[Tensor]:
-    arguments = [argument.contiguous() for argument in arguments]  # held until the call is over
+    arguments = [argument.contiguous() for argument in arguments]  # kept alive during the call
     arrays = []
     for group in (arguments, results):
         arrays.append((_Array * len(group))())
@@ -97,7 +97,7 @@ def _three(tensors: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     return tensors[0], tensors[1], tensors[2]
 
 
-# ---- filter, bias, activation; an empty bias is none ----
+# ---- filter, bias, activation; an empty bias means no bias ----
 
 
 @torch.library.custom_op("deepsphere::forward", mutates_args=())
@@ -208,7 +208,7 @@ def _(x, kernel, b, raw, mean, variance, g, s, i, v, ts, ti, tv, eps, activation
 
 @_backward_normalized.register_vmap
 def _(info, in_dims, *arguments):  # type: ignore[no-untyped-def]
-    # Where many gradients are pulled back at once: `torch.autograd.grad(is_grads_batched=True)`.
+    # For batched gradients: `torch.autograd.grad(is_grads_batched=True)`.
     results = [
         _backward_normalized(
             *(
@@ -267,7 +267,7 @@ def _pooled(x: Tensor, children: int) -> Tensor:
     return x.new_empty((x.shape[0], x.shape[1] // children, x.shape[2]))
 
 
-# ---- what is offered, in single precision ----
+# ---- public functions, in single precision ----
 
 
 def _compute_gradients(x, kernel, y, gradient, operator, activation, wanted):  # type: ignore[no-untyped-def]
