@@ -1,4 +1,4 @@
-"""Measures of what layers and models do."""
+"""Analysis of layers and models: equivariance, receptive fields, costs, learned filters."""
 
 from deepsphere.analysis.description import LayerDescription, describe
 from deepsphere.analysis.equivariance import EquivarianceError, equivariance_error

@@ -1,4 +1,4 @@
-"""What a model consists of: resolutions, receptive fields, parameters and costs, layer by layer."""
+"""Resolution, receptive field, parameters and cost of each layer of a model."""
 
 from __future__ import annotations
 
@@ -37,20 +37,19 @@ class LayerDescription(NamedTuple):
     Attributes
     ----------
     name, type : str
-        Name and class of the layer; a layer of a model inside of the model is named
-        ``"outer/inner"``.
+        Name and class of the layer. A layer of a nested model is named ``"outer/inner"``.
     sampling : Sampling or None
-        Where its output is sampled; None if it has no pixels any more, or nobody knows.
+        Sampling of the output; None if it has no pixels or its sampling is unknown.
     pixels, channels : int or None
         Shape of the output; `pixels` is None if it has only channels.
     receptive_field : float
-        Radius in degrees around a pixel of the output outside of which no value of the model's
-        input has an influence on it: an upper bound, summed along the way. Infinite if there is
-        none, as after a mean over all pixels.
+        Radius in degrees around an output pixel outside of which no value of the model's input
+        affects it. It is an upper bound, summed over the layers, and infinite if the pixel may
+        depend on the whole sphere, as after a mean over all pixels.
     parameters : int
-        Number of weights, trained or not; 0 for a layer that was listed before.
+        Number of weights, trainable or not; 0 for a layer that is already listed.
     multiply_adds : int
-        Products that are added up, for one map; elementwise operations count as 0.
+        Number of multiply-adds for one map. Elementwise operations count as 0.
     """
 
     name: str
@@ -64,12 +63,12 @@ class LayerDescription(NamedTuple):
 
     @property
     def nside(self) -> int | None:
-        """Resolution of the output, if it is on HEALPix."""
+        """Nside of the output; None if it is not on HEALPix."""
         return getattr(self.sampling, "nside", None)
 
 
 class _Flow(NamedTuple):
-    """What arrives on an edge of the network's graph."""
+    """Receptive field, in rad, and sampling of a tensor in the network's graph."""
 
     radius: float
     sampling: Sampling | None
@@ -78,29 +77,33 @@ class _Flow(NamedTuple):
 def describe(model: keras.Model) -> list[LayerDescription]:
     """Describe the layers of a model.
 
-    The receptive field of a layer is the largest of its inputs' plus what the layer adds: of a
-    graph convolution, `order` times the longest edge of its graph; of a pooling, and of whatever
-    else changes the resolution, the largest distance between the center of a coarse pixel and
-    those inside; of attention to neighbors, the longest edge; the whole sphere for what mixes
-    all pixels, and for layers that are not known here (see
-    `deepsphere.analysis.receptive_field.spread`). Batch normalization counts as it works after
-    training.
+    The receptive field of a layer is the largest among its inputs plus a distance that depends on
+    the layer (see `deepsphere.analysis.receptive_field.spread`):
+
+    - graph convolution: `order` times the longest edge of its graph;
+    - attention to neighbors: the longest edge;
+    - pooling and other changes of resolution: the largest distance from the center of a coarse
+      pixel to the fine pixels it contains;
+    - layers that mix all pixels, and unknown layers: the whole sphere.
+
+    Layers such as batch normalization count as in inference.
 
     Parameters
     ----------
     model : keras.Model
-        A built model: a `deepsphere.models.Sequential`, a functional model, or one that is a
-        class of its own.
+        A built model: a `deepsphere.models.Sequential`, a functional model, or a subclassed one.
 
     Returns
     -------
     list of LayerDescription
-        One for each layer and each time that it is used, except for inputs.
+        One entry per layer and use of it, except for inputs.
 
     Raises
     ------
-    TypeError, ValueError
-        If `model` is not a Keras model, is not built, or has no layer of this package.
+    TypeError
+        If `model` is not a Keras model.
+    ValueError
+        If `model` is not built or has no DeepSphere layer.
 
     Examples
     --------
@@ -126,7 +129,7 @@ def describe(model: keras.Model) -> list[LayerDescription]:
 
 
 def describe_inputs(model: keras.Model) -> list[tuple[keras.KerasTensor, Sampling | None]]:
-    """Return the inputs of a built model, with their shapes, and where they are sampled.
+    """Return the inputs of a built model and their samplings.
 
     Parameters
     ----------
@@ -136,9 +139,9 @@ def describe_inputs(model: keras.Model) -> list[tuple[keras.KerasTensor, Samplin
     Returns
     -------
     list of (keras.KerasTensor, Sampling or None)
-        One for each input; None if no layer works on that number of pixels.
+        One pair per input. The sampling is None if no layer has one with that number of pixels.
     """
-    tensors = getattr(model, "inputs", None)  # of functional and sequential models
+    tensors = getattr(model, "inputs", None)  # functional and sequential models have them
     if not tensors:
         tensors = [keras.KerasTensor((None, *model.get_build_config()["input_shape"][1:]))]
     samplings = [getattr(layer, "sampling", None) for layer in model._flatten_layers()]
@@ -151,7 +154,7 @@ def _points(shape: Shape) -> int | None:
 
 
 class _Walk:
-    """A walk through a network's graph in the order of computation."""
+    """Traversal of a network's graph in the order of computation."""
 
     def __init__(self, rows: list[LayerDescription]) -> None:
         self.rows = rows
@@ -160,7 +163,7 @@ class _Walk:
     def inside(
         self, layer: Any, inputs: Sequence[Any], flows: Sequence[_Flow], prefix: str = ""
     ) -> list[_Flow]:
-        """Walk through what a model or a layer consists of; return what comes out."""
+        """Traverse the operations of a model or layer and return the flows of its outputs."""
         graph = _graph(layer, inputs)
         if graph is None:
             return [self._chain(layer, flows, prefix)]
@@ -177,14 +180,14 @@ class _Walk:
         if isinstance(operation, keras.Model):
             inner = f"{prefix}{operation.name}/"
             return self.inside(operation, node.input_tensors, flows, inner)
-        # A mask comes from nowhere; the features beside it tell where they are sampled.
+        # Masks have no sampling, so prefer the features.
         widest = max(flows, key=lambda flow: (flow.radius, flow.sampling is not None))
         if isinstance(operation, keras.layers.Layer):
             flow = self._layer(operation, node.input_tensors, widest, node.outputs[0].shape, prefix)
             return [flow] * len(node.outputs)
         radius = _add(widest.radius, spread(operation, widest.sampling))
         return [
-            # Masks depend on the survey, not on what was measured.
+            # Masks depend on the survey, not on the measured values.
             _Flow(0.0 if t.dtype == "bool" else radius, _carried(widest.sampling, t.shape))
             for t in node.outputs
         ]
@@ -222,7 +225,7 @@ class _Walk:
         return result
 
     def _chain(self, layer: Any, flows: Iterable[_Flow], prefix: str) -> _Flow:
-        """Take the sublayers one after the other: no graph of them can look further."""
+        """Chain all sublayers, which bounds the receptive field of any graph of them."""
         flow = max(flows, key=lambda flow: flow.radius)
         for sublayer in layer._layers:
             source = getattr(sublayer, "sampling", None) or flow.sampling
@@ -235,13 +238,13 @@ class _Walk:
 
 
 def _graph(layer: Any, inputs: Sequence[Any]) -> Any:
-    """Return the graph of operations that a model or layer consists of; None if it has none."""
+    """Return the graph of operations of a model or layer, or None if it cannot be traced."""
     if getattr(layer, "inputs", None):
         return keras.Function(layer.inputs, layer.outputs)
     starts = [keras.KerasTensor(t.shape, t.dtype) for t in inputs]
     try:
         return keras.Function(starts, layer.call(*starts))
-    except Exception:  # whatever a class does in its call need not work on symbols
+    except Exception:  # any call may fail on symbolic tensors
         return None
 
 
@@ -251,7 +254,7 @@ def _add(radius: float, added: float | None) -> float:
 
 
 def _carried(sampling: Sampling | None, shape: Shape) -> Sampling | None:
-    """Return the sampling of a tensor whose pixels come from those of a sampling."""
+    """Return the level of a sampling's hierarchy that matches a tensor's shape, or None."""
     points = _points(shape)
     if sampling is None or points is None:
         return None
@@ -264,19 +267,19 @@ def _carried(sampling: Sampling | None, shape: Shape) -> Sampling | None:
 def multiply_adds(layer: Any, output_shape: Shape) -> int | None:
     """Return the number of multiply-adds of a layer for one map.
 
-    Other types of layers are made known by ``@multiply_adds.register``.
+    Register other types of layers with ``@multiply_adds.register``.
 
     Parameters
     ----------
     layer : keras.layers.Layer
         A built layer.
     output_shape : tuple
-        Shape of its output; the batch size does not count.
+        Shape of its output. The batch size is ignored.
 
     Returns
     -------
     int or None
-        Products that are added up; None if the layer has sublayers, which are to be asked.
+        Number of multiply-adds; None if it is the sum over the layer's sublayers.
     """
     if layer._layers:
         return None
@@ -339,7 +342,7 @@ def _(layer: Pool, output_shape: Shape) -> int:
 
 
 def _means(pool: Pool) -> int:
-    """Return the number of weights of a pooling: none for maxima, and for means of equal parts."""
+    """Return the number of weights in weighted means; 0 for maxima and unweighted means."""
     return 0 if pool.mode == "max" or pool._children is not None else pool._mean.nnz
 
 
@@ -347,13 +350,13 @@ def _means(pool: Pool) -> int:
 def _(layer: Unpool, output_shape: Shape) -> int:
     if layer._children is not None:
         return 0
-    products = 2 if isinstance(layer, MaxUnpool) else 1  # of the features, and of the maxima
+    products = 2 if isinstance(layer, MaxUnpool) else 1  # of the features and of the maxima
     return products * layer._map.nnz * int(output_shape[2] or 1)
 
 
 @multiply_adds.register
 def _(layer: Resample, output_shape: Shape) -> int:
-    products = 2 if layer.skip_missing else 1  # of the values, and of what is there
+    products = 2 if layer.skip_missing else 1  # of the values and of the mask
     return products * layer._map.nnz * int(output_shape[2] or 1)
 
 

@@ -1,4 +1,4 @@
-"""How well operators, layers and models commute with rotations of the sphere."""
+"""Equivariance of operators, layers and models to rotations of the sphere."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ Apply = Callable[[Floats], Floats]
 FORMS = ("isotropy", "rotation")
 
 BATCH = 16
-"""Fields that an operator is applied to at once."""
+"""Number of fields to which an operator is applied at once."""
 
 LINEAR = 1e-4
-"""Relative deviation above which a map is not linear: rounding in single precision stays below."""
+"""Relative deviation above which a map is not linear; rounding in single precision is below."""
 
 
 class EquivarianceError(NamedTuple):
-    """Errors of equivariance for some degrees.
+    """Equivariance errors per degree.
 
     Attributes
     ----------
     mean : ndarray of float64, shape (degrees,)
-        The mean normalized error of each degree; 0 is equivariant.
+        Mean normalized error of each degree; 0 is equivariant.
     deviation : ndarray of float64, shape (degrees,)
-        Standard deviation between random fields (and rotations), so that the mean is known to
-        ``deviation / sqrt(rotations)``. NaN where `mean` is the exact expectation.
+        Standard deviation over random fields and rotations. The standard error of the mean is
+        ``deviation / sqrt(rotations)``. NaN if `mean` is the exact expectation.
     """
 
     mean: Floats
@@ -63,42 +63,42 @@ def equivariance_error(
     channels: int | None = None,
     output_sampling: Sampling | None = None,
 ) -> EquivarianceError:
-    """Measure how far something is from commuting with rotations, for each degree.
+    """Measure the equivariance error of an operator, layer, model or function, for each degree.
 
-    Two forms, which agree in the mean for linear maps:
+    There are two forms, whose means agree for linear maps:
 
     - ``"rotation"``: the mean of ``|F(R f) - R F(f)|**2 / |F(f)|**2`` over random fields f of
-      spherical-harmonic degree ell and random rotations R, the definition of the papers. For
-      anything, also what is not linear, has many channels or changes the resolution. An output
-      without pixels, shape (batch, features), is to stay as it is: R does nothing to it.
-    - ``"isotropy"``: ``2 E|L f - h f|**2 / E|L f|**2`` with the best number h, in which nothing is
-      rotated. For linear maps with one channel on the points of one sampling; of a sparse matrix
-      the exact expectation, and no random numbers.
+      spherical-harmonic degree ell and random rotations R, the definition of the papers. It works
+      for any F, including maps that are nonlinear, have several channels or change the
+      resolution. An output without pixels, shape (batch, features), should be invariant: R leaves
+      it unchanged.
+    - ``"isotropy"``: ``2 E|L f - h f|**2 / E|L f|**2`` with the best number h, without any
+      rotation. It works for linear maps with one channel on the points of one sampling. For a
+      sparse matrix it is the exact expectation and needs no random numbers.
 
     Parameters
     ----------
     what : sparse matrix, SparseOperator, keras.layers.Layer, keras.Model or callable
-        A matrix acts on the pixels. A layer or model gets fields of shape (batch, pixels,
-        channels) and works as after training. A function gets an array of float64 of shape
-        (batch, pixels) and returns one of shape (batch, output pixels).
+        A matrix acts on the pixels. A layer or model receives fields of shape (batch, pixels,
+        channels) and runs in inference mode. A function receives a float64 array of shape
+        (batch, pixels) and returns an array of shape (batch, output pixels).
     sampling : Sampling
-        Where the input is sampled; the whole sphere for the rotation form.
+        Sampling of the input. The rotation form needs one of the whole sphere.
     degrees : sequence of int
-        Degrees ell, one or more each. For the rotation form at most
+        Degrees ell, at least 1. For the rotation form they are at most
         `deepsphere.analysis.harmonics.band_limit`, 2.5 nside on HEALPix.
     rotations : int, default 16
-        Number of random fields for each degree, each with a rotation of its own. With 16 the mean
-        is good to about 10 % from degree 8 on.
+        Number of random fields per degree, each with its own rotation. With 16, the mean is
+        accurate to about 10 % from degree 8 on.
     form : {"isotropy", "rotation"}, default "isotropy"
-        Which form. The default has no error of its own.
+        Form of the error. The default has no numerical error of its own.
     seed : int, default 0
-        Of the random fields and rotations.
+        Seed of the random fields and rotations.
     channels : int, optional
-        Number of channels of the random fields, each independent. Default: what the layer or
-        model was built for, or else 1.
+        Number of channels of the random fields, which are independent. Default: the number the
+        layer or model was built for, or 1.
     output_sampling : Sampling, optional
-        Where the output is sampled. Default: on `sampling` or its coarser levels, by the number
-        of pixels.
+        Sampling of the output. Default: the level of `sampling` with as many pixels.
 
     Returns
     -------
@@ -108,19 +108,26 @@ def equivariance_error(
     Raises
     ------
     ImportError
-        If ducc0, the extra ``harmonics``, is not installed; an exact expectation does without.
-    TypeError, ValueError
-        If an argument is not as described, or `what` does not fit the form: is not linear, has
-        several channels, or an output elsewhere.
+        If ducc0, the extra ``harmonics``, is not installed. Sparse matrices do not need it in the
+        isotropy form.
+    TypeError
+        If `sampling` is not a `Sampling`, `degrees`, `rotations` or `channels` are not integers,
+        or `what` is of none of the types above.
+    ValueError
+        If `form` is unknown; if `degrees` is empty or has a degree below 1 or above the band limit
+        of the rotation form; if `rotations` or `channels` is less than 1, or `channels` is given
+        for a matrix or function; if `what` does not act on the pixels of `sampling`; if it is not
+        linear, has several channels or changes the pixels in the isotropy form; or if the output
+        is on no level of `sampling` and `output_sampling` is not given.
 
     Notes
     -----
-    Perraudin et al., arXiv 1904.05146; Defferrard et al., arXiv 2012.15000. The rotation form
-    rotates maps without error within the band limit: for the identity it gives 1e-16. What F makes
-    beyond the band limit cannot be rotated: of an equivariant F, such as an activation, it counts
-    as error, and of any other it counts once instead of twice, so that the result lies between
-    half and all of the isotropy form's. Layers compute in single precision, with a floor of 1e-14
-    divided by the square of what the layer multiplies that degree by.
+    See Perraudin et al., arXiv 1904.05146, and Defferrard et al., arXiv 2012.15000. The rotation
+    form rotates maps exactly within the band limit: its error for the identity is 1e-16. Output of
+    F beyond the band limit cannot be rotated. For an equivariant F, such as an activation, it
+    counts as error; for other F it counts once instead of twice, so the result is between half and
+    all of that of the isotropy form. Layers compute in single precision, which limits the error to
+    about 1e-14 divided by the square of the layer's gain at that degree.
 
     Examples
     --------
@@ -167,7 +174,7 @@ _ELSEWHERE = (
 
 
 def _matrix(what: Any) -> csr_array | None:
-    """Return the matrix of a linear operator that is given by one."""
+    """Return the matrix of an operator, or None if it is not given by a matrix."""
     if isinstance(what, SparseOperator):
         what = what.matrix
     if not issparse(what):
@@ -176,7 +183,7 @@ def _matrix(what: Any) -> csr_array | None:
 
 
 def _function(what: Any, channels: int | None) -> tuple[Apply, int]:
-    """Return what maps (batch, pixels, channels) to (batch, pixels, channels) or (batch, ...)."""
+    """Return a function from (batch, pixels, channels) to arrays (batch, ...), and its channels."""
     if isinstance(what, keras.layers.Layer):
         if channels is None:
             channels = _built_for(what)
@@ -204,7 +211,7 @@ def _function(what: Any, channels: int | None) -> tuple[Apply, int]:
 
 
 def keras_function(layer: keras.layers.Layer) -> Apply:
-    """Return what a layer does after training, from arrays to arrays of float64."""
+    """Return a layer's inference as a function from arrays to float64 arrays."""
 
     def call(fields: Floats) -> Floats:
         inputs = keras.ops.convert_to_tensor(fields, dtype=layer.compute_dtype)
@@ -214,7 +221,7 @@ def keras_function(layer: keras.layers.Layer) -> Apply:
 
 
 def to_array(tensor: Any) -> Floats:
-    """Return the values of a tensor of Keras in double precision."""
+    """Return the values of a Keras tensor as float64."""
     values = keras.ops.convert_to_numpy(keras.ops.stop_gradient(tensor))
     return np.asarray(values, dtype=np.float64)
 
@@ -244,7 +251,7 @@ def _rotated(
     count: int,
     rng: np.random.Generator,
 ) -> Floats:
-    """Return the rotation form's error of random fields of one degree, each once rotated."""
+    """Return the rotation form's error for random fields of one degree, each rotated once."""
     errors = []
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)
@@ -261,20 +268,21 @@ def _rotated(
 
 
 def rotate(coefficients: NDArray[np.complex128], turns: Floats, sampling: Sampling) -> Floats:
-    """Return rotated fields.
+    """Rotate fields and sample them.
 
     Parameters
     ----------
     coefficients : ndarray of complex, shape (batch, channels, m)
-        Of spherical harmonics.
+        Spherical-harmonic coefficients of the fields.
     turns : ndarray, shape (batch, 3, 3)
-        A rotation for each field.
+        Rotation matrix of each field.
     sampling : Sampling
-        Where the fields are wanted.
+        Sampling of the result.
 
     Returns
     -------
     ndarray of float64, shape (batch, len(sampling), channels)
+        The rotated fields.
     """
     points = sampling.points
     turned = [synthesize(c, points @ turn) for c, turn in zip(coefficients, turns, strict=True)]
@@ -282,23 +290,25 @@ def rotate(coefficients: NDArray[np.complex128], turns: Floats, sampling: Sampli
 
 
 def decompose(maps: Floats, sampling: Sampling) -> NDArray[np.complex128]:
-    """Return the spherical harmonics in maps, as `rotate` takes them.
+    """Return the spherical-harmonic coefficients of maps, for `rotate`.
 
     Parameters
     ----------
     maps : ndarray, shape (batch, len(sampling), channels)
         Values on the sampling.
     sampling : Sampling
-        Of the whole sphere.
+        Sampling of the whole sphere.
 
     Returns
     -------
     ndarray of complex128, shape (batch, channels, m)
+        The coefficients.
 
     Raises
     ------
     ValueError
-        If the maps are not of that shape, or cannot be rotated on that sampling.
+        If `maps` does not have this shape or cannot be analyzed, see
+        `deepsphere.analysis.harmonics.analyze`.
     """
     if maps.ndim != 3 or maps.shape[1] != len(sampling):
         raise ValueError(
@@ -318,7 +328,7 @@ def normalized_errors(
     plain, turned, expected : ndarray, shape (batch, pixels, channels) or (batch, ...)
         ``F(f)``, ``F(R f)`` and ``R F(f)``.
     sampling : Sampling or None
-        Where they are sampled; None if they have no pixels.
+        Their sampling; None if they have no pixels.
     """
     areas = np.ones(1) if sampling is None else sampling.areas[:, None]
     axes = tuple(range(1, plain.ndim))
@@ -329,7 +339,13 @@ def normalized_errors(
 
 
 def coarser(sampling: Sampling, pixels: int) -> Sampling:
-    """Return the level of a sampling's hierarchy that has some number of pixels."""
+    """Return the level of a sampling's hierarchy with a given number of pixels.
+
+    Raises
+    ------
+    ValueError
+        If no level has that number of pixels.
+    """
     level = sampling
     while len(level) > pixels:
         try:
@@ -345,10 +361,10 @@ def coarser(sampling: Sampling, pixels: int) -> Sampling:
 
 
 def _check_linear(apply: Apply, width: int, pixels: int, rng: np.random.Generator) -> None:
-    """Raise if something is not a linear map from one channel to one on the same pixels."""
+    """Raise ValueError unless a map is linear, from one channel to one on the same pixels."""
     if width != 1:
         raise ValueError(f"{_ELSEWHERE}, got {width} channels")
-    # White noise: of smooth fields, operators that take differences leave little but rounding.
+    # White noise: difference operators reduce smooth fields to rounding errors.
     first, second = rng.normal(size=(2, pixels, 1))
     images = apply(np.array([first, second, first + 2 * second]))
     if images.shape != (3, pixels, 1):
@@ -372,7 +388,7 @@ def _isotropy(
     count: int,
     rng: np.random.Generator,
 ) -> EquivarianceError:
-    """Return the isotropy form's error, with the best number h over all fields of a degree."""
+    """Return the isotropy form's error, with the best number h for all fields of a degree."""
     areas, points = sampling.areas, sampling.points
     means, samples = [], []
     for degree in wanted:

@@ -1,4 +1,4 @@
-"""Equivariance errors of the graph Laplacians of a sampling, side by side, and as a table."""
+"""Comparison of the equivariance errors of a sampling's graph Laplacians, also as a table."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ from deepsphere.layers.base import check_count
 from deepsphere.sampling import Sampling
 
 BASELINE = "combinatorial"
-"""The Laplacian that others are compared with: that of the papers' Gaussian graph."""
+"""Baseline Laplacian of the comparison, that of the papers' Gaussian graph."""
 
 VERTICES = 12 * 32**2
-"""Vertices at which the error is measured: all up to nside 32, a random choice of more."""
+"""Default maximum number of vertices at which errors are measured: all up to nside 32."""
 
 
 class LaplacianError(NamedTuple):
-    """The error of one graph Laplacian.
+    """The equivariance error of one graph Laplacian.
 
     Attributes
     ----------
     graph : Graph
-        Which graph it is the Laplacian of, as `deepsphere.graph.resolve_graph` returns it.
+        Its graph, as returned by `deepsphere.graph.resolve_graph`.
     sampling : Sampling
-        Of the vertices.
+        Sampling of the vertices.
     entries : float
-        Entries of the matrix in each row: what it costs.
+        Mean number of matrix entries per row, which determines the cost.
     degrees : ndarray of int, shape (n,)
         Degrees ell of the spherical harmonics.
     errors : ndarray of float64, shape (n,)
-        Exact expectation of the equivariance error of each degree.
+        Exact expectation of the equivariance error at each degree.
     """
 
     graph: Graph
@@ -64,19 +64,19 @@ class LaplacianError(NamedTuple):
 
     @property
     def nside(self) -> float:
-        """Resolution: nside on HEALPix, and ``sqrt(n / 12)`` on other samplings."""
+        """Resolution: nside on HEALPix, ``sqrt(n / 12)`` on other samplings."""
         return resolution(self.sampling)
 
     def mean(self, degrees: Sequence[int] | None = None) -> float:
-        """Return the geometric mean of the errors, of some of the degrees or of all."""
+        """Return the geometric mean of the errors over some degrees, by default all."""
         chosen = np.isin(self.degrees, self.degrees if degrees is None else degrees)
         return geometric_mean(self.errors[chosen])
 
 
 def curve_degrees(sampling: Sampling) -> list[int]:
-    """Return the degrees of a picture: those of the table, and eight per factor of two.
+    """Return the degrees for a plot: those of the table, and eight per factor of two.
 
-    They end at 2.5 nside: above, maps on these points say little about the field.
+    They end at 2.5 nside. Beyond, maps on these points hardly determine the field.
     """
     last = max(2.0, 2.5 * resolution(sampling))
     steps = np.geomspace(1, last, math.ceil(8 * math.log2(last)) + 1)
@@ -91,35 +91,39 @@ def laplacian_errors(
     vertices: int = VERTICES,
     seed: int = 0,
 ) -> list[LaplacianError]:
-    """Measure graph Laplacians of a sampling.
+    """Measure the equivariance errors of graph Laplacians of a sampling.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the vertices are.
+        Sampling of the vertices.
     graphs : sequence of Graph, int or str, default (8, 20, 40)
-        Which graphs, by default with as many neighbors as in the papers, and the combinatorial
-        Laplacian where none is given.
+        Graphs to measure, by default with the numbers of neighbors of the papers. The Laplacian
+        defaults to the combinatorial one.
     degrees : sequence of int, optional
-        Degrees ell. Default: `table_degrees`.
+        Degrees ell, at least 1. Default: `table_degrees`.
     report : callable, optional
-        Is told in a line what has been measured, and how fast.
+        Called with progress messages, strings of one line. Default: no messages.
     vertices : int, default 12288
-        Most vertices at which the error is measured. A random choice of that many is good to about
-        1 %, and the time does not grow with the number of pixels.
+        Maximum number of vertices at which the error is measured. A random choice of 12288 is
+        accurate to about 1 %, in a time that does not grow with the number of pixels.
     seed : int, default 0
-        Of the choice of vertices.
+        Seed of the choice of vertices.
 
     Returns
     -------
     list of LaplacianError
-        For each set of edges first the combinatorial Laplacian, with which the others are to be
-        compared, then those of `graphs`.
+        For each set of edges, first the combinatorial Laplacian as the baseline, then those of
+        `graphs`.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `sampling` is not a `Sampling`, a graph is not a `Graph`, an integer or a string, or
+        `degrees` or `vertices` are not integers.
+    ValueError
+        If a graph is invalid, `degrees` is empty or has a degree below 1, or `vertices` is less
+        than 1.
     """
     wanted = np.unique(check_degrees(table_degrees(sampling) if degrees is None else degrees))
     rows = some_rows(len(sampling), check_count("vertices", vertices, least=1), seed)
@@ -154,7 +158,7 @@ def _edges(graph: Graph) -> str:
 
 
 def edges_name(graph: Graph) -> str:
-    """Return a short name of the edges of a graph: a number, ``20 spread``, or their name."""
+    """Return a short name of a graph's edges, such as ``20``, ``20 spread`` or their name."""
     if graph.neighbors is None:
         return graph.edges
     width = "" if graph.width == "tuned" else f", width {graph.width}"
@@ -162,19 +166,19 @@ def edges_name(graph: Graph) -> str:
 
 
 def gains(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> list[float]:
-    """Return how much smaller each geometric mean is than the combinatorial Laplacian's.
+    """Return the factor by which each mean error is below that of the combinatorial Laplacian.
 
     Parameters
     ----------
     rows : sequence of LaplacianError
-        With a combinatorial Laplacian for each sampling and set of edges.
+        Errors, including the combinatorial Laplacian for each sampling and set of edges.
     degrees : sequence of int, optional
-        Of which degrees the mean is taken. Default: all.
+        Degrees over which the geometric mean is taken. Default: all.
 
     Returns
     -------
     list of float
-        Above 1: better than the combinatorial Laplacian on these edges.
+        Factors; above 1 if better than the combinatorial Laplacian on the same edges.
     """
     base = {
         (row.sampling, row.graph): row.mean(degrees)
@@ -193,19 +197,19 @@ def _baseline(graph: Graph) -> Graph:
 
 
 def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> str:
-    """Write errors as an aligned table that Markdown understands too.
+    """Format errors as an aligned Markdown table.
 
     Parameters
     ----------
     rows : sequence of LaplacianError
-        What was measured, all at the same degrees.
+        Errors, all at the same degrees.
     degrees : sequence of int, optional
-        Which degrees are shown, and their geometric mean. Default: all.
+        Degrees to show, besides their geometric mean. Default: all.
 
     Returns
     -------
     str
-        A line for each row.
+        The table, with a line for each entry of `rows`.
     """
     shown = rows[0].degrees.tolist() if degrees is None else list(degrees)
     head = ["Laplacian", "k", "entries", *(f"ℓ = {ell}" for ell in shown), "mean", "gain"]
@@ -228,14 +232,14 @@ def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None =
 
 
 def write_csv(rows: Sequence[LaplacianError], path: Path) -> None:
-    """Write errors to a file, a line for each Laplacian and degree.
+    """Write errors to a CSV file, with a line for each Laplacian and degree.
 
     Parameters
     ----------
     rows : sequence of LaplacianError
-        What was measured.
+        Errors to write.
     path : Path
-        The file; an old one is replaced.
+        Path of the file. An existing file is replaced.
     """
     with replacing(path) as temporary, Path(temporary).open("w", newline="") as file:
         writer = csv.writer(file)

@@ -1,6 +1,6 @@
-"""What a graph convolution has learned: coefficients, spectral response, shape on the sphere.
+"""Learned filters of graph convolutions: coefficients, spectral response, shape on the sphere.
 
-These are the filters alone, without the layer's normalization, bias and activation.
+Normalization, bias and activation of the layer are not included.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from deepsphere.ops import evaluate_basis, to_chebyshev
 from deepsphere.ops.reference import chebyshev_filter
 
 LayerLike: TypeAlias = "keras.layers.Layer | str | int"
-"""What names a layer: the object, or its name or index in a model."""
+"""A layer, or its name or index in a model."""
 
 
 def graph_convolution(layer: LayerLike, model: keras.layers.Layer | None = None) -> GraphConv:
-    """Return the graph convolution that is meant by an object, a name or an index.
+    """Return a graph convolution, given by itself, its name or its index.
 
     Parameters
     ----------
     layer : keras.layers.Layer, str or int
-        The layer; or its name in `model`, with ``/`` between the names on the way to a layer
-        inside of another (``"residual_block/conv2"``); or its index in ``model.layers``, from
-        the end if negative. Of a layer or model that holds several graph convolutions, the first
-        is meant.
+        The layer; or its name in `model`, where ``/`` separates the names of nested layers
+        (``"residual_block/conv2"``); or its index in ``model.layers``, from the end if negative.
+        For a layer or model that contains several graph convolutions, the first is returned.
     model : keras.Model, optional
-        Where names and indices are looked up; no need for it if `layer` is an object. Layers
-        that were given to a `deepsphere.models.Sequential`, which works on copies, stand for
-        their copies in it.
+        Model in which names and indices are looked up; not needed if `layer` is an object. Layers
+        passed to a `deepsphere.models.Sequential`, which copies them, stand for their copies.
 
     Returns
     -------
     GraphConv
-        Built.
+        The built layer.
 
     Raises
     ------
     TypeError
-        If `layer` or `model` is none of these, or an object without a graph convolution.
+        If `model` is not a Keras layer, or `layer` is not a layer, a string or an integer, or is
+        a layer without a graph convolution.
     ValueError
-        If there is no such layer, or no graph convolution in it, or it is not built.
+        If the name or index does not exist in `model`, `model` is not given for a name or index,
+        the named layer contains no graph convolution, or the graph convolution is not built.
 
     Examples
     --------
@@ -64,23 +64,23 @@ def graph_convolution(layer: LayerLike, model: keras.layers.Layer | None = None)
 def graph_convolutions(
     layer: LayerLike, model: keras.layers.Layer | None = None
 ) -> dict[str, GraphConv]:
-    """Return all graph convolutions that are meant by an object, a name or an index.
+    """Return all graph convolutions in a layer, given by itself, its name or its index.
 
     Parameters
     ----------
     layer, model
-        As for `graph_convolution`.
+        As in `graph_convolution`.
 
     Returns
     -------
     dict of str to GraphConv
-        In their order, at least one, all built: that itself, or all in it. Each has as its key
-        the path of names that ends with its own and begins with that of `layer`.
+        One or more built layers, in order. The keys are paths of names, from that of `layer` to
+        that of the graph convolution.
 
     Raises
     ------
     TypeError, ValueError
-        As for `graph_convolution`.
+        As in `graph_convolution`.
     """
     if model is not None and not isinstance(model, keras.layers.Layer):
         raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
@@ -103,7 +103,7 @@ def graph_convolutions(
 
 
 def _look_up(layer: LayerLike, model: keras.layers.Layer | None) -> tuple[str, keras.layers.Layer]:
-    """Return the layer that is meant, with its path."""
+    """Return the path and the layer for an object, a name or an index."""
     if isinstance(layer, keras.layers.Layer):
         if model is not None and not layer.built:
             for path, one in _below(model):
@@ -137,14 +137,14 @@ def _children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def _below(layer: keras.layers.Layer, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Go through all layers inside of a layer, with their paths."""
+    """Iterate over the paths and layers nested in a layer."""
     for child in _children(layer):
         yield prefix + child.name, child
         yield from _below(child, f"{prefix}{child.name}/")
 
 
 def _choice(model: keras.layers.Layer | None) -> str:
-    """Name the graph convolutions of a model, as the end of an error message."""
+    """List the graph convolutions of a model, for the end of an error message."""
     names = [] if model is None else [n for n, one in _below(model) if isinstance(one, GraphConv)]
     if not names:
         return "; it has no graph convolution at all"
@@ -159,7 +159,7 @@ def filter_coefficients(
     Parameters
     ----------
     layer, model
-        Which layer, see `graph_convolution`.
+        The layer, as in `graph_convolution`.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def filter_coefficients(
     Raises
     ------
     TypeError, ValueError
-        If there is no such graph convolution, or it is not built.
+        As in `graph_convolution`.
     """
     conv = graph_convolution(layer, model)
     kernel = keras.ops.convert_to_numpy(conv.kernel).astype(np.float64)
@@ -177,22 +177,22 @@ def filter_coefficients(
 
 
 def spectral_bound(layer: LayerLike, *, model: keras.layers.Layer | None = None) -> float:
-    """Return the largest eigenvalue of the layer's Laplacian, where its spectrum ends.
+    """Return the largest eigenvalue of the layer's Laplacian.
 
     Parameters
     ----------
     layer, model
-        Which layer, see `graph_convolution`.
+        The layer, as in `graph_convolution`.
 
     Returns
     -------
     float
-        Estimate to about 1e-4, see `deepsphere.graph.largest_eigenvalue`.
+        Estimate with an error of about 1e-4, see `deepsphere.graph.largest_eigenvalue`.
 
     Raises
     ------
     TypeError, ValueError
-        As for `filter_coefficients`.
+        As in `graph_convolution`.
     """
     return graph_convolution(layer, model).spectral_bound
 
@@ -200,25 +200,24 @@ def spectral_bound(layer: LayerLike, *, model: keras.layers.Layer | None = None)
 def filter_response(
     layer: LayerLike, eigenvalues: ArrayLike, *, model: keras.layers.Layer | None = None
 ) -> NDArray[np.float64]:
-    """Return what a layer's filters multiply each graph frequency by.
+    """Return the factor by which a layer's filters multiply each graph frequency.
 
     Parameters
     ----------
     layer, model
-        Which layer, see `graph_convolution`.
+        The layer, as in `graph_convolution`.
     eigenvalues : array_like, shape (n,)
-        Eigenvalues of the Laplacian as it is before the layer rescales it, from 0 to
-        `spectral_bound`.
+        Eigenvalues of the Laplacian before the layer rescales it, from 0 to `spectral_bound`.
 
     Returns
     -------
     ndarray of float64, shape (n, channels, filters)
-        ``sum_k W_k P_k(2 scale / (1.02 bound) lambda - 1)``, the rescaling that the layer uses.
+        ``sum_k W_k P_k(2 scale / (1.02 bound) lambda - 1)``, with the layer's rescaling.
 
     Raises
     ------
     TypeError, ValueError
-        As for `filter_coefficients`.
+        As in `graph_convolution`.
     """
     conv = graph_convolution(layer, model)
     return response_of(filter_coefficients(conv), conv, eigenvalues)
@@ -227,7 +226,7 @@ def filter_response(
 def response_of(
     coefficients: NDArray[np.float64], conv: GraphConv, eigenvalues: ArrayLike
 ) -> NDArray[np.float64]:
-    """Return `filter_response` of some coefficients on the graph of a layer."""
+    """Return `filter_response` for given coefficients on the graph of a layer."""
     bound = MARGIN * conv.spectral_bound
     points = 2 * conv.scale / bound * np.asarray(eigenvalues, dtype=np.float64) - 1
     return np.einsum("nk,kio->nio", evaluate_basis(conv.basis, conv.order, points), coefficients)
@@ -241,9 +240,9 @@ def localized_filters(
     Parameters
     ----------
     layer, model
-        Which layer, see `graph_convolution`.
+        The layer, as in `graph_convolution`.
     position : int
-        Which of the layer's pixels, from 0.
+        Position of the pixel in the layer's sampling, from 0.
 
     Returns
     -------
@@ -253,7 +252,7 @@ def localized_filters(
     Raises
     ------
     TypeError, ValueError
-        As for `filter_coefficients`, or if there is no such point.
+        As in `graph_convolution`; ValueError also if `position` is not from 0 to pixels - 1.
     """
     conv = graph_convolution(layer, model)
     return localize(filter_coefficients(conv), conv, position)
@@ -262,7 +261,7 @@ def localized_filters(
 def localize(
     coefficients: NDArray[np.float64], conv: GraphConv, position: int
 ) -> NDArray[np.float64]:
-    """Return `localized_filters` of some coefficients on the graph of a layer."""
+    """Return `localized_filters` for given coefficients on the graph of a layer."""
     n = len(conv.operator)
     if not 0 <= position < n:
         raise ValueError(f"position must be from 0 to {n - 1}, got {position}")

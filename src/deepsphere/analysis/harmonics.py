@@ -1,8 +1,8 @@
-"""Rotations of sampled fields, by spherical harmonics, on any sampling of the whole sphere.
+"""Rotations of sampled fields by spherical harmonics, on any sampling of the whole sphere.
 
-A field is rotated by reading it off elsewhere: ``(R f)(x) = f(R^-1 x)``, and a sum of spherical
-harmonics can be read off anywhere. So no Wigner matrices, and no interpolation. The coefficients of
-a map are found by least squares, which is exact for maps within the band limit.
+A field is rotated by evaluating it at other points, ``(R f)(x) = f(R^-1 x)``, and a sum of
+spherical harmonics can be evaluated anywhere. This needs neither Wigner matrices nor interpolation.
+The coefficients of a map are found by least squares, exactly for maps within the band limit.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Floats = NDArray[np.float64]
 Coefficients = NDArray[np.complex128]
 
 TOLERANCE = 1e-8
-"""Relative error of coefficients, and of synthesis a hundredth of it: far below any rounding in
-single precision, in which layers compute."""
+"""Relative error of the coefficients; that of synthesis is a hundredth of it. Both are far below
+the rounding in single precision, in which layers compute."""
 
 ITERATIONS = 300
-"""Most steps of the least squares; on HEALPix 8 to 13 are needed."""
+"""Maximum number of least-squares iterations; HEALPix needs 8 to 13."""
 
 
 def _ducc() -> ModuleType:
@@ -35,7 +35,7 @@ def _ducc() -> ModuleType:
 
 
 def band_limit(sampling: Sampling) -> int:
-    """Return the largest degree of the spherical harmonics that maps are made of.
+    """Return the largest degree of spherical harmonics that maps on a sampling resolve.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def band_limit(sampling: Sampling) -> int:
     -------
     int
         ``2.5 sqrt(n / 12)``, which is 2.5 nside on HEALPix: half as many coefficients as points.
-        Up to there least squares on HEALPix is well conditioned; at 3 nside it is not. On a grid
-        of longitudes and latitudes no more than its rings can tell apart.
+        Up to this degree, least squares on HEALPix is well conditioned; at 3 nside it is not. On
+        grids of longitudes and latitudes, the limit is at most the degree that the rings resolve.
     """
     limit = int(2.5 * sqrt(len(sampling) / 12))
     if isinstance(sampling, (Equiangular, GaussLegendre)):
-        poles = getattr(sampling, "grid", None) == "clenshaw-curtis"  # two rows of one point
+        poles = getattr(sampling, "grid", None) == "clenshaw-curtis"  # the two rows at the poles
         limit = min(limit, sampling.nlat - 1 - poles, (sampling.nlon - 1) // 2)
     return limit
 
@@ -66,12 +66,12 @@ def random_coefficients(degree: int, count: int, rng: np.random.Generator) -> Co
     count : int
         Number of fields.
     rng : numpy.random.Generator
-        Where the random numbers come from.
+        Source of random numbers.
 
     Returns
     -------
     ndarray of complex128, shape (count, (degree + 1) (degree + 2) / 2)
-        In the order of healpy, orders m one after the other; zero for all lower degrees.
+        In healpy's order, by order m; zero for all lower degrees.
     """
     m = np.arange(degree + 1)
     places = m * (2 * degree + 1 - m) // 2 + degree
@@ -84,23 +84,24 @@ def random_coefficients(degree: int, count: int, rng: np.random.Generator) -> Co
 
 
 def random_rotations(count: int, rng: np.random.Generator) -> Floats:
-    """Return rotations that are uniform on SO(3), shape (count, 3, 3)."""
+    """Return random rotation matrices, uniform on SO(3), shape (count, 3, 3)."""
     return Rotation.random(count, rng).as_matrix()
 
 
 def synthesize(coefficients: Coefficients, points: Floats) -> Floats:
-    """Return the values of fields at points.
+    """Evaluate fields at points.
 
     Parameters
     ----------
     coefficients : ndarray of complex, shape (..., (l + 1) (l + 2) / 2)
-        In the order of healpy, up to some degree l.
+        Spherical-harmonic coefficients in healpy's order, up to any degree l.
     points : ndarray, shape (n, 3)
-        Unit vectors anywhere. Where a field is to be rotated by R, ``points @ R``.
+        Unit vectors. Pass ``points @ R`` to rotate the field by R.
 
     Returns
     -------
     ndarray of float64, shape (..., n)
+        Values of the fields.
 
     Raises
     ------
@@ -120,30 +121,30 @@ def synthesize(coefficients: Coefficients, points: Floats) -> Floats:
 
 
 def analyze(maps: Floats, sampling: Sampling) -> Coefficients:
-    """Return the coefficients of the band-limited fields that are nearest to maps.
+    """Return the coefficients of the band-limited fields closest to maps.
 
     Parameters
     ----------
     maps : ndarray, shape (..., n)
         Values at the points of the sampling.
     sampling : Sampling
-        Of the whole sphere.
+        Sampling of the whole sphere.
 
     Returns
     -------
     ndarray of complex128, shape (..., (l + 1) (l + 2) / 2)
-        In the order of healpy, up to the degree l of `band_limit`. What the maps hold beyond it
-        is lost, or taken for lower degrees as far as the points cannot tell the two apart.
+        In healpy's order, up to the degree l of `band_limit`. Higher degrees in the maps are lost,
+        or aliased to lower degrees if the points do not distinguish them.
 
     Raises
     ------
     ImportError
         If ducc0 is not installed.
-    ValueError
-        If the sampling leaves out a part of the sphere, or its points do not determine fields up
-        to the band limit, or if values are missing (masked, NaN or ``healpy.UNSEEN``) or infinite.
     TypeError
-        If the maps are complex, or no numbers.
+        If `maps` are complex or not numbers.
+    ValueError
+        If `sampling` does not cover the whole sphere, its points do not determine fields up to
+        the band limit, or values are missing (masked, NaN or ``healpy.UNSEEN``) or infinite.
     """
     check_whole(sampling)
     array, masked = split_mask(maps, "maps")
@@ -158,7 +159,7 @@ def analyze(maps: Floats, sampling: Sampling) -> Coefficients:
 
 @lru_cache(maxsize=64)
 def check_whole(sampling: Sampling) -> None:
-    """Raise a ValueError if maps on a sampling cannot be rotated, see `analyze`."""
+    """Raise ValueError if maps on a sampling cannot be rotated, see `analyze`."""
     share = sampling.areas.sum() / (4 * pi)
     if abs(share - 1) > 0.01:
         raise ValueError(
@@ -201,6 +202,6 @@ def _least_squares(maps: Floats, sampling: Sampling) -> Coefficients:
 
 
 def _angles(points: Floats) -> Floats:
-    """Return colatitudes and longitudes from 0 to 2 pi of unit vectors."""
+    """Return colatitudes and longitudes (0 to 2 pi) of unit vectors, in rad."""
     x, y, z = points.T
     return np.column_stack([np.arctan2(np.hypot(x, y), z), np.arctan2(y, x) % (2 * pi)])

@@ -1,4 +1,4 @@
-"""Where in a network equivariance is lost: the error after each layer, on maps that are given."""
+"""Equivariance error after each layer of a network, on given maps."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Floats = NDArray[np.float64]
 
 
 class LayerEquivariance(NamedTuple):
-    """The error of equivariance of a network up to one of its layers.
+    """The equivariance error of a network up to one of its layers.
 
     Attributes
     ----------
     name, type : str
         Name and class of the layer.
     sampling : Sampling or None
-        Where its output is sampled; None if it has no pixels any more.
+        Sampling of its output; None if the output has no pixels.
     mean : float
-        Mean of the normalized error after this layer, and all before it, over maps and rotations.
+        Mean normalized error of the network up to this layer, over maps and rotations.
     deviation : float
-        Standard deviation between maps and rotations.
+        Standard deviation over maps and rotations.
     """
 
     name: str
@@ -54,45 +54,51 @@ def layerwise_equivariance(
     rotations: int = 4,
     seed: int = 0,
 ) -> list[LayerEquivariance]:
-    """Measure how far a network is from equivariant after each of its layers.
+    """Measure the equivariance error of a network after each of its layers.
 
-    The error after a layer is the mean of ``|F(R f) - R F(f)|**2 / |F(f)|**2``, F being all layers
-    up to there, f a map and R a rotation. Where the output has no pixels any more, R does nothing
-    to it: there the error is that of invariance.
+    The error after a layer is the mean of ``|F(R f) - R F(f)|**2 / |F(f)|**2``, where F are all
+    layers up to and including it, f is a map and R a rotation. R leaves outputs without pixels
+    unchanged, so their error is that of invariance.
 
     Parameters
     ----------
     model : keras.Sequential
-        A built model whose layers follow one another, for instance a
-        `deepsphere.models.Sequential`; it works as after training.
+        A built stack of layers, such as a `deepsphere.models.Sequential`. It runs in inference
+        mode.
     maps : array_like, shape (batch, pixels, channels)
-        Fields like those that the model is for, for instance of the test set. They are smoothed
-        first, in that nothing is kept beyond the band limit (2.5 nside on HEALPix), since only
-        then their rotation is known.
+        Typical inputs of the model, for example from the test set. They are first band-limited
+        (to 2.5 nside on HEALPix), since only then their rotation is known.
     sampling : Sampling, optional
-        Where the maps are sampled, the whole sphere. Default: that of the model.
+        Sampling of the maps, of the whole sphere. Default: that of the model.
     rotations : int, default 4
-        Number of random rotations of each map. The maps differ too, so that few will do.
+        Number of random rotations of each map. A few suffice, since the error is also averaged
+        over maps.
     seed : int, default 0
-        Of the rotations.
+        Seed of the rotations.
 
     Returns
     -------
     list of LayerEquivariance
-        One for each layer, in order. `deepsphere.plot.plot_layerwise_equivariance` draws them.
+        One entry per layer, in order. Plot them with
+        `deepsphere.plot.plot_layerwise_equivariance`.
 
     Raises
     ------
     ImportError
         If ducc0, the extra ``harmonics``, is not installed.
-    TypeError, ValueError
-        If the model is not a stack of layers or not built, or the maps do not fit it.
+    TypeError
+        If `model` is not a `keras.Sequential`, `sampling` is neither given nor known from the
+        model, or `rotations` is not an integer.
+    ValueError
+        If `model` is not built, `maps` does not have shape (batch, pixels, channels) on `sampling`
+        or is empty, `rotations` is less than 1, the sampling does not cover the whole sphere, or
+        the sampling of a layer's output is unknown.
 
     Notes
     -----
-    An activation makes small scales that its pixels do not resolve, and pooling leaves out small
-    scales: what is beyond the band limit of the layer's sampling counts as error, since no
-    rotation of the pixels can bring it back.
+    Activations create small scales that the pixels do not resolve, and pooling drops small scales.
+    Everything beyond the band limit of a layer's sampling counts as error, since rotating the
+    pixels cannot recover it.
 
     Examples
     --------
@@ -152,7 +158,7 @@ def layerwise_equivariance(
 
 
 class _Stage(NamedTuple):
-    """What a layer makes of the fields as they are, ready to be rotated."""
+    """The output of a layer for the unrotated fields, prepared for rotation."""
 
     output: Floats
     sampling: Sampling | None
@@ -173,10 +179,10 @@ def _stages(model: keras.Sequential, fields: Floats, sampling: Sampling) -> Iter
 
 
 def _outputs(model: keras.Sequential, fields: Floats) -> Iterator[Floats]:
-    """Go through the outputs of all layers."""
+    """Yield the outputs of all layers."""
     tensor = keras.ops.convert_to_tensor(fields, dtype=model.compute_dtype)
     for layer in model.layers:
-        tensor = layer(tensor, training=False)  # which keeps masks
+        tensor = layer(tensor, training=False)  # keeps Keras masks
         yield to_array(tensor)
 
 

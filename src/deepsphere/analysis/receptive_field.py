@@ -1,4 +1,4 @@
-"""How far layers look: the largest angle between a pixel and the pixels that it depends on."""
+"""Receptive fields of layers: the largest angle between a pixel and the pixels it depends on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ POINTWISE_LAYERS = (
     keras.layers.Subtract,
     keras.layers.UnitNormalization,
 )
-"""Keras layers that keep pixels apart, once trained, as long as they work on the last axis."""
+"""Keras layers that do not mix pixels in inference, provided they act on the last axis."""
 
 POINTWISE_OPERATIONS = [
     "abs",
@@ -98,9 +98,9 @@ POINTWISE_OPERATIONS = [
     "softsign",
     "tanh",
 ]
-"""Operations of `keras.ops` that do the same, by the name of their class in small letters."""
+"""Operations of `keras.ops` with the same property, by the lowercase name of their class."""
 
-ROWS = 2**16  # of a graph that are measured at once
+ROWS = 2**16  # rows of a graph measured at once
 
 
 def longest_edge(operator: SparseOperator, points: NDArray[np.float64]) -> float:
@@ -131,7 +131,7 @@ def longest_edge(operator: SparseOperator, points: NDArray[np.float64]) -> float
 
 
 def family_radius(fine: Sampling, coarse: Sampling) -> float:
-    """Return the largest angle between a point of a coarse sampling and those that it stands for.
+    """Return the largest angle between a point of a coarse sampling and its descendants.
 
     Parameters
     ----------
@@ -156,22 +156,22 @@ def _angle(squared_chord: float) -> float:
 
 @singledispatch
 def spread(operation: Any, sampling: Sampling | None) -> float | None:
-    """Return how far around a pixel an operation looks.
+    """Return the radius of an operation's receptive field.
 
-    Other types of layers are made known by ``@spread.register``.
+    Register other types of layers with ``@spread.register``.
 
     Parameters
     ----------
     operation : keras.layers.Layer or keras.Operation
         A built layer, or an operation of `keras.ops`.
     sampling : Sampling or None
-        Where its input is sampled, if that is known.
+        Sampling of its input; None if unknown.
 
     Returns
     -------
     float or None
         The largest angle in rad between a pixel of the output and a pixel of the input that it
-        depends on; infinite if that may be any. None if the operation is not known here.
+        depends on; infinite if it may depend on any pixel. None for unknown operations.
     """
     name = type(operation).__name__.lower()
     if isinstance(operation, POINTWISE_LAYERS) or name in POINTWISE_OPERATIONS:
@@ -184,7 +184,7 @@ def spread(operation: Any, sampling: Sampling | None) -> float | None:
 
 
 def finer(sampling: Sampling, factor: int) -> Sampling:
-    """Return the finer sampling of the hierarchy with `factor` times as many points."""
+    """Return the finer sampling of the hierarchy with at least `factor` times as many points."""
     levels = 0
     while len(sampling.refine(levels)) < factor * len(sampling):
         levels += 1
@@ -207,7 +207,7 @@ def _(operation: Any, sampling: Sampling | None) -> float:  # noqa: ARG001
 def _(operation: GraphConv, sampling: Sampling | None) -> float:
     if operation.order == 0:
         return 0.0
-    if sampling is None:  # the layer was given its graph, and no positions
+    if sampling is None:  # the layer has a graph without positions
         return inf
     return operation.order * longest_edge(operation.operator, sampling.points)
 
@@ -221,7 +221,7 @@ def _(operation: NeighborTransformerBlock, sampling: Sampling | None) -> float:
 def _(operation: GaussianSmoothing, sampling: Sampling | None) -> float:  # noqa: ARG001
     widths = [sigma for sigma in np.unique(operation.sigmas) if sigma]
     passes = [beam_passes(operation.require_sampling(), sigma) for sigma in widths]
-    # Each pass is narrower by the root of their number.
+    # The width of each pass is smaller by the square root of their number.
     radii = [operation.support * s * sqrt(m) for s, m in zip(widths, passes, strict=True)]
     return max(radii, default=0.0)
 
