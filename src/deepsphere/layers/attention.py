@@ -1,4 +1,4 @@
-"""The parts of transformers on the sphere: position embedding and attention block."""
+"""Building blocks of transformers: position embedding and attention block."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from deepsphere.sampling import Sampling
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PositionEmbedding(SphereLayer):
-    """Add a learned vector to the features of each pixel: attention itself knows no positions.
+    """Add a learned vector to the features of each pixel.
 
-    Input and output shape ``(batch, pixels, channels)``.
+    Attention alone does not depend on positions. Input and output shape
+    ``(batch, pixels, channels)``.
 
     Parameters
     ----------
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     embeddings_initializer : str or keras.Initializer, optional
         Initial vectors. Default: normal with standard deviation 0.02, as in the vision
-        transformer, small beside features of order one.
+        transformer, small compared with features of order one.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -35,8 +36,11 @@ class PositionEmbedding(SphereLayer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `sampling` is not a `Sampling`.
+    ValueError
+        If Keras does not know `embeddings_initializer`. When the layer is built: if the input does
+        not have the sampling's number of pixels.
 
     Notes
     -----
@@ -59,7 +63,7 @@ class PositionEmbedding(SphereLayer):
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the vectors."""
+        """Create the vectors."""
         super().build(input_shape)
         self.embeddings = self.add_weight(
             name="embeddings",
@@ -76,50 +80,53 @@ class PositionEmbedding(SphereLayer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         initializer = keras.initializers.serialize(self.embeddings_initializer)
         return {**super().get_config(), "embeddings_initializer": initializer}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TransformerBlock(SphereLayer):
-    """Attention of every pixel to every other, and a layer on each pixel's channels.
+    """Attention between all pixels, followed by a dense layer on each pixel's channels.
 
-    With ``x~ = norm1(x)``, ``y = x~ + attention(query(x~), key(x~), value(x~))`` and the output
-    is ``y + activation(dense(norm2(y)))``: the block of the earlier TensorFlow implementation,
-    without a projection after the attention, and with residuals that start from the normalized
-    input. Input and output shape ``(batch, pixels, key_dim * num_heads)``.
+    With ``x~ = norm1(x)`` and ``y = x~ + attention(query(x~), key(x~), value(x~))``, the output is
+    ``y + activation(dense(norm2(y)))``. As in the earlier TensorFlow implementation, attention has
+    no output projection and the residuals start from the normalized input. Input and output shape
+    ``(batch, pixels, key_dim * num_heads)``.
 
-    Time and, where Keras has no flash attention for the device, memory grow with the square of
-    the number of pixels: for super-pixels or coarse maps.
+    Time grows with the square of the number of pixels, and so does memory where Keras has no flash
+    attention for the device. Use it on super-pixels or coarse maps.
 
     Parameters
     ----------
     key_dim : int
-        Channels of one head.
+        Number of channels per head.
     num_heads : int
-        Number of heads, which attend independently.
+        Number of attention heads.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     activation : str or callable, default "relu"
-        Keras activation; None is the identity.
+        Keras activation of the dense layer; None means the identity.
     layer_norm : bool, default True
         Whether to normalize the channels of each pixel (mean and variance, with learned factor
-        and offset) before the attention and before the dense layer. Without it deep stacks
-        train poorly.
+        and offset) before the attention and before the dense layer. Deep stacks train poorly
+        without it.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described; or, when the layer meets its input, if that does not
-        have ``key_dim * num_heads`` channels.
+    TypeError
+        If `key_dim` or `num_heads` is not an integer, or `sampling` is not a `Sampling`.
+    ValueError
+        If `key_dim` or `num_heads` is less than 1, or Keras does not know `activation`. When the
+        layer is built: if the input does not have the sampling's number of pixels and
+        ``key_dim * num_heads`` channels.
 
     Notes
     -----
-    Vaswani et al., arXiv 1706.03762, equation 1. With a mask no pixel attends to unobserved
-    ones.
+    Vaswani et al., arXiv 1706.03762, equation 1. With a mask, no pixel attends to unobserved
+    pixels.
 
     Examples
     --------
@@ -159,7 +166,7 @@ class TransformerBlock(SphereLayer):
         return LayerNormalization(dtype=self.dtype_policy, name=name)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights."""
+        """Create the weights."""
         super().build(input_shape)
         if input_shape[2] != self.key_dim * self.num_heads:
             raise ValueError(
@@ -172,13 +179,13 @@ class TransformerBlock(SphereLayer):
                 layer.build(input_shape)
 
     def attend(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
-        """Return the attention's output, from and to shape (batch, pixels, num_heads, key_dim)."""
+        """Return the attention; all shapes are (batch, pixels, num_heads, key_dim)."""
         if mask is not None:
             mask = keras.ops.cast(mask, "bool")[:, None, None, :]
         return keras.ops.dot_product_attention(q, k, v, mask=mask)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Normalize, attend, add; normalize, transform, add."""
+        """Apply attention and the dense layer, each with normalization and residual."""
         x = hide(x, mask)
         if self.norm1 is not None:
             x = self.norm1(x)
@@ -194,7 +201,7 @@ class TransformerBlock(SphereLayer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "key_dim": self.key_dim,

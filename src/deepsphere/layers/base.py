@@ -1,4 +1,4 @@
-"""What all layers on a sampled sphere share: the sampling, its check, and how it is saved."""
+"""Base classes of the layers: `SphereLayer` and, for layers with a kernel, `SphereConv`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, deserialize, serialize
 
 PACKAGE = "deepsphere"
-"""Name under which the classes are registered with Keras."""
+"""Package name under which classes are registered with Keras."""
 
 
 def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
-    """Return a sampling, made from what `serialize` wrote if need be, or raise if it is none."""
+    """Return a `Sampling`, deserialized if it is a dict; raise TypeError for anything else."""
     if isinstance(sampling, dict):  # as written by get_config
         sampling = deserialize(sampling)
     if not isinstance(sampling, Sampling):
@@ -31,37 +31,40 @@ def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
 
 
 class SphereLayer(SublayerState, Features, keras.layers.Layer):
-    """Base of the layers that work on the points of a sampling.
+    """Base class of layers that work on the points of a sampling.
 
-    A layer knows its sampling from the start, or is given it by the model that walks the
-    resolutions (`bind`). Its input has shape ``(batch, len(sampling), channels)``; integers and
-    booleans are brought to its precision, complex numbers are a TypeError.
+    The sampling is given to the constructor, or later by the surrounding model (`bind`). The input
+    has shape ``(batch, len(sampling), channels)``. Integers and booleans are cast to the layer's
+    precision; complex numbers raise TypeError.
 
-    A subclass with arguments of its own adds them to `get_config`; one that changes the
-    resolution overrides `resample`; one that has weights or sublayers calls ``super().build``
-    first, which checks the input; one that mixes pixels takes ``mask`` in its `call` and leaves
-    out what was not observed (see `deepsphere.layers.masking`).
+    To write a subclass:
+
+    - add its own arguments to `get_config`;
+    - override `resample` if it changes the resolution;
+    - call ``super().build`` first if it has weights or sublayers, to check the input;
+    - if it mixes pixels, take ``mask`` in `call` and leave out unobserved pixels (see
+      `deepsphere.layers.masking`).
 
     Parameters
     ----------
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given later by the model.
+        Sampling of the input. Default: set by the surrounding model.
     **kwargs
         Arguments of `keras.layers.Layer`: ``name``, ``dtype``, ``trainable``.
 
     Raises
     ------
     TypeError
-        If `sampling` is not a sampling.
+        If `sampling` is not a `Sampling`.
     """
 
     on_graph: ClassVar[bool] = False
-    """Whether an argument ``graph`` says which graph the layer runs on."""
+    """Whether the layer runs on a graph and takes the argument ``graph``."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember the arguments for copies."""
         layer = super().__new__(cls, *args, **kwargs)
-        # Not by Keras' own `__setattr__`, which would track layers among the arguments.
+        # Keras' `__setattr__` would track layers among the arguments.
         object.__setattr__(layer, "_given", (args, kwargs))
         return layer
 
@@ -73,25 +76,25 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         self.sampling = sampling
         self.supports_masking = True
         if sampling is not None:
-            self.resample(sampling)  # fails now if there is no such resolution
+            self.resample(sampling)  # raises now if the resolution does not exist
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the layer, but not on masked arrays of numpy, whose mask would be lost."""
+        """Call the layer; refuse NumPy masked arrays, whose mask would be lost."""
         for value in (*args, *kwargs.values()):
             refuse_masked(value, "the input")
         return super().__call__(*args, **kwargs)
 
     def resample(self, sampling: Sampling) -> Sampling:
-        """Return the sampling of the output, given that of the input; here the same."""
+        """Return the sampling of the output for an input sampling: by default the same."""
         return sampling
 
     @property
     def output_sampling(self) -> Sampling:
-        """Where the output is sampled."""
+        """Sampling of the output."""
         return self.resample(self.require_sampling())
 
     def require_sampling(self) -> Sampling:
-        """Return where the input is sampled, or raise if that was never said."""
+        """Return the sampling of the input; raise ValueError if none was set."""
         if self.sampling is None:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} does not know where its input is sampled: "
@@ -115,28 +118,28 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         Parameters
         ----------
         sampling : Sampling
-            Where the inputs of the copy are sampled.
+            Sampling of the copy's input.
         graph : Graph, optional
-            The model's graph, for layers that run on one and were not given their own.
+            The model's graph, used by graph layers without a graph of their own.
 
         Returns
         -------
         SphereLayer
-            A copy with the same name and configuration. Activations, initializers, regularizers
-            and constraints are the same objects: they need not be registered with Keras.
+            A copy with the same name and configuration. It shares activations, initializers,
+            regularizers and constraints, which therefore need not be registered with Keras.
 
         Raises
         ------
         ValueError
-            If this layer is on another sampling already, or the sampling does not have the
-            resolution that the layer leads to.
+            If this layer is already on another sampling, or `sampling` lacks the resolution of
+            the layer's output.
         """
         if self.sampling is not None and self.sampling != sampling:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} is on {self.sampling}, "
                 f"but its place in the model is on {sampling}"
             )
-        self.resample(sampling)  # fails here if the layer asks for a resolution there is not
+        self.resample(sampling)  # raises now if the resolution does not exist
         config = self._arguments()
         if self.on_graph and config["graph"] is None:
             config["graph"] = graph
@@ -149,17 +152,17 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         return layer
 
     def _copy_with(self, **changes: Any) -> Self:
-        """Return an unbuilt layer of the same arguments, but for some."""
+        """Return an unbuilt copy with some arguments changed."""
         return type(self).from_config({**self._arguments(), **changes})
 
     def _arguments(self) -> dict[str, Any]:
-        """Return what `get_config` does, with objects in place of their descriptions.
+        """Return the configuration with the objects themselves instead of serialized ones.
 
-        A description finds only what is registered with Keras. Arguments that a subclass takes and
-        does not write into its configuration are those that it was made with.
+        Only objects registered with Keras can be deserialized. Arguments of a subclass that are
+        missing from its configuration keep the values that the constructor got.
         """
         with catch_warnings():
-            simplefilter("ignore")  # of a lambda that could not be saved: nothing is saved here
+            simplefilter("ignore")  # about lambdas that cannot be saved: nothing is saved here
             config = self.get_config()
         for name in config:
             value = getattr(self, name, None)
@@ -171,7 +174,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         return {**self._given_arguments(), **config}
 
     def _given_arguments(self) -> dict[str, Any]:
-        """Return the arguments that the layer was made with, by name."""
+        """Return the constructor's arguments by name."""
         args, kwargs = self._given
         bound = signature(type(self)).bind(*args, **kwargs)
         given: dict[str, Any] = {}
@@ -181,7 +184,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         return given
 
     def _as_features(self, inputs: Any) -> Any:
-        # An unknown number of pixels becomes that of the sampling.
+        # Replace an unknown number of pixels by that of the sampling.
         inputs = super()._as_features(inputs)
         shape = tuple(getattr(inputs, "shape", None) or ())
         if len(shape) == 3 and shape[1] is None:
@@ -206,43 +209,48 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={1: points, 2: int(input_shape[2])})
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
-        """Return which pixels of the output are observed, given those of the input."""
+        """Return the mask of the output for a mask of the input."""
         if previous_mask is None:
             return None
         return resample_mask(previous_mask, self.input_points, self.output_points)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         sampling = None if self.sampling is None else serialize(self.sampling)
         return {**super().get_config(), "sampling": sampling}
 
 
 class SphereConv(SphereLayer):
-    """Base of the layers that learn a kernel: filters, bias, activation, and their settings.
+    """Base class of layers with a kernel and an optional bias and activation.
 
     Parameters
     ----------
     filters : int or None
-        Number of output channels; None takes that of the input.
+        Number of output channels; None means the number of input channels.
     sampling : Sampling, optional
-        Where the inputs are sampled.
+        Sampling of the input. Default: set by the surrounding model.
     use_bias : bool, default True
         Whether to add a bias to each output channel.
     activation : str or callable, optional
-        Keras activation; None is the identity.
-    kernel_initializer, bias_initializer : str or keras.Initializer, optional
-        Initial values; None takes the layer's own for the kernel. Biases start at 0.
+        Keras activation. Default: the identity.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial kernel. Default: the layer's own.
+    bias_initializer : str or keras.Initializer, default "zeros"
+        Initial bias.
     kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
-        Penalties on the weights.
+        Penalties on kernel and bias. Default: none.
     kernel_constraint, bias_constraint : str or keras.Constraint, optional
-        Constraints on the weights.
+        Constraints on kernel and bias. Default: none.
     **kwargs
         Arguments of `SphereLayer`.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `filters` is not an integer or `sampling` is not a `Sampling`.
+    ValueError
+        If `filters` is less than 1, or Keras does not know an activation, initializer, regularizer
+        or constraint.
     """
 
     def __init__(
@@ -274,8 +282,8 @@ class SphereConv(SphereLayer):
     def _add_weights(
         self, kernel_shape: tuple[int, ...], default_initializer: Any, filters: int
     ) -> None:
-        # The kernel keeps its own precision: casting it to half for a product that is computed
-        # in single precision would only lose digits.
+        # Products are computed in single precision, so casting the kernel to half precision
+        # would only lose digits.
         self.kernel = self.add_weight(
             name="kernel",
             shape=kernel_shape,
@@ -300,7 +308,7 @@ class SphereConv(SphereLayer):
         return self.activation(y)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -316,7 +324,7 @@ class SphereConv(SphereLayer):
 
 
 def check_count(name: str, value: int, least: int) -> int:
-    """Return `value` as an int, or raise if it is not an integer of at least `least`."""
+    """Return `value` as an int; raise TypeError or ValueError if it is not an int >= `least`."""
     try:
         count = int(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Learned down-sampling by filters that know no direction."""
+"""Learned down-sampling with isotropic filters."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from deepsphere.sampling import Sampling
 class ConvPool(ChebyshevConv):
     """Learned down-sampling: a graph convolution, then the mean over each coarser cell.
 
-    ``y = activation(norm(mean(sum_k T_k(L~) x W_k)) + bias)``. `PatchConv` learns a weight for each
-    place in a patch, which tells directions apart; this layer one for each power of the Laplacian,
-    which does not. Before training it is ``SmoothPool(mode="area")`` followed by a linear map of
-    the channels, and so takes away the scales that the coarser points cannot hold; training may
-    bring them back.
+    Computes ``y = activation(norm(mean(sum_k T_k(L~) x W_k)) + bias)``. `PatchConv` learns one
+    weight per place in a patch, which depends on direction; this layer learns one per polynomial
+    of the Laplacian, which does not. Before training it equals ``SmoothPool(mode="area")`` followed
+    by a linear map of the channels. It thus removes the scales that the coarser points cannot
+    resolve; training may bring them back.
 
     Input shape ``(batch, points, channels)``, output shape
     ``(batch, len(output_sampling), filters)``.
@@ -33,19 +33,24 @@ class ConvPool(ChebyshevConv):
     Parameters
     ----------
     filters : int, optional
-        Number of output channels. Default: that of the input.
+        Number of output channels. Default: the number of input channels.
     order : int, optional
-        Degree of the polynomials. Default: that which `SmoothPool` has with this cutoff: 7 or 8 for
-        one level at the default one.
+        Degree of the polynomials, from 1 to 1000. Default: as `SmoothPool` chooses it for `cutoff`;
+        7 or 8 for one level at the default cutoff.
     p : int, default 1
         Number of resolution levels to go down.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     cutoff : float, default 1
-        Degree that the initial filter halves, as for `SmoothPool`.
-    graph, scale, batch_norm, filter_dropout, use_bias, activation, ...
-        As for `ChebyshevConv`; what follows the filter works on the coarser points. With
-        `kernel_initializer` the kernel begins from that, not from a low-pass.
+        Spherical-harmonic degree that the initial filter halves, in the units of `SmoothPool`.
+    graph, scale, batch_norm, filter_dropout, depthwise, use_bias, activation
+        See `ChebyshevConv`. Normalization, bias and activation act on the coarser points.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial kernel. Default: a low-pass filter, see the notes.
+    bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint
+        See `ChebyshevConv`.
+    **kwargs
+        Arguments of `keras.layers.Layer`: ``name``, ``dtype``, ``trainable``.
 
     Attributes
     ----------
@@ -55,20 +60,21 @@ class ConvPool(ChebyshevConv):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or the sampling has no such coarser resolution.
+        Under the conditions listed at `GraphConv`. TypeError also if `p` is not an integer;
+        ValueError also if `p` or `order` is less than 1, `cutoff` is not in (0, 3], or the sampling
+        has no resolution `p` levels coarser.
 
     Notes
     -----
-    The mean is weighted by the areas that the points stand for. The kernel begins as the product of
-    the heat kernel's coefficients and a matrix of shape (channels, filters), Glorot uniform: the
-    filter leaves large scales as they are, so that on these the layer begins as a
-    `keras.layers.Dense` does, and as `PatchConv` does it has no activation of its own, which
-    another distribution would be made for.
+    The mean is weighted by the areas of the points. The initial kernel is the product of the heat
+    kernel's coefficients and a Glorot uniform matrix of shape (channels, filters). The filter
+    leaves large scales unchanged, so on these the layer starts like a `keras.layers.Dense`. Glorot
+    suits it because, like `PatchConv`, it has no activation by default.
 
-    With a mask, unobserved points count as 0 in the convolution, as they do in `ChebyshevConv`;
-    the mean goes over the observed points of each cell. `SmoothPool` divides the filter by how much
-    was observed, and the normalized Laplacian's by what it makes of constants (up to 3 %); learned
-    filters need not keep constants, and are not divided.
+    With a mask, unobserved points count as 0 in the convolution, as in `ChebyshevConv`, and the
+    mean is taken over the observed points of each cell. `SmoothPool` divides the filtered features
+    by the observed fraction and, with the normalized Laplacian, by the response to constants (up to
+    3 % off). This layer does not, because learned filters need not preserve constants.
 
     Examples
     --------
@@ -91,7 +97,7 @@ class ConvPool(ChebyshevConv):
         self.p = check_count("p", p, least=1)
         self.cutoff = check_cutoff(cutoff)
         self.wanted_order = None if order is None else check_count("order", order, least=1)
-        # Without a wanted order, `build` finds the one of the low-pass.
+        # Without one given, `build` takes the order of the low-pass.
         super().__init__(filters, self.wanted_order or 1, sampling, **kwargs)
 
     def resample(self, sampling: Sampling) -> Sampling:
@@ -104,9 +110,9 @@ class ConvPool(ChebyshevConv):
         return cutoff_degree(self.cutoff, self.output_sampling)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Work out the low-pass, and make the weights."""
+        """Compute the low-pass and create the weights."""
         sampling = self.require_sampling()
-        operator = self.make_operator()  # held, so that those who ask for it next share it
+        operator = self.make_operator()  # kept alive so that `super().build` shares it
         self._low_pass = low_pass(operator, sampling, self.degree, self.wanted_order)
         self.order = len(self._low_pass) - 1
         super().build(input_shape)
@@ -114,11 +120,11 @@ class ConvPool(ChebyshevConv):
         self._pool.build((*input_shape[:2], self.kernel.shape[1]))
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
-        """Return the low-pass of every channel, times a matrix between them."""
+        """Return the low-pass times a random matrix between the channels."""
         return LowPass(self._low_pass)
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Filter, take means, normalize, add the bias, activate."""
+        """Filter, average, normalize, add the bias and activate."""
         y = chebyshev_filter(hide(x, mask), self._chebyshev_kernel(training), self.operator)
         y = self._pool(y, mask=mask)
         if self.norm is not None:
@@ -126,7 +132,7 @@ class ConvPool(ChebyshevConv):
         return self._add_bias_and_activate(y)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return which coarse points are observed: those with a part that is."""
+        """Return the mask of coarse points: True where at least one of their points is observed."""
         return self._pool.compute_mask(inputs, previous_mask)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -134,7 +140,7 @@ class ConvPool(ChebyshevConv):
         return (input_shape[0], len(self.output_sampling), self.filters or input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "order": self.wanted_order,
@@ -144,7 +150,7 @@ class ConvPool(ChebyshevConv):
 
 
 class LowPass(keras.Initializer):
-    """A kernel of one polynomial, times a Glorot uniform matrix from channels to filters."""
+    """Initialize a kernel with one polynomial times a Glorot uniform (channels, filters) matrix."""
 
     def __init__(self, coefficients: NDArray[np.float64]) -> None:
         self.coefficients = coefficients

@@ -1,4 +1,4 @@
-"""What may go into a layer: numbers of its own precision."""
+"""Conversion of inputs to a layer's precision."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from deepsphere.ops.arguments import plain_array
 
 
 class Features:
-    """Mixin of layers and models whose input is features, whatever type of numbers holds them.
+    """Mixin that casts the inputs of a layer or model to its precision.
 
-    Keras brings floating-point inputs to the precision of a layer and passes others on as they
-    are: sums of small integers wrap, and weights are cut to integers. Here integers and booleans
-    are brought to that precision too. Complex numbers are refused.
+    Keras casts floating-point inputs only. With integers, sums wrap and weights are truncated, so
+    this mixin casts integers and booleans too. Complex numbers raise TypeError, and tensors on
+    PyTorch's meta device raise ValueError.
     """
 
     compute_dtype: Any
@@ -38,7 +38,7 @@ class Features:
             )
 
     def _refuse_meta(self, x: Any) -> None:
-        # Keras would take whatever lies in memory for the numbers, unless it only asks for shapes.
+        # Outside of shape inference, Keras would read uninitialized memory.
         device = getattr(getattr(x, "device", None), "type", None)
         if device == "meta" and keras.ops.zeros(()).device.type != "meta":
             raise ValueError(

@@ -22,59 +22,71 @@ from deepsphere.ops import (
 from deepsphere.sampling import Sampling
 
 MOST_ORDER = 1000
-"""Largest order of the polynomials; the papers' networks use 4 to 20."""
+"""Largest polynomial order. The papers' networks use 4 to 20."""
 
 
 class GraphConv(SphereConv):
-    """Base of the graph convolutions: ``y = activation(norm(sum_k P_k(L~) x W_k) + bias)``.
+    """Base class of graph convolutions: ``y = activation(norm(sum_k P_k(L~) x W_k) + bias)``.
 
-    ``L~`` is the Laplacian of the sampling's graph with its spectrum mapped into [-1, 1], and
-    ``P_k`` the polynomials of a basis. The cost is linear in the number of pixels, and the
-    output at a pixel depends on the input up to `order` edges away. A subclass names its basis
-    and gives its initial kernel.
+    ``L~`` is the Laplacian of the sampling's graph, its spectrum mapped into [-1, 1], and ``P_k``
+    are the polynomials of a basis. The cost is linear in the number of pixels, and the output at a
+    pixel depends on input pixels up to `order` edges away. Subclasses define ``basis`` and
+    `default_initializer`.
 
     Parameters
     ----------
     filters : int, optional
-        Number of output channels. Default: that of the input.
+        Number of output channels. Default: the number of input channels.
     order : int, default 4
-        Degree of the polynomials: ``order + 1`` terms.
+        Degree of the polynomials, at most 1000; a filter has ``order + 1`` terms.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        model's, or the one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: the model's, or else `deepsphere.Graph()`.
     scale : float, optional
-        Part of the interval [-1, 1] that the spectrum fills, see `deepsphere.graph.rescale`.
-        Default: that of the subclass.
+        Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1], see
+        `deepsphere.graph.rescale`. Default: 0.75 for `ChebyshevConv`, 1 for the others.
     batch_norm : bool, default False
-        Whether to normalize the channels over batch and pixels, before the bias (momentum 0.9,
-        epsilon 1e-5, no offset and no factor: bias and kernel have these roles), see
-        `deepsphere.layers.BatchNormalization`.
+        Whether to normalize each channel over batch and pixels before adding the bias, with
+        `deepsphere.layers.BatchNormalization` (momentum 0.9, epsilon 1e-5). It learns no offset
+        and no factor, because bias and kernel already provide them.
     filter_dropout : float, default 0
-        Probability, from 0 to below 1, with which each filter (all coefficients between an input
-        and an output channel) is left out of a training step. The others are scaled by
-        ``1 / (1 - filter_dropout)``, which keeps the expected output. It is ``dropFilt`` in the
-        code of Defferrard et al., arXiv 2012.15000, but for two things: that was the probability
-        to keep a filter, and nothing was scaled.
+        Probability, in [0, 1), of dropping each filter (all coefficients between one input and one
+        output channel) in a training step. The others are scaled by ``1 / (1 - filter_dropout)``,
+        which keeps the expected output. In the code of Defferrard et al., arXiv 2012.15000,
+        ``dropFilt`` is the probability of keeping a filter, and the others are not scaled.
     depthwise : bool, default False
-        Whether each channel is filtered by itself, by one polynomial of its own, as in
-        `keras.layers.DepthwiseConv1D`. It needs `filters` None or the number of channels, and
-        ``order + 1`` weights a channel. Channels are mixed by a `keras.layers.Dense` after it.
-    use_bias, activation, kernel_initializer, ...
-        As for every convolution of this package, see `SphereConv`.
+        Whether to filter each channel by its own polynomial without mixing channels, as in
+        `keras.layers.DepthwiseConv1D`. This takes ``order + 1`` weights per channel and requires
+        `filters` to be None or the number of input channels. To mix channels, put a
+        `keras.layers.Dense` after the layer.
+    use_bias, activation
+        Whether to add a bias, and the Keras activation, see `SphereConv`.
+    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer
+        Initial values and penalties of the weights, see `SphereConv`.
+    kernel_constraint, bias_constraint
+        Constraints on the weights, see `SphereConv`.
+    **kwargs
+        Arguments of `keras.layers.Layer`: ``name``, ``dtype``, ``trainable``.
 
     Attributes
     ----------
     kernel : variable, shape ((order + 1) * channels, filters)
-        Row ``channel * (order + 1) + k`` holds the coefficient of ``P_k`` on a channel, the
-        layout of the earlier TensorFlow implementations. A depthwise kernel has one column.
+        Row ``channel * (order + 1) + k`` holds the coefficients of ``P_k`` for an input channel,
+        the layout of the earlier TensorFlow implementations. A depthwise kernel has one column.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described; or, when the layer meets its input, if that has
-        another number of pixels than the sampling.
+    TypeError
+        If `filters` or `order` is not an integer, `sampling` is not a `Sampling`, or `graph` is
+        not a `Graph`, an integer or a string; if the class is `GraphConv` itself.
+    ValueError
+        If `filters` is less than 1, `order` is not in [0, 1000], `scale` is not in (0, 1],
+        `filter_dropout` is not in [0, 1), or `graph` is an unknown name. When the layer is built:
+        if the input does not have shape ``(batch, pixels, channels)`` with the sampling's number of
+        pixels, no sampling was set, or `depthwise` is True and `filters` differs from the number of
+        input channels.
     """
 
     on_graph = True
@@ -136,25 +148,25 @@ class GraphConv(SphereConv):
             )
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:
-        """Return the initial kernel's distribution for a number of channels and filters."""
+        """Return the default kernel initializer for a number of channels and filters."""
         raise NotImplementedError
 
     @property
     def resolved_graph(self) -> Graph:
-        """The graph that the layer runs on, with the defaults of its sampling filled in."""
+        """The graph that the layer runs on, with the sampling's defaults filled in."""
         return resolve_graph(self.require_sampling(), self.graph_spec)
 
     @property
     def spectral_bound(self) -> float:
-        """Largest eigenvalue of the graph's Laplacian, where its spectrum ends."""
+        """Largest eigenvalue of the graph's Laplacian."""
         return spectral(self.require_sampling(), self.graph_spec).eigenvalue
 
     def make_operator(self) -> SparseOperator:
-        """Return the rescaled Laplacian, shared with all layers on the same graph."""
+        """Return the rescaled Laplacian, which all layers on the same graph share."""
         return laplacian_operator(self.require_sampling(), self.graph_spec, self.scale)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Get the operator and make the weights."""
+        """Get the operator and create the weights."""
         super().build(input_shape)
         channels = int(input_shape[2])  # type: ignore[arg-type]
         filters = self.filters or channels
@@ -162,7 +174,7 @@ class GraphConv(SphereConv):
         self._to_chebyshev = to_chebyshev(self.basis, self.order)
         self._activation_name = getattr(self.activation, "__name__", "")
         if getattr(keras.activations, self._activation_name, None) is not self.activation:
-            self._activation_name = ""  # somebody's own of the same name
+            self._activation_name = ""  # a user's function with the name of a Keras activation
         included = self._activation_name in ACTIVATIONS
         self._included_activation = self._activation_name if included else "linear"
         if self.depthwise and filters != channels:
@@ -180,14 +192,14 @@ class GraphConv(SphereConv):
             self.norm.build((*input_shape[:2], filters))
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Filter, normalize, add the bias, activate; pixels outside `mask` count as 0."""
+        """Filter, normalize, add the bias and activate; pixels outside `mask` count as 0."""
         x = hide(x, mask)
         kernel = self._chebyshev_kernel(training)
-        # Where they are among those that the operation includes: it goes over its output once.
+        # The operation applies common activations itself, to pass over its output only once.
         activation = self._included_activation
         if self.norm is None:
             y = chebyshev_filter(x, kernel, self.operator, self.bias, activation)
-        elif mask is not None:  # statistics of what was observed
+        elif mask is not None:  # statistics of the observed pixels only
             y = self.norm(chebyshev_filter(x, kernel, self.operator), training=training, mask=mask)
             return self._add_bias_and_activate(y)
         elif self.norm.normalizes_batches(training):
@@ -198,7 +210,7 @@ class GraphConv(SphereConv):
         return y if activation == self._activation_name else self.activation(y)
 
     def _chebyshev_kernel(self, training: bool | None) -> Any:
-        """Return the coefficients in Chebyshev's basis, shape (terms, channels, filters)."""
+        """Return the coefficients in the Chebyshev basis, shape (terms, channels, filters)."""
         rows, filters = self.kernel.shape
         terms = self.order + 1
         kernel = keras.ops.reshape(self.kernel, (rows // terms, terms, filters))
@@ -221,7 +233,7 @@ class GraphConv(SphereConv):
         return y
 
     def _normalized_weights(self, kernel: Any) -> tuple[Any, Any]:
-        """Put the normalization by moving averages into kernel and bias."""
+        """Return kernel and bias with the normalization by moving averages folded in."""
         norm: Any = self.norm
         factor = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
         bias = -norm.moving_mean * factor
@@ -234,7 +246,7 @@ class GraphConv(SphereConv):
         return (*input_shape[:2], self.filters or input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "order": self.order,
@@ -250,17 +262,70 @@ class GraphConv(SphereConv):
 class ChebyshevConv(GraphConv):
     """Graph convolution with Chebyshev polynomials, ``P_k = T_k``.
 
-    Input shape ``(batch, pixels, channels)``, output shape ``(batch, pixels, filters)``.
-    The arguments are those of `GraphConv`; `scale` is 0.75 by default, which keeps the
-    highest frequencies away from the end of the interval and is what earlier DeepSphere weights
-    were trained with; 1 uses the whole interval.
+    Computes ``y = activation(norm(sum_k T_k(L~) x W_k) + bias)``, where ``L~`` is the Laplacian of
+    the sampling's graph, its spectrum mapped into [-1, 1]. Input shape
+    ``(batch, pixels, channels)``, output shape ``(batch, pixels, filters)``. The cost is linear in
+    the number of pixels.
+
+    Parameters
+    ----------
+    filters : int, optional
+        Number of output channels. Default: the number of input channels.
+    order : int, default 4
+        Degree of the polynomials, at most 1000. The output at a pixel depends on input pixels up
+        to `order` edges away.
+    sampling : Sampling, optional
+        Sampling of the input. Default: set by the surrounding model.
+    graph : Graph, int or str, optional
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: the model's, or else `deepsphere.Graph()`.
+    scale : float, default 0.75
+        Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1]. 0.75 keeps the highest
+        frequencies away from the end of the interval and is what earlier DeepSphere weights were
+        trained with; 1 uses the whole interval.
+    batch_norm : bool, default False
+        Whether to normalize each channel over batch and pixels before adding the bias (momentum
+        0.9, epsilon 1e-5, no offset and no factor).
+    filter_dropout : float, default 0
+        Probability, in [0, 1), of dropping each filter in a training step. The others are scaled
+        by ``1 / (1 - filter_dropout)``.
+    depthwise : bool, default False
+        Whether to filter each channel by its own polynomial without mixing channels. `filters`
+        must then be None or the number of input channels.
+    use_bias : bool, default True
+        Whether to add a bias to each output channel.
+    activation : str or callable, optional
+        Keras activation. Default: the identity.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial kernel. Default: truncated normal with standard deviation
+        ``1 / sqrt(channels (order + 1.5) / 2)``, which about keeps the variance of the input.
+    bias_initializer : str or keras.Initializer, default "zeros"
+        Initial bias.
+    kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
+        Penalties on kernel and bias. Default: none.
+    kernel_constraint, bias_constraint : str or keras.Constraint, optional
+        Constraints on kernel and bias. Default: none.
+    **kwargs
+        Arguments of `keras.layers.Layer`: ``name``, ``dtype``, ``trainable``.
+
+    Attributes
+    ----------
+    kernel : variable, shape ((order + 1) * channels, filters)
+        Row ``channel * (order + 1) + k`` holds the coefficients of ``T_k`` for an input channel. A
+        depthwise kernel has one column.
+    bias : variable, shape (filters,), or None
+        The bias.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Under the conditions listed at `GraphConv`.
 
     Notes
     -----
-    Defferrard, Bresson & Vandergheynst, arXiv 1606.09375, equation 5; on the sphere Perraudin
-    et al., arXiv 1810.12186. The kernel starts from a truncated normal distribution of standard
-    deviation ``1 / sqrt(channels (order + 1.5) / 2)``: with that the output has about the
-    variance of the input, as ``sum_{k <= order} T_k(s)^2`` is about ``(order + 1.5) / 2``.
+    Defferrard, Bresson & Vandergheynst, arXiv 1606.09375, equation 5; on the sphere, Perraudin
+    et al., arXiv 1810.12186. The initial kernel keeps the variance because
+    ``sum_{k <= order} T_k(s)^2`` is about ``(order + 1.5) / 2``.
 
     Examples
     --------
@@ -275,7 +340,7 @@ class ChebyshevConv(GraphConv):
     default_scale: ClassVar[float] = 0.75
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
-        """Return a distribution that keeps the variance of the input."""
+        """Return an initializer that about keeps the variance of the input."""
         deviation = 1 / sqrt(channels * (self.order + 1.5) / 2)
         return keras.initializers.TruncatedNormal(stddev=deviation)
 
@@ -284,9 +349,61 @@ class ChebyshevConv(GraphConv):
 class MonomialConv(GraphConv):
     """Graph convolution with powers of the rescaled Laplacian, ``P_k(s) = s^k``.
 
-    Input shape ``(batch, pixels, channels)``, output shape ``(batch, pixels, filters)``.
-    The arguments are those of `GraphConv`. The kernel starts from a truncated normal
-    distribution of standard deviation 0.1, as in the earlier implementations.
+    Computes ``y = activation(norm(sum_k L~^k x W_k) + bias)``, where ``L~`` is the Laplacian of the
+    sampling's graph, its spectrum mapped into [-1, 1]. Input shape ``(batch, pixels, channels)``,
+    output shape ``(batch, pixels, filters)``. The cost is linear in the number of pixels.
+
+    Parameters
+    ----------
+    filters : int, optional
+        Number of output channels. Default: the number of input channels.
+    order : int, default 4
+        Highest power, at most 1000. The output at a pixel depends on input pixels up to `order`
+        edges away.
+    sampling : Sampling, optional
+        Sampling of the input. Default: set by the surrounding model.
+    graph : Graph, int or str, optional
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: the model's, or else `deepsphere.Graph()`.
+    scale : float, default 1
+        Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1].
+    batch_norm : bool, default False
+        Whether to normalize each channel over batch and pixels before adding the bias (momentum
+        0.9, epsilon 1e-5, no offset and no factor).
+    filter_dropout : float, default 0
+        Probability, in [0, 1), of dropping each filter in a training step. The others are scaled
+        by ``1 / (1 - filter_dropout)``.
+    depthwise : bool, default False
+        Whether to filter each channel by its own polynomial without mixing channels. `filters`
+        must then be None or the number of input channels.
+    use_bias : bool, default True
+        Whether to add a bias to each output channel.
+    activation : str or callable, optional
+        Keras activation. Default: the identity.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial kernel. Default: truncated normal with standard deviation 0.1, as in the earlier
+        implementations.
+    bias_initializer : str or keras.Initializer, default "zeros"
+        Initial bias.
+    kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
+        Penalties on kernel and bias. Default: none.
+    kernel_constraint, bias_constraint : str or keras.Constraint, optional
+        Constraints on kernel and bias. Default: none.
+    **kwargs
+        Arguments of `keras.layers.Layer`: ``name``, ``dtype``, ``trainable``.
+
+    Attributes
+    ----------
+    kernel : variable, shape ((order + 1) * channels, filters)
+        Row ``channel * (order + 1) + k`` holds the coefficients of ``L~^k`` for an input channel. A
+        depthwise kernel has one column.
+    bias : variable, shape (filters,), or None
+        The bias.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Under the conditions listed at `GraphConv`.
 
     Examples
     --------
@@ -300,24 +417,76 @@ class MonomialConv(GraphConv):
     basis: ClassVar[str] = "monomial"
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
-        """Return the distribution of the earlier implementations."""
+        """Return the initializer of the earlier implementations."""
         return keras.initializers.TruncatedNormal(stddev=0.1)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BernsteinConv(GraphConv):
-    """Graph convolution with Bernstein polynomials of the Laplacian's interval.
+    """Graph convolution with Bernstein polynomials on the interval of the spectrum.
 
-    ``P_k(s) = C(K, k) / 2^K (1 - s)^(K - k) (1 + s)^k`` with ``K = order``: all of them are
-    positive and sum to 1, so that the coefficients are samples of the frequency response, from
-    low to high. Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels, filters)``. The arguments are those of `GraphConv`.
+    Computes ``y = activation(norm(sum_k P_k(L~) x W_k) + bias)`` with
+    ``P_k(s) = C(K, k) / 2^K (1 - s)^(K - k) (1 + s)^k`` and ``K = order``, where ``L~`` is the
+    Laplacian of the sampling's graph, its spectrum mapped into [-1, 1]. The polynomials are
+    positive and sum to 1, so the coefficients sample the frequency response, from low to high.
+    Input shape ``(batch, pixels, channels)``, output shape ``(batch, pixels, filters)``. The cost
+    is linear in the number of pixels.
+
+    Parameters
+    ----------
+    filters : int, optional
+        Number of output channels. Default: the number of input channels.
+    order : int, default 4
+        Degree of the polynomials, at most 1000. The output at a pixel depends on input pixels up
+        to `order` edges away.
+    sampling : Sampling, optional
+        Sampling of the input. Default: set by the surrounding model.
+    graph : Graph, int or str, optional
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: the model's, or else `deepsphere.Graph()`.
+    scale : float, default 1
+        Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1].
+    batch_norm : bool, default False
+        Whether to normalize each channel over batch and pixels before adding the bias (momentum
+        0.9, epsilon 1e-5, no offset and no factor).
+    filter_dropout : float, default 0
+        Probability, in [0, 1), of dropping each filter in a training step. The others are scaled
+        by ``1 / (1 - filter_dropout)``.
+    depthwise : bool, default False
+        Whether to filter each channel by its own polynomial without mixing channels. `filters`
+        must then be None or the number of input channels.
+    use_bias : bool, default True
+        Whether to add a bias to each output channel.
+    activation : str or callable, optional
+        Keras activation. Default: the identity.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial kernel. Default: truncated normal with standard deviation
+        ``sqrt(6 / (channels + filters))``, as in the earlier implementation.
+    bias_initializer : str or keras.Initializer, default "zeros"
+        Initial bias.
+    kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
+        Penalties on kernel and bias. Default: none.
+    kernel_constraint, bias_constraint : str or keras.Constraint, optional
+        Constraints on kernel and bias. Default: none.
+    **kwargs
+        Arguments of `keras.layers.Layer`: ``name``, ``dtype``, ``trainable``.
+
+    Attributes
+    ----------
+    kernel : variable, shape ((order + 1) * channels, filters)
+        Row ``channel * (order + 1) + k`` holds the coefficients of ``P_k`` for an input channel. A
+        depthwise kernel has one column.
+    bias : variable, shape (filters,), or None
+        The bias.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Under the conditions listed at `GraphConv`.
 
     Notes
     -----
     He, Wei, Huang & Xu, "BernNet", arXiv 2106.10994, equation 2, with ``L = s + 1`` in [0, 2].
-    The kernel starts from a truncated normal distribution of standard deviation
-    ``sqrt(6 / (channels + filters))``, as in the earlier implementation.
 
     Examples
     --------
@@ -331,5 +500,5 @@ class BernsteinConv(GraphConv):
     basis: ClassVar[str] = "bernstein"
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:
-        """Return the distribution of the earlier implementation."""
+        """Return the initializer of the earlier implementation."""
         return keras.initializers.TruncatedNormal(stddev=sqrt(6 / (channels + filters)))

@@ -109,7 +109,7 @@ class GraphConvLSTMCell(SphereLayer):
         return hidden, [hidden, cell]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -160,8 +160,8 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
     kernel_initializer : str or keras.Initializer, optional
         Initial values of the kernel. Default: those of `ChebyshevConv`.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        model's, or the one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: the model's, or else `deepsphere.Graph()`.
     unroll : bool, default True
         Whether compiled programs hold each step, or a loop over them: then they do not grow with
         the number of steps, and that may be unknown. TensorFlow has no gradient of the convolution
@@ -307,7 +307,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         return (output, state, state) if self.return_state else output
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         cell = self.cell.get_config()
         for name in ("frozen", "quantized"):  # the layer's own tell of all sublayers
             cell.pop(name, None)

@@ -82,7 +82,7 @@ class NeighborTransformerBlock(TransformerBlock):
         return neighbor_attention(q, k, v, self.pattern, mask)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         graph = {"graph": graph_config(self.graph_spec), "self_loops": self.self_loops}
         return {**super().get_config(), **graph}
 
@@ -103,7 +103,7 @@ class GraphTransformer(Transformer):
     num_heads : int
         Number of heads.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     num_layers : int, default 1
         Number of blocks; the output at a pixel depends on pixels up to `num_layers` edges away.
     graph : Graph, int or str, optional
@@ -184,6 +184,6 @@ class GraphTransformer(Transformer):
         return self.attend(self.embedding(hide(x, mask)), mask)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         graph = {"graph": graph_config(self.graph_spec), "self_loops": self.self_loops}
         return {**super().get_config(), **graph}

@@ -40,7 +40,7 @@ class _PatchLayer(SphereConv):
         return (input_shape[0], len(self.output_sampling), self.filters or input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {**super().get_config(), "p": self.p}
 
     def _children(self) -> int:
@@ -62,7 +62,7 @@ class PatchConv(_PatchLayer):
     p : int, default 1
         Number of resolution levels to go down.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     use_bias, activation, kernel_initializer, ...
         As for every convolution of this package, see `SphereConv`; the kernel starts Glorot
         uniform, as Keras' convolutions do.
@@ -117,7 +117,7 @@ class PatchConvTranspose(_PatchLayer):
     p : int, default 1
         Number of resolution levels to go up.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     use_bias, activation, kernel_initializer, ...
         As for every convolution of this package, see `SphereConv`; the kernel starts Glorot
         uniform, as Keras' convolutions do.

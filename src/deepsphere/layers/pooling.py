@@ -34,7 +34,7 @@ class Pool(SphereLayer):
         for, as integrals over the sphere are. Where a point belongs to several coarser ones, as
         half the vertices of an icosahedral grid do, it counts in each by its share.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -113,7 +113,7 @@ class Pool(SphereLayer):
         return (input_shape[0], len(self.output_sampling), input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {**super().get_config(), "p": self.p, "mode": self.mode}
 
 
@@ -149,7 +149,7 @@ class Unpool(SphereLayer):
     p : int, default 1
         Number of resolution levels to go up.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     finer : Sampling, optional
         Where the outputs are sampled. Default: ``sampling.refine(p)``. Samplings that leave open
         what is finer, such as scattered points, need it said.
@@ -224,7 +224,7 @@ class Unpool(SphereLayer):
         return (input_shape[0], len(self.output_sampling), input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         finer = None if self.finer is None else serialize(self.finer)
         return {**super().get_config(), "p": self.p, "finer": finer}
 

@@ -36,7 +36,7 @@ class Resample(SphereLayer):
         NaN where nothing is. By default NaN spreads to every output that it has a weight in, so
         that no mean pretends to have seen what it has not.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -143,7 +143,7 @@ class Resample(SphereLayer):
         return (input_shape[0], len(self.target), input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "target": serialize(self.target),

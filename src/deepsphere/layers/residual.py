@@ -211,7 +211,7 @@ class ResidualBlock(SphereLayer):
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         conv = keras.saving.serialize_keras_object(self.conv1)
         if "sampling" in conv["config"]:
             conv["config"]["sampling"] = None  # the block's, kept once

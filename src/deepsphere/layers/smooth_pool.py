@@ -51,7 +51,7 @@ class SmoothPool(Pool):
     mode : str, default "max"
         How to pool, see `Pool`.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     cutoff : float, default 1
         Degree that the filter halves, in units of nside of the coarser sampling, or of
         ``sqrt(pi / 3 / area)`` of its points where it has none. HEALPix holds degrees up to 2 or 3
@@ -62,8 +62,8 @@ class SmoothPool(Pool):
         heat kernel: 7 or 8 for one level at the default cutoff, nearly twice that for each level
         more. A smaller one is faster and not as near.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        model's, or the one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: the model's, or else `deepsphere.Graph()`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -172,7 +172,7 @@ class SmoothPool(Pool):
         return keras.ops.reshape(keras.ops.transpose(y, (0, 2, 1, 3)), (-1, n, channels))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "cutoff": self.cutoff,

@@ -111,7 +111,7 @@ class GaussianSmoothing(SphereLayer):
     Parameters
     ----------
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     fwhm : float or sequence of float
         Full width at half maximum of the beam, ``sigma sqrt(8 ln 2)``, for all channels or one
         for each. 0 leaves a channel as it is.
@@ -255,7 +255,7 @@ class GaussianSmoothing(SphereLayer):
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "fwhm": self.fwhm,

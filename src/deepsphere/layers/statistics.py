@@ -31,7 +31,7 @@ class Statistics(SphereLayer):
         ``"mean_variance"``: first all means, then all variances. ``"max"``: the largest value of
         each channel. ``"histogram"``: a learned histogram of each channel, see below.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     bins : int, default 20
         Number of bins of each histogram, at least 2; 20 as in the earlier implementation.
     **kwargs
@@ -155,7 +155,7 @@ class Statistics(SphereLayer):
         """Return None: no pixels are left that could be masked."""
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {**super().get_config(), "kind": self.kind, "bins": self.bins}
 
 

@@ -78,7 +78,7 @@ class SublayerState:
                     layer.trainable = path not in frozen
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         config = super().get_config()  # type: ignore[misc]
         frozen, quantized = list(self._frozen_paths), dict(self._quantized_paths)
         for path, layer in walk_sublayers(self):

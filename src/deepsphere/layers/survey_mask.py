@@ -30,7 +30,7 @@ class SurveyMask(SphereLayer):
     mask : array_like of bool, shape (pixels,)
         True at observed pixels, such as `deepsphere.sampling.Footprint.observed`.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -100,6 +100,6 @@ class SurveyMask(SphereLayer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         pixels = encode_pixels(np.flatnonzero(self._observed))
         return {**super().get_config(), "mask": f"{len(self._observed)}:{pixels}"}

@@ -23,7 +23,7 @@ class Transformer(SphereLayer):
     num_heads : int
         Number of heads; the output has ``key_dim * num_heads`` channels.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     num_layers : int, default 1
         Number of `TransformerBlock`.
     position_embedding : bool, default True
@@ -108,7 +108,7 @@ class Transformer(SphereLayer):
         return (input_shape[0], len(self.output_sampling), self.key_dim * self.num_heads)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "key_dim": self.key_dim,

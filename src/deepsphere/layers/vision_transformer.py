@@ -31,7 +31,7 @@ class VisionTransformer(Transformer):
     p : int
         Number of resolution levels to go down; on HEALPix, a super-pixel has ``4**p`` pixels.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: given by the model.
+        Sampling of the input. Default: set by the surrounding model.
     num_layers : int, default 1
         Number of blocks.
     position_embedding : bool, default True
@@ -107,5 +107,5 @@ class VisionTransformer(Transformer):
         return self.attend(self.embedding(x, mask=mask), self.compute_mask(x, mask))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the layer's arguments, for `from_config`."""
         return {**super().get_config(), "p": self.p}

@@ -60,8 +60,8 @@ class Autoencoder(SphereModel):
     last_activation : str or callable, optional
         Keras activation of the output, in single precision. Default: none.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: `deepsphere.Graph()`.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
         NaN, are 0 in the output, and do not count in the loss.
@@ -235,7 +235,7 @@ class Autoencoder(SphereModel):
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model."""
+        """Return the model's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "channels": self.channels,

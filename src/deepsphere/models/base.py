@@ -133,8 +133,8 @@ class SphereModel(SavedModel, ObservedPixels):
         True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`. Losses and
         metrics are given these only: predictions of shape ``(batch, observed pixels, channels)``.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: `deepsphere.Graph()`.
     **kwargs
         Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
 
@@ -216,7 +216,7 @@ class SphereModel(SavedModel, ObservedPixels):
         super().export(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model."""
+        """Return the model's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "sampling": serialize(self.sampling),

@@ -164,7 +164,7 @@ class ClimateUNet(SphereModel):
         return (*input_shape[:2], self.output_channels)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model."""
+        """Return the model's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "outputs": self.output_channels,

@@ -93,7 +93,7 @@ class Model(SavedModel, ObservedPixels, Functional):
         return None
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model."""
+        """Return the model's arguments, for `from_config`."""
         config = super().get_config()
         for name in ("frozen", "quantized"):  # which Keras writes for each layer of a graph
             config.pop(name, None)

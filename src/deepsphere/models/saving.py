@@ -154,7 +154,7 @@ class SavedModel(SublayerState):
             )
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model.
+        """Return the model's arguments, for `from_config`.
 
         Raises
         ------

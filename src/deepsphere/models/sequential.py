@@ -40,8 +40,8 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         (`SphereLayer.bind`): the same list makes several independent models. Other Keras layers
         are used as they are.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: `deepsphere.Graph()`.
     **kwargs
         Arguments of `keras.Sequential`: ``name``, ``trainable``.
 
@@ -158,7 +158,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         return self.built and len(self.output_shape) > 2
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model."""
+        """Return the model's arguments, for `from_config`."""
         config = super().get_config()
         bound = {layer.name for layer in self.layers if is_bound_by_copy(layer)}
         for layer in config["layers"]:

@@ -73,8 +73,8 @@ class UNet(SphereModel):
         Keras activation of the output, computed in single precision: ``"softmax"`` for classes;
         None, the default, for logits and regression.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: `deepsphere.Graph()`.
     mask : array_like of bool, shape (len(sampling),), optional
         True at the pixels that a survey observed. The others never change the result, may hold
         NaN (in targets too), are 0 in the output, and do not count in the loss.
@@ -233,7 +233,7 @@ class UNet(SphereModel):
         return (*input_shape[:2], self.output_channels)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model."""
+        """Return the model's arguments, for `from_config`."""
         return {
             **super().get_config(),
             "outputs": self.output_channels,

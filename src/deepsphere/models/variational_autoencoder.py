@@ -148,5 +148,5 @@ graph, mask, **kwargs
         return ops.divide_no_nan(total, observed * self.channels)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal model."""
+        """Return the model's arguments, for `from_config`."""
         return {**super().get_config(), "beta": self.beta, "seed": self.seed}
