@@ -1,4 +1,4 @@
-"""A recurrent layer for sequences of maps: an LSTM whose products are graph convolutions."""
+"""A recurrent layer for sequences of maps: an LSTM with graph convolutions."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from deepsphere.sampling import Sampling
 class GraphConvLSTMCell(SphereLayer):
     """One step of `GraphConvLSTM`, for `keras.layers.RNN`.
 
-    Called on ``(inputs, [h, c])``, inputs of shape ``(batch, points, channels)`` and states of
-    shape ``(batch, points, filters)``; returns ``(h, [h, c])``.
+    Call it on ``(inputs, [h, c])``, with inputs of shape ``(batch, points, channels)`` and states
+    of shape ``(batch, points, filters)``. It returns ``(h, [h, c])``.
 
     Parameters
     ----------
     filters, order, sampling, graph, activation, recurrent_activation, use_bias, kernel_initializer
-        As for `GraphConvLSTM`.
+        See `GraphConvLSTM`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Attributes
     ----------
     conv : ChebyshevConv
-        From input and state, one after the other along the channels, to four times `filters`: input
-        gate, forget gate, candidate and output gate, in the order of Keras' LSTM.
+        Convolution of the concatenated channels of input and hidden state to ``4 * filters``
+        channels: input gate, forget gate, candidate and output gate, in the order of Keras' LSTM.
 
     Raises
     ------
     TypeError, ValueError
-        As for `GraphConvLSTM`.
+        Under the conditions listed at `GraphConvLSTM`.
     """
 
     on_graph = True
@@ -75,17 +75,17 @@ class GraphConvLSTMCell(SphereLayer):
 
     @property
     def graph_spec(self) -> Graph | None:
-        """The graph as it was given, or None."""
+        """The graph that was given, or None."""
         return self.conv.graph_spec
 
     @property
     def state_size(self) -> list[tuple[int | None, int]]:
-        """Shapes of the two states without the batch: hidden, and of the cell."""
-        points = None if self.sampling is None else self.input_points  # Keras asks early
+        """Shapes of hidden state and cell state, without the batch."""
+        points = None if self.sampling is None else self.input_points  # Keras asks before `bind`
         return 2 * [(points, self.filters)]
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
-        """Return zeros."""
+        """Return states of zeros."""
         return [
             keras.ops.zeros((batch_size, *size), dtype=self.compute_dtype)
             for size in self.state_size
@@ -98,7 +98,7 @@ class GraphConvLSTMCell(SphereLayer):
         self.conv.build((*input_shape[:2], channels))
 
     def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
-        """Take a step."""
+        """Compute one time step."""
         hidden, cell = states
         gates = self.conv(keras.ops.concatenate([inputs, hidden], axis=-1))
         into, keep, candidate, out = keras.ops.split(gates, 4, axis=-1)
@@ -132,60 +132,67 @@ def remember(shape: Any, dtype: Any = None) -> Any:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
-    """A convolutional LSTM on the sphere: a memory at each point, of what was there and around it.
+    """Convolutional LSTM on the sphere, for sequences of maps.
 
-    An LSTM with graph convolutions for its matrices: ``[i, f, g, o] = [x, h] * W + b``, with
-    ``c = sigmoid(f) c + sigmoid(i) tanh(g)`` and ``h = sigmoid(o) tanh(c)``. Its number of weights,
-    ``4 (order + 1) (channels + filters) filters``, does not depend on that of the points.
+    An LSTM whose matrices are graph convolutions: ``[i, f, g, o] = [x, h] * W + b``, with
+    ``c = sigmoid(f) c + sigmoid(i) tanh(g)`` and ``h = sigmoid(o) tanh(c)``. Its kernel has
+    ``4 (order + 1) (channels + filters) filters`` weights, whatever the number of points.
 
-    Input shape ``(batch, time, points, channels)``; output shape ``(batch, points, filters)``, or
+    Input shape ``(batch, time, points, channels)``. Output shape ``(batch, points, filters)``, or
     ``(batch, time, points, filters)`` with `return_sequences`.
 
     Parameters
     ----------
     filters : int
-        Number of channels of the output, and of either state.
+        Number of channels of the output and of each of the two states.
     order : int, default 4
-        Degree of the polynomials of the graph convolutions. What a state depends on reaches
-        `order` edges farther with each step.
+        Degree of the polynomials of the graph convolution. Each time step extends the receptive
+        field by `order` edges.
     sampling : Sampling, optional
-        Where the maps are sampled. Default: given by the model.
+        Sampling of the maps. Default: set by the surrounding model.
     activation : str or callable, default "tanh"
-        Keras activation of what goes into the cell and comes out of it.
+        Keras activation of the candidate and of the cell state in the output.
     recurrent_activation : str or callable, default "sigmoid"
         Keras activation of the gates.
     use_bias : bool, default True
-        Whether to add a bias. Those of the forget gates start at 1, which lets gradients through
-        from the start (Jozefowicz et al., ICML 2015), the others at 0.
+        Whether to add a bias. The bias of the forget gates starts at 1, so that gradients pass from
+        the start (Jozefowicz et al., ICML 2015); the others start at 0.
     kernel_initializer : str or keras.Initializer, optional
-        Initial values of the kernel. Default: those of `ChebyshevConv`.
+        Initial kernel. Default: that of `ChebyshevConv`.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: the model's, or else `deepsphere.Graph()`.
     unroll : bool, default True
-        Whether compiled programs hold each step, or a loop over them: then they do not grow with
-        the number of steps, and that may be unknown. TensorFlow has no gradient of the convolution
-        in a loop: there training holds each step in any case, and needs to know their number.
+        Whether to unroll the time steps in compiled programs. With False the program loops over
+        them: its size does not grow with the number of steps, which may be unknown. Training on
+        TensorFlow always unrolls, because the convolution has no gradient in a TensorFlow loop; the
+        number of steps must then be known.
     **kwargs
-        Arguments of `keras.layers.RNN`: ``return_sequences``, ``return_state``, ``go_backwards``,
-        ``stateful``, ``zero_output_for_mask``; and of `keras.layers.Layer`.
+        Arguments of `keras.layers.RNN` (``return_sequences``, ``return_state``, ``go_backwards``,
+        ``stateful``, ``zero_output_for_mask``) and of `keras.layers.Layer`.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described; or, when the layer meets its input, if that has
-        another number of points than the sampling.
+    TypeError
+        If `filters` or `order` is not an integer, `sampling` is not a `Sampling`, or `graph` is
+        not a `Graph`, an integer or a string.
+    ValueError
+        If `filters` is less than 1, `order` is not in [0, 1000], or `graph` is an unknown name.
+        When the layer is built: if the input does not have shape
+        ``(batch, time, points, channels)`` with the sampling's number of points. When it trains on
+        TensorFlow with ``unroll=False``: if the number of steps is unknown.
 
     Notes
     -----
-    On TensorFlow it needs 2.21: with 2.18 training crashes in one run of four, 2.19 and 2.20 were
-    not tried.
+    It requires TensorFlow 2.21 on that backend: with 2.18, training crashes in one run of four;
+    2.19 and 2.20 were not tried.
 
-    Shi et al., "Convolutional LSTM network", arXiv 1506.04214, without its products of gates with
-    the cell at each point; with graph convolutions, Seo et al., arXiv 1612.07659. A mask is Keras'
-    for sequences, shape ``(batch, time)``, and tells which steps to leave out.
+    Shi et al., "Convolutional LSTM network", arXiv 1506.04214, without the peephole connections
+    (pointwise products of gates with the cell state); with graph convolutions, Seo et al., arXiv
+    1612.07659. The mask is Keras' mask for sequences, of shape ``(batch, time)``, and marks the
+    steps to use.
 
-    A network without memory takes a fixed number of steps as channels: the layers of Keras
+    To use a fixed number of steps as channels of a network without memory, put the Keras layers
     ``Permute((2, 1, 3))`` and ``Reshape((points, time * channels))`` before it.
 
     Examples
@@ -231,17 +238,17 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
 
     @property
     def sampling(self) -> Sampling | None:
-        """Where the maps are sampled; None before a model gives it."""
+        """Sampling of the maps; None until a model sets it."""
         return self.cell.sampling
 
     @property
     def graph_spec(self) -> Graph | None:
-        """The graph as it was given, or None."""
+        """The graph that was given, or None."""
         return self.cell.graph_spec
 
     @property
     def output_sampling(self) -> Sampling:
-        """Where the output is sampled: as the input is."""
+        """Sampling of the output, the same as that of the input."""
         return self.cell.output_sampling
 
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:
@@ -254,7 +261,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         config = {**self.get_config(), "sampling": sampling, "dtype": self.dtype_policy}
         if config["graph"] is None:
             config["graph"] = graph
-        for name in ("activation", "recurrent_activation"):  # the functions, not their names
+        for name in ("activation", "recurrent_activation"):  # functions, which need no registration
             config[name] = getattr(self.cell, name)
         config["kernel_initializer"] = self.cell.conv.kernel_initializer
         return type(self).from_config(config)
@@ -285,7 +292,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         mask: Any = None,
         training: bool | None = False,
     ) -> Any:
-        """Go through the steps."""
+        """Loop over the time steps."""
         unroll = self.unroll
         if training and keras.backend.backend() == "tensorflow" and not unroll:
             if sequences.shape[1] is None:
@@ -301,7 +308,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
             self.unroll = unroll
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:  # noqa: ARG002
-        """Return the shape of the output, and with `return_state` those of the states."""
+        """Return the shape of the output and, with `return_state`, of the states."""
         state = (sequences_shape[0], self.cell.output_points, self.cell.filters)
         output = (*state[:1], sequences_shape[1], *state[1:]) if self.return_sequences else state
         return (output, state, state) if self.return_state else output
@@ -309,13 +316,13 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""
         cell = self.cell.get_config()
-        for name in ("frozen", "quantized"):  # the layer's own tell of all sublayers
+        for name in ("frozen", "quantized"):  # the layer's own entries cover all sublayers
             cell.pop(name, None)
-        config = {**cell, **super().get_config()}  # the layer's own name
+        config = {**cell, **super().get_config()}  # the layer's name wins
         del config["cell"]
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GraphConvLSTM:  # noqa: ARG003
-        """Return a layer of that configuration."""
+        """Make a layer from what `get_config` returned."""
         return cls(**with_graph(config))

@@ -1,4 +1,4 @@
-"""A transformer in which each pixel attends to its neighbors."""
+"""Transformer in which each pixel attends to its neighbors."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from deepsphere.sampling import Sampling
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NeighborTransformerBlock(TransformerBlock):
-    """A `TransformerBlock` in which each pixel attends to its nearest neighbors only.
+    """`TransformerBlock` in which each pixel attends only to its neighbors on the graph.
 
-    Time and memory are linear in the number of pixels; what is gathered for the edges of the
-    graph is never held at once (see `deepsphere.ops.attention`). Input and output shape
+    Time and memory are linear in the number of pixels. Features gathered along the edges are never
+    all in memory at once (see `deepsphere.ops.attention`). Input and output shape
     ``(batch, pixels, key_dim * num_heads)``.
 
     Parameters
     ----------
     key_dim, num_heads, sampling, activation, layer_norm
-        As for `TransformerBlock`.
+        See `TransformerBlock`.
     graph : Graph, int or str, optional
-        Which pixels are neighbors, see `deepsphere.Graph`; a number means that many nearest ones.
-        Two pixels attend to each other if either is a neighbor of the other; weights do not count.
-        Default: the model's, or the one that suits the sampling.
+        Graph whose edges join neighbors, see `deepsphere.Graph`; an integer is a number of nearest
+        neighbors. Two pixels attend to each other if either is a neighbor of the other; edge
+        weights are ignored. Default: the model's, or else `deepsphere.Graph()`.
     self_loops : bool, default False
-        Whether each pixel attends to itself too. By default it does not, as in the earlier
-        implementation: it keeps its own features by the residual.
+        Whether each pixel also attends to itself. The default follows the earlier implementation:
+        a pixel keeps its own features through the residual.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Raises
     ------
     TypeError, ValueError
-        As for `TransformerBlock`.
+        Under the conditions listed at `TransformerBlock`; TypeError also if `graph` is not a
+        `Graph`, an integer or a string, and ValueError if it is an unknown name.
 
     Examples
     --------
@@ -69,16 +70,16 @@ class NeighborTransformerBlock(TransformerBlock):
         self.self_loops = bool(self_loops)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Get the neighbors and make the weights."""
+        """Get the neighbors and create the weights."""
         super().build(input_shape)
         self.pattern = self.make_pattern()
 
     def make_pattern(self) -> SparseOperator:
-        """Return which pixels attend to which, shared with all layers on the same graph."""
+        """Return the pattern of attention, which all layers on the same graph share."""
         return neighbor_pattern(self.require_sampling(), self.graph_spec, self.self_loops)
 
     def attend(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
-        """Return the attention's output, from and to shape (batch, pixels, num_heads, key_dim)."""
+        """Return the attention; all shapes are (batch, pixels, num_heads, key_dim)."""
         return neighbor_attention(q, k, v, self.pattern, mask)
 
     def get_config(self) -> dict[str, Any]:
@@ -89,35 +90,35 @@ class NeighborTransformerBlock(TransformerBlock):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class GraphTransformer(Transformer):
-    """Transformer on the graph of the pixels: each attends to its nearest neighbors.
+    """Transformer in which each pixel attends to its neighbors on the graph.
 
-    Every pixel is embedded into ``key_dim * num_heads`` channels by one dense layer, a learned
-    position embedding is added, and `num_layers` blocks follow in which a pixel attends to its
-    neighbors. Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels, key_dim * num_heads)``. Time and memory are linear in the number of pixels.
+    A dense layer embeds every pixel into ``key_dim * num_heads`` channels, a learned position
+    embedding is added, and `num_layers` blocks (`NeighborTransformerBlock`) follow. Input shape
+    ``(batch, pixels, channels)``, output shape ``(batch, pixels, key_dim * num_heads)``. Time and
+    memory are linear in the number of pixels.
 
     Parameters
     ----------
     key_dim : int
-        Channels of one head.
+        Number of channels per head.
     num_heads : int
-        Number of heads.
+        Number of attention heads.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     num_layers : int, default 1
         Number of blocks; the output at a pixel depends on pixels up to `num_layers` edges away.
     graph : Graph, int or str, optional
-        Which pixels are neighbors, see `deepsphere.Graph`; a number means that many nearest ones.
-        Two pixels attend to each other if either is a neighbor of the other; weights do not count.
-        Default: the model's, or the one that suits the sampling.
+        Graph whose edges join neighbors, see `deepsphere.Graph`; an integer is a number of nearest
+        neighbors. Two pixels attend to each other if either is a neighbor of the other; edge
+        weights are ignored. Default: the model's, or else `deepsphere.Graph()`.
     self_loops : bool, default False
-        Whether each pixel attends to itself too. By default it does not, as in the earlier
-        implementation: it keeps its own features by the residual.
+        Whether each pixel also attends to itself. The default follows the earlier implementation:
+        a pixel keeps its own features through the residual.
     position_embedding : bool, default True
         Whether to add a learned vector to each embedded pixel: ``pixels * key_dim * num_heads``
         weights. Without it the weights fit any sampling.
     activation : str or callable, default "relu"
-        Keras activation in the blocks; None is the identity.
+        Keras activation in the blocks; None means the identity.
     layer_norm : bool, default True
         Whether the blocks normalize, see `TransformerBlock`.
     **kwargs
@@ -125,13 +126,18 @@ class GraphTransformer(Transformer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `key_dim`, `num_heads` or `num_layers` is not an integer, `sampling` is not a `Sampling`,
+        or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If `key_dim`, `num_heads` or `num_layers` is less than 1, `graph` is an unknown name, or
+        Keras does not know `activation`. When the layer is built: if the input does not have the
+        sampling's number of pixels.
 
     Notes
     -----
-    After Dwivedi & Bresson, arXiv 2012.09699, with a learned embedding in place of eigenvectors,
-    as the graph is always the same. With a mask no pixel attends to unobserved ones.
+    After Dwivedi & Bresson, arXiv 2012.09699, with a learned embedding instead of eigenvectors,
+    because the graph is always the same. With a mask, no pixel attends to unobserved pixels.
 
     Examples
     --------
@@ -172,7 +178,7 @@ class GraphTransformer(Transformer):
         self.self_loops = bool(self_loops)
 
     def make_embedding(self, width: int) -> keras.layers.Layer:
-        """Return a dense layer."""
+        """Return a dense layer of that width."""
         return keras.layers.Dense(width, dtype=self.dtype_policy, name="embedding")
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
@@ -180,7 +186,7 @@ class GraphTransformer(Transformer):
         return NeighborTransformerBlock(graph=self.graph_spec, self_loops=self.self_loops, **kwargs)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Embed the pixels, add their position, let them attend to their neighbors."""
+        """Embed the pixels, add the position embedding and apply the blocks."""
         return self.attend(self.embedding(hide(x, mask)), mask)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Masks: which pixels of a map were observed, and how layers leave out the others.
+"""Functions on masks, which mark the observed pixels of maps.
 
-A mask is Keras' own: a boolean tensor of shape ``(batch, pixels)``, True where a pixel holds
-data, that goes from layer to layer by itself (`keras.layers.Layer.compute_mask`).
+Masks are Keras masks: boolean tensors of shape ``(batch, pixels)``, True at observed pixels, which
+Keras passes from layer to layer (`keras.layers.Layer.compute_mask`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import keras
 
 
 def hide(x: Any, mask: Any, value: float = 0.0) -> Any:
-    """Put a value where nothing was observed.
+    """Replace the features of unobserved pixels by a value.
 
     Parameters
     ----------
     x : tensor, shape (batch, pixels, channels)
-        Features; at unobserved pixels they may be anything, also NaN.
+        Features, arbitrary at unobserved pixels, including NaN.
     mask : tensor of bool, shape (batch, pixels), or None
-        True at observed pixels; None stands for all.
+        True at observed pixels; None means that all are observed.
     value : float, default 0
-        What to put at the others.
+        Value of the unobserved pixels.
 
     Returns
     -------
@@ -35,19 +35,19 @@ def hide(x: Any, mask: Any, value: float = 0.0) -> Any:
 
 
 def resample_mask(mask: Any, points: int, new_points: int) -> Any:
-    """Carry a mask to another resolution of the same hierarchy.
+    """Return a mask at another resolution of the same hierarchy.
 
     Parameters
     ----------
     mask : tensor of bool, shape (batch, points), or None
         True at observed pixels.
     points, new_points : int
-        Numbers of pixels before and after; one is a multiple of the other.
+        Numbers of pixels before and after. One must be a multiple of the other.
 
     Returns
     -------
     tensor of bool, shape (batch, new_points), or None
-        A coarser pixel is observed if one of its children is, a finer one if its parent is.
+        A coarser pixel is observed if any of its children is, a finer one if its parent is.
     """
     if mask is None or points == new_points:
         return mask

@@ -1,4 +1,4 @@
-"""Keras' normalization layers, mended: evaluation after few steps, and export."""
+"""Keras' normalization layers, fixed for evaluation after few training steps and for export."""
 
 from __future__ import annotations
 
@@ -10,44 +10,46 @@ from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.features import Features
 
 SETTLING = 50.0
-"""Over which part of the steps so far the moving averages go, about 2 / 50. With 2 / 10 some short
-trainings still evaluate wrong; a smaller part would hold too few batches, 3 now at step 50."""
+"""Inverse length of the early moving averages: they cover about 2 / 50 of the steps so far. With
+2 / 10 some short trainings still evaluate poorly. A smaller fraction would cover too few batches;
+with 2 / 50 it is 3 at step 50."""
 
 LONG = 2.0**24
-"""Number of steps of averages of which it is not known: from here on single precision adds no 1."""
+"""Step count assumed for averages loaded without one. In float32, adding 1 no longer changes it."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BatchNormalization(Features, keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization`, which evaluates right from the first training steps.
+    """`keras.layers.BatchNormalization` with moving averages that are accurate from the first step.
 
-    Keras starts the moving averages at mean 0 and variance 1 and moves them by ``1 - momentum`` in
-    each step: for some ``3 / (1 - momentum)`` steps a model evaluates far from how it trained. Here
-    step ``t`` moves them by ``max(1 - momentum, 50 / (t + 49))``, the first one all the way to the
-    statistics of its batch. Until `momentum` takes over, at step ``50 / (1 - momentum)`` or so, the
-    averages go over the last few percent of all steps. Arguments, shapes and weights are those of
-    Keras' layer.
+    Keras starts the moving averages at mean 0 and variance 1 and moves them by ``1 - momentum`` per
+    step. For about ``3 / (1 - momentum)`` steps, evaluation thus differs much from training. This
+    layer moves them by ``max(1 - momentum, 50 / (t + 49))`` in step ``t``, so the first step
+    sets them to the statistics of its batch. Until `momentum` takes over, around step
+    ``50 / (1 - momentum)``, the averages cover the last few percent of all steps. Arguments, shapes
+    and weights are those of `keras.layers.BatchNormalization`.
 
     Attributes
     ----------
     moving_steps : variable, shape ()
-        Number of steps in the moving averages. It is among the layer's `variables` and is saved
-        with them, but not among its `weights`, which are Keras' own. Averages that come without it
-        (from a file of Keras' layer, or by `set_weights`) count as those of a long training.
+        Number of steps in the moving averages. It belongs to the layer's `variables` and is saved
+        with them, but not to its `weights`, which match Keras' layer. Averages without a count
+        (from a file of Keras' layer, or set by `set_weights`) are treated as those of a long
+        training.
     use_moving_statistics : bool
-        Whether training normalizes by the moving averages too, and leaves them as they are; False
-        at first. Set it before a training function is compiled, or use
+        Whether training, too, normalizes by the moving averages and does not update them. Initially
+        False. Set it before a training function is compiled, or use
         `deepsphere.callbacks.FreezeBatchNorm`. It is not saved.
 
     Notes
     -----
-    A correction for the start alone, as Adam has for its moments, is not enough: in the first steps
-    features move faster than an average over all of these steps. The network of the README on 3
-    maps, after 10 steps of Adam: cross entropy 0.22 in training mode, 1.31 in evaluation with that
-    correction, 0.3 with these steps.
+    A bias correction as in Adam is not enough: in the first steps, features change faster than an
+    average over all steps can follow. For the network of the README on 3 maps, after 10 steps of
+    Adam, the cross entropy is 0.22 in training mode, 1.31 in evaluation with that correction, and
+    0.3 in evaluation with this layer.
 
-    A batch in which a mask leaves nothing does not change the averages. With initializers other
-    than Keras' default for the moving averages, these count as statistics that you know.
+    A fully masked batch does not change the averages. Moving averages initialized to other values
+    than Keras' defaults are treated as known statistics.
 
     Examples
     --------
@@ -63,12 +65,12 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
     momentum: Any
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights, and the count of what they hold."""
+        """Create the weights and the step count."""
         super().build(input_shape)
         self.moving_steps = self.add_weight(
             shape=(),
             name="moving_steps",
-            dtype="float32",  # also where the averages are in half precision, which ends at 2048
+            dtype="float32",  # half precision counts to 2048 only
             initializer="zeros",
             trainable=False,
             autocast=False,
@@ -76,16 +78,16 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
 
     @property
     def weights(self) -> list[Any]:
-        """The weights of Keras' layer, in its order."""
+        """The weights of Keras' layer, in its order, without `moving_steps`."""
         extra = id(getattr(self, "moving_steps", None))
         return [weight for weight in super().weights if id(weight) != extra]
 
     def normalizes_batches(self, training: bool | None) -> bool:
-        """Return whether a call uses the statistics of its batch, and updates the averages."""
+        """Return whether a call uses the statistics of its batch and updates the averages."""
         return bool(training) and self.trainable and not self.use_moving_statistics
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalize by the statistics of the batch in training, or else by the averages."""
+        """Normalize by the statistics of the batch in training, else by the moving averages."""
         if not self.normalizes_batches(training):
             return super().call(inputs, training=False, mask=mask)
         momentum = self.momentum
@@ -97,12 +99,12 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
             self.momentum = momentum
 
     def update_statistics(self, mean: Any, variance: Any) -> None:
-        """Move the averages towards the statistics of a batch, computed elsewhere.
+        """Update the moving averages with statistics computed elsewhere.
 
         Parameters
         ----------
         mean, variance : tensor, shape (channels,)
-            The statistics.
+            Statistics of a batch.
         """
         step = self._next_step()
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -111,16 +113,16 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
             moving.assign(before * (1 - part) + keras.ops.cast(value, dtype) * part)
 
     def _next_step(self, mask: Any = None) -> Any:
-        """Return how far the averages move towards the batch, and count it."""
+        """Count a step and return the weight of its batch in the moving averages."""
         ops = keras.ops
         steps = ops.convert_to_tensor(self.moving_steps)
         at_start = ops.logical_and(
             ops.all(ops.equal(self.moving_mean, 0)), ops.all(ops.equal(self.moving_variance, 1))
         )
-        # Averages that were put there without their number.
+        # Averages that were loaded or set without a count.
         from_elsewhere = ops.logical_not(ops.logical_or(steps > 0, at_start))
         steps = ops.where(from_elsewhere, ops.full_like(steps, LONG), steps)
-        new_steps = steps + 1  # no longer changes LONG
+        new_steps = steps + 1  # leaves LONG unchanged
         part = ops.maximum(SETTLING / (SETTLING - 1 + new_steps), 1 - self.momentum)
         if mask is not None:
             seen = ops.any(ops.cast(mask, "bool"))
@@ -130,7 +132,7 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
         return part
 
     def load_own_variables(self, store: Any) -> None:
-        """Load the variables; files of Keras' layer have no count."""
+        """Load the variables, also from files of Keras' layer, which have no step count."""
         if self.built and len(store.keys()) == len(self.weights):
             self.moving_steps.assign(LONG)
             for i, weight in enumerate(self._trainable_variables + self._non_trainable_variables):
@@ -142,10 +144,11 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LayerNormalization(Features, keras.layers.LayerNormalization):
-    """`keras.layers.LayerNormalization`, which PyTorch can write as ONNX too.
+    """`keras.layers.LayerNormalization` that PyTorch can export to ONNX.
 
-    PyTorch traces a model to write it, and then does not know the number of channels that its own
-    operation asks for. Arguments, shapes and values are those of Keras' layer.
+    To export a model, PyTorch traces it, and then does not know the number of channels that its
+    own operation requires. Arguments, shapes and values are those of
+    `keras.layers.LayerNormalization`.
 
     Examples
     --------
@@ -155,7 +158,7 @@ class LayerNormalization(Features, keras.layers.LayerNormalization):
     """
 
     def _as_feature(self, x: Any) -> Any:
-        # Keras' layer does without the conversion of others, and computes in half what is in half.
+        # Unlike other layers, Keras' layer does not cast inputs to its precision.
         x = super()._as_feature(x)
         if not hasattr(x, "dtype"):
             return x
@@ -164,7 +167,7 @@ class LayerNormalization(Features, keras.layers.LayerNormalization):
         return x if wider == dtype else keras.ops.cast(x, wider)
 
     def call(self, inputs: Any) -> Any:
-        """Normalize, by plain operations while PyTorch traces."""
+        """Normalize, with elementary operations while PyTorch traces."""
         last = self.axis in (-1, [-1], len(inputs.shape) - 1, [len(inputs.shape) - 1])
         if isinstance(inputs.shape[-1], int) or not last:
             return super().call(inputs)

@@ -1,4 +1,4 @@
-"""Learned down- and up-sampling along the hierarchy of a sampling."""
+"""Learned down-sampling and up-sampling by linear maps of patches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepsphere.sampling import Sampling
 
 
 class _PatchLayer(SphereConv):
-    """What both directions share: `p` levels at once."""
+    """Base class of both directions."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class _PatchLayer(SphereConv):
         raise NotImplementedError
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights."""
+        """Create the weights."""
         super().build(input_shape)
         channels = int(input_shape[2])  # type: ignore[arg-type]
         filters = self.filters or channels
@@ -36,7 +36,7 @@ class _PatchLayer(SphereConv):
         self._add_weights(self._kernel_shape(channels, filters), initializer, filters)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape on the output's sampling, with `filters` channels."""
+        """Return ``(batch, len(output_sampling), filters)``."""
         return (input_shape[0], len(self.output_sampling), self.filters or input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
@@ -49,23 +49,34 @@ class _PatchLayer(SphereConv):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PatchConv(_PatchLayer):
-    """Learned down-sampling: one linear map from the pixels of a patch to one coarse pixel.
+    """Learned down-sampling: a linear map from the pixels of each patch to one coarse pixel.
 
     Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels / 4**p, filters)`` on HEALPix. All patches share the kernel; since it tells
-    the pixels of a patch apart, the layer is not equivariant to rotations.
+    ``(batch, pixels / 4**p, filters)`` on HEALPix. All patches share the kernel. Because it
+    distinguishes the pixels of a patch, the layer is not equivariant to rotations.
 
     Parameters
     ----------
     filters : int, optional
-        Number of output channels. Default: that of the input.
+        Number of output channels. Default: the number of input channels.
     p : int, default 1
         Number of resolution levels to go down.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
-    use_bias, activation, kernel_initializer, ...
-        As for every convolution of this package, see `SphereConv`; the kernel starts Glorot
-        uniform, as Keras' convolutions do.
+    use_bias : bool, default True
+        Whether to add a bias to each output channel.
+    activation : str or callable, optional
+        Keras activation. Default: the identity.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial kernel. Default: Glorot uniform, as in Keras' convolutions.
+    bias_initializer : str or keras.Initializer, default "zeros"
+        Initial bias.
+    kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
+        Penalties on kernel and bias. Default: none.
+    kernel_constraint, bias_constraint : str or keras.Constraint, optional
+        Constraints on kernel and bias. Default: none.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
 
     Attributes
     ----------
@@ -74,8 +85,12 @@ class PatchConv(_PatchLayer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has no such coarser resolution.
+    TypeError
+        If `filters` or `p` is not an integer, or `sampling` is not a `Sampling`.
+    ValueError
+        If `filters` or `p` is less than 1, the sampling has no resolution `p` levels coarser, or
+        the points of a coarser one do not follow each other, as they do on HEALPix. When the layer
+        is built: if the input does not have the sampling's number of pixels.
 
     Examples
     --------
@@ -94,7 +109,7 @@ class PatchConv(_PatchLayer):
         return self._children(), channels, filters
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Map each patch, add the bias, activate; pixels outside `mask` count as 0."""
+        """Map each patch, add the bias and activate; pixels outside `mask` count as 0."""
         x = hide(x, mask)
         children, channels, filters = self.kernel.shape
         patches = keras.ops.reshape(x, (-1, x.shape[1] // children, children * channels))
@@ -105,22 +120,33 @@ class PatchConv(_PatchLayer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PatchConvTranspose(_PatchLayer):
-    """Learned up-sampling: one linear map from a coarse pixel to the pixels of its patch.
+    """Learned up-sampling: a linear map from each coarse pixel to the pixels of its patch.
 
-    Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels * 4**p, filters)`` on HEALPix; the transpose of `PatchConv`.
+    The transpose of `PatchConv`. Input shape ``(batch, pixels, channels)``, output shape
+    ``(batch, pixels * 4**p, filters)`` on HEALPix.
 
     Parameters
     ----------
     filters : int, optional
-        Number of output channels. Default: that of the input.
+        Number of output channels. Default: the number of input channels.
     p : int, default 1
         Number of resolution levels to go up.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
-    use_bias, activation, kernel_initializer, ...
-        As for every convolution of this package, see `SphereConv`; the kernel starts Glorot
-        uniform, as Keras' convolutions do.
+    use_bias : bool, default True
+        Whether to add a bias to each output channel.
+    activation : str or callable, optional
+        Keras activation. Default: the identity.
+    kernel_initializer : str or keras.Initializer, optional
+        Initial kernel. Default: Glorot uniform, as in Keras' convolutions.
+    bias_initializer : str or keras.Initializer, default "zeros"
+        Initial bias.
+    kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
+        Penalties on kernel and bias. Default: none.
+    kernel_constraint, bias_constraint : str or keras.Constraint, optional
+        Constraints on kernel and bias. Default: none.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
 
     Attributes
     ----------
@@ -129,8 +155,12 @@ class PatchConvTranspose(_PatchLayer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `filters` or `p` is not an integer, or `sampling` is not a `Sampling`.
+    ValueError
+        If `filters` or `p` is less than 1, or the points of the finer sampling that share a coarser
+        one do not follow each other, as they do on HEALPix. When the layer is built: if the input
+        does not have the sampling's number of pixels.
 
     Examples
     --------
@@ -149,7 +179,7 @@ class PatchConvTranspose(_PatchLayer):
         return self._children(), filters, channels
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Map each pixel to its patch, add the bias, activate; those outside `mask` count as 0."""
+        """Map each pixel to its patch, add the bias, activate; pixels outside `mask` count as 0."""
         x = hide(x, mask)
         children, filters, channels = self.kernel.shape
         kernel = keras.ops.reshape(self.kernel, (children * filters, channels))
@@ -159,7 +189,7 @@ class PatchConvTranspose(_PatchLayer):
 
 
 def _branching(sampling: Sampling) -> int:
-    """Return how many points share a coarser one, or raise if they do not lie side by side."""
+    """Return the number of points per coarser point; raise ValueError if they are not adjacent."""
     if sampling.branching is None:
         raise ValueError(
             f"patches need points that lie in the order of their hierarchy, as on HEALPix, which "
