@@ -1,4 +1,4 @@
-"""Down-sampling and up-sampling along the hierarchy of a sampling, without weights."""
+"""Pooling and unpooling along the hierarchy of a sampling, without weights."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MODES = ("max", "mean", "area")
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Pool(SphereLayer):
-    """Pool the points that share a coarser point.
+    """Take the maximum or mean of the points that share a coarser point.
 
     Input shape ``(batch, points, channels)``, output shape
-    ``(batch, len(output_sampling), channels)``: on HEALPix a quarter of the pixels for each level.
+    ``(batch, len(output_sampling), channels)``. On HEALPix each level has a quarter of the pixels.
 
     Parameters
     ----------
     p : int, default 1
         Number of resolution levels to go down; on HEALPix, `nside` is divided by ``2**p``.
-    mode : str, default "max"
-        ``"max"``; ``"mean"``; or ``"area"``: the mean weighted by the areas that the points stand
-        for, as integrals over the sphere are. Where a point belongs to several coarser ones, as
-        half the vertices of an icosahedral grid do, it counts in each by its share.
+    mode : {"max", "mean", "area"}, default "max"
+        Maximum, mean, or mean weighted by the areas of the points, as in integrals over the sphere.
+        A point that belongs to several coarser points, as half the vertices of an icosahedral grid
+        do, contributes to each mean by its share.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     **kwargs
@@ -40,8 +40,12 @@ class Pool(SphereLayer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has no such coarser resolution.
+    TypeError
+        If `p` is not an integer or `sampling` is not a `Sampling`.
+    ValueError
+        If `p` is less than 1, `mode` is unknown, or the sampling has no resolution `p` levels
+        coarser. When the layer is built: if the input does not have the sampling's number of
+        points.
 
     Examples
     --------
@@ -65,7 +69,7 @@ class Pool(SphereLayer):
         return sampling.coarsen(self.p)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Look up which points belong together."""
+        """Look up which points to pool."""
         super().build(input_shape)
         sampling = self.require_sampling()
         self._children = None
@@ -76,18 +80,18 @@ class Pool(SphereLayer):
 
     @cached_property
     def _members(self) -> NDArray[np.int32]:
-        """The points of each coarse one, where they do not lie side by side."""
+        """The points of each coarse point, used where they are not adjacent in memory."""
         return padded(self.require_sampling().membership(self.p))[0]
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Take the maximum or mean of what was observed of each coarse cell, or 0 of nothing."""
+        """Pool the observed points of each coarse point; 0 if there are none."""
         if self.mode != "max":
             y = self._take_mean(hide(x, mask))
             if mask is None:
                 return y
             share = self._take_mean(keras.ops.cast(mask, y.dtype)[..., None])
             return keras.ops.divide_no_nan(y, share)
-        # Finite: other runtimes, to which models are exported, multiply it by 0.
+        # Not infinite, because other runtimes of exported models multiply it by 0.
         lowest = -65504.0 if keras.backend.standardize_dtype(x.dtype) == "float16" else -3e38
         x = hide(x, mask, lowest)
         if self._children is not None:
@@ -103,13 +107,13 @@ class Pool(SphereLayer):
         return self._mean(x) if self._children is None else pool(x, self._children, "mean")
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return which coarse points are observed: those with a part that is."""
+        """Return the mask of coarse points: True where at least one of their points is observed."""
         if previous_mask is None or self.require_sampling().branching:
             return super().compute_mask(inputs, previous_mask)
         return any_of(previous_mask, self._members)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape with the coarser sampling's number of points."""
+        """Return ``(batch, len(output_sampling), channels)``."""
         return (input_shape[0], len(self.output_sampling), input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class Pool(SphereLayer):
 
 
 def any_of(mask: Any, members: NDArray[np.int32]) -> Any:
-    """Return for each set of points whether any of them is observed.
+    """Return whether any point of each set is observed.
 
     Parameters
     ----------
@@ -137,12 +141,12 @@ def any_of(mask: Any, members: NDArray[np.int32]) -> Any:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Unpool(SphereLayer):
-    """Bring features to a finer sampling: each point takes those of the coarser one it is part of.
+    """Copy features to a finer sampling: each point takes those of its coarser point.
 
-    Input shape ``(batch, points, channels)``, output shape
-    ``(batch, len(output_sampling), channels)``: on HEALPix four times the pixels for each level. A
-    point that is part of several coarser ones takes their mean by its shares, which on the
-    icosahedral grid is linear interpolation along the edges.
+    A point that belongs to several coarser points takes their mean, weighted by its shares; on the
+    icosahedral grid this is linear interpolation along the edges. Input shape
+    ``(batch, points, channels)``, output shape ``(batch, len(output_sampling), channels)``. On
+    HEALPix each level has four times the pixels.
 
     Parameters
     ----------
@@ -151,16 +155,19 @@ class Unpool(SphereLayer):
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     finer : Sampling, optional
-        Where the outputs are sampled. Default: ``sampling.refine(p)``. Samplings that leave open
-        what is finer, such as scattered points, need it said.
+        Sampling of the output. Default: ``sampling.refine(p)``. It is required for samplings
+        without a unique refinement, such as scattered points.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described; or if `finer` does not become `sampling` when it is
-        coarsened.
+    TypeError
+        If `p` is not an integer, or `sampling` or `finer` is not a `Sampling`.
+    ValueError
+        If `p` is less than 1, ``finer.coarsen(p)`` differs from `sampling`, or `sampling` has no
+        unique refinement and `finer` is None. When the layer is built: if the input does not have
+        the sampling's number of points.
 
     Examples
     --------
@@ -194,7 +201,7 @@ class Unpool(SphereLayer):
         return self.finer
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Look up what each point is part of."""
+        """Look up the coarser points of each point."""
         super().build(input_shape)
         fine = self.output_sampling
         self._children = fine.branching**self.p if fine.branching else None
@@ -203,24 +210,24 @@ class Unpool(SphereLayer):
 
     @cached_property
     def _owners(self) -> NDArray[np.int32]:
-        """The coarse points that each point is part of, where they do not lie side by side."""
+        """The coarse points of each point, used where points are not adjacent in memory."""
         return padded(unpooling_matrix(self.output_sampling, self.p))[0]
 
     def call(self, x: Any) -> Any:
-        """Repeat, or take means by the shares."""
+        """Repeat the features, or take weighted means."""
         if self._children is not None:
             return keras.ops.repeat(x, self._children, axis=1)
         return self._map(x)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return which points are observed: those of which a coarser one is."""
+        """Return the mask of fine points: True where one of their coarser points is observed."""
         fine = self.output_sampling
         if previous_mask is None or fine.branching:
             return super().compute_mask(inputs, previous_mask)
         return any_of(previous_mask, self._owners)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape with the finer sampling's number of points."""
+        """Return ``(batch, len(output_sampling), channels)``."""
         return (input_shape[0], len(self.output_sampling), input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
@@ -231,22 +238,28 @@ class Unpool(SphereLayer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MaxUnpool(Unpool):
-    """Put features back to where a maximum was taken from, and 0 elsewhere.
+    """Put features back where `Pool` took the maxima from, and 0 elsewhere.
 
-    Called on two inputs: features after pooling, shape ``(batch, coarse points, channels)``, and
-    those that went into `Pool`, shape ``(batch, fine points, channels)``, in which the places of
-    the maxima are found again. Output shape ``(batch, fine points, channels)``. A maximum that
-    occurs twice is put back twice.
+    Call it on two inputs: the features after pooling, shape ``(batch, coarse points, channels)``,
+    and the input of `Pool`, shape ``(batch, fine points, channels)``, which locates the maxima.
+    Output shape ``(batch, fine points, channels)``. A maximum that occurs twice is put back twice.
 
     Parameters
     ----------
-    p, sampling, finer, **kwargs
-        As for `Unpool`; `sampling` is that of the first input.
+    p : int, default 1
+        Number of resolution levels to go up.
+    sampling : Sampling, optional
+        Sampling of the first input. Default: set by the surrounding model.
+    finer : Sampling, optional
+        Sampling of the second input and of the output. Default: ``sampling.refine(p)``.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
 
     Raises
     ------
     TypeError, ValueError
-        As for `Unpool`.
+        Under the conditions listed at `Unpool`; ValueError also if the second input does not have
+        the fine sampling's number of points and the channels of the first.
 
     Notes
     -----
@@ -264,7 +277,7 @@ class MaxUnpool(Unpool):
     """
 
     def build(self, input_shape: Any) -> None:
-        """Look up what each point is part of."""
+        """Look up the coarser points of each point."""
         after, before = input_shape
         if tuple(before[1:]) != (self.output_points, after[2]):
             raise ValueError(
@@ -272,21 +285,21 @@ class MaxUnpool(Unpool):
                 f"shape (batch, {self.output_points}, {after[2]}), got {tuple(before)}"
             )
         super().build(after)
-        self.input_spec = None  # Keras' describes one input
+        self.input_spec = None  # the one set above describes a single input
         self._pool = Pool(self.p, sampling=self.output_sampling, dtype=self.dtype_policy)
         self._pool.build(before)
 
     def call(self, inputs: Any) -> Any:
-        """Spread the features, and keep them where the maxima were."""
+        """Copy the features to the finer points, and keep them at the maxima."""
         after, before = inputs
         largest = super().call(self._pool(before))
         chosen = keras.ops.equal(before, largest)
         return keras.ops.where(chosen, super().call(after), keras.ops.zeros_like(before))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
-        """Return which points are observed: those that were before pooling."""
+        """Return the mask of the second input."""
         return None if previous_mask is None else previous_mask[1]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Return the shape of what was pooled."""
+        """Return the shape of the second input."""
         return tuple(input_shape[1])

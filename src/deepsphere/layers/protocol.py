@@ -1,8 +1,8 @@
-"""The one way in which layers and models speak of where they are on the sphere.
+"""The protocol by which layers and models pass on their sampling.
 
-Whatever has ``bind`` and ``output_sampling`` follows it: `deepsphere.layers.SphereLayer`,
-`deepsphere.layers.GraphConvLSTM`, and the models. The functions here apply it to any Keras layer,
-also to one that contains or wraps such a layer.
+Classes with ``bind`` and ``output_sampling`` follow it: `deepsphere.layers.SphereLayer`,
+`deepsphere.layers.GraphConvLSTM` and the models. The functions of this module apply it to any Keras
+layer, including those that contain or wrap such a layer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from deepsphere.sampling import Sampling
 
 
 def follows_protocol(layer: Any) -> bool:
-    """Return whether a layer knows what samplings are."""
-    kind = type(layer)  # not the instance, whose property raises before there is a sampling
+    """Return whether a layer has ``bind`` and ``output_sampling``."""
+    kind = type(layer)  # the property of an instance raises before a sampling is set
     return hasattr(kind, "bind") and hasattr(kind, "output_sampling")
 
 
 def is_bound_by_copy(layer: Any) -> bool:
-    """Return whether `bind` makes a new layer, so that a sampling need not be saved with it."""
+    """Return whether `bind` copies the layer, whose sampling then need not be saved with it."""
     return follows_protocol(layer) and not isinstance(layer, keras.Model)
 
 
@@ -32,11 +32,11 @@ def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
     Parameters
     ----------
     layer : keras.layers.Layer
-        A layer of this package is copied, and so is a wrapper around one, such as
-        `keras.layers.TimeDistributed`. A model must be on the sampling already and is returned, as
-        is any other layer.
+        Layers of this package and wrappers around them, such as `keras.layers.TimeDistributed`, are
+        copied. Models, which must already be on the sampling, and all other layers are returned
+        unchanged.
     sampling : Sampling
-        Where the inputs are sampled.
+        Sampling of the input.
     graph : Graph, optional
         The model's graph, see `deepsphere.layers.SphereLayer.bind`.
 
@@ -48,7 +48,7 @@ def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
     Raises
     ------
     ValueError
-        If the layer is on another sampling, or the sampling lacks the resolution that it leads to.
+        If the layer is on another sampling, or `sampling` lacks the resolution of its output.
     """
     if follows_protocol(layer):
         return layer.bind(sampling, graph)
@@ -58,25 +58,25 @@ def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
         return layer
     config = layer.get_config()
     del config["layer"]
-    if "backward_layer" in config:  # one of its own, of `keras.layers.Bidirectional`
+    if "backward_layer" in config:  # of `keras.layers.Bidirectional`
         config["backward_layer"] = bind(layer.backward_layer, sampling, graph)
     return type(layer)(bound, **config)
 
 
 def _wrapped(layer: Any) -> Any:
-    if isinstance(layer, keras.layers.Bidirectional):  # which is no `Wrapper`
+    if isinstance(layer, keras.layers.Bidirectional):  # not a subclass of `Wrapper`
         return layer.forward_layer
     return layer.layer if isinstance(layer, keras.layers.Wrapper) else None
 
 
 def find_output_sampling(layer: Any) -> Sampling | None:
-    """Return where the output of any Keras layer is sampled, or None if it does not say.
+    """Return the sampling of the output of any Keras layer, or None if it is unknown.
 
     Parameters
     ----------
     layer : keras.layers.Layer
         A layer or model of this package, a wrapper around one, or a functional model that contains
-        some; the last counts.
+        some, the last of which counts.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def find_output_sampling(layer: Any) -> Sampling | None:
 
 
 def _of_functional(model: Any) -> Sampling | None:
-    # Back from the output, breadth first: the nearest layer that knows tells.
+    # Search backward from the output, breadth first, for the nearest layer with a sampling.
     queue, seen = list(keras.tree.flatten(model.outputs)), set()
     while queue:
         history = queue.pop(0)._keras_history

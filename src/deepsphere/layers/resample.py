@@ -1,4 +1,4 @@
-"""From one sampling to any other, by interpolation."""
+"""Interpolation from one sampling to any other."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from deepsphere.sampling.resampling import METHODS, interpolation_matrix
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Resample(SphereLayer):
-    """Bring features from one sampling to any other.
+    """Interpolate features from one sampling to any other.
 
     Input shape ``(batch, points, channels)``, output shape ``(batch, len(target), channels)``.
 
     Parameters
     ----------
     target : Sampling
-        Where the outputs are sampled.
+        Sampling of the output.
     method : {"conservative", "bilinear", "inverse_distance", "nearest"}, default "conservative"
-        How, see `deepsphere.sampling.resampling.interpolation_matrix`. The default keeps the
-        integral over the sphere; ``"bilinear"`` has the smallest errors on smooth fields, and
-        ``"nearest"`` keeps values such as classes.
+        Method of interpolation, see `deepsphere.sampling.resampling.interpolation_matrix`. The
+        default preserves the integral over the sphere; ``"bilinear"`` has the smallest errors on
+        smooth fields, and ``"nearest"`` preserves categorical values such as classes.
     neighbors : int, default 4
-        How many points ``"inverse_distance"`` takes.
+        Number of points that ``"inverse_distance"`` averages.
     skip_missing : bool, default False
-        Whether values that are NaN or healpy's ``UNSEEN`` count as missing, in each map and
-        channel by itself: an output is then the mean of what is there, by the same weights, and
-        NaN where nothing is. By default NaN spreads to every output that it has a weight in, so
-        that no mean pretends to have seen what it has not.
+        Whether to treat NaN and healpy's ``UNSEEN`` as missing, separately in each map and channel.
+        An output is then the mean of the values present, with the same weights, and NaN if all
+        are missing. By default NaN spreads to every output in which it has a weight, so no mean
+        hides missing data.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     **kwargs
@@ -42,15 +42,19 @@ class Resample(SphereLayer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described. When it is built: if points of the target lie where
-        ``"conservative"`` has no cells of the input's sampling; with `skip_missing` they are NaN.
+    TypeError
+        If `target` or `sampling` is not a `Sampling`, or `neighbors` is not an integer.
+    ValueError
+        If `method` is unknown or `neighbors` is less than 1. When the layer is built: if the input
+        does not have the sampling's number of points, or if, with ``"conservative"``, cells of the
+        input's sampling do not cover some points of the target (with `skip_missing`, these points
+        are NaN instead).
 
     Notes
     -----
-    A Keras mask, which says what was observed of whole pixels, is always heeded: outputs are
-    means of what was observed, and 0 and masked where nothing was. With a mask and
-    `skip_missing`, what counts has to be both within the mask and not missing.
+    A Keras mask is always respected: outputs are means of observed pixels, and 0 and masked where
+    there are none. With both a mask and `skip_missing`, only values within the mask that are not
+    missing count.
 
     Examples
     --------
@@ -93,7 +97,7 @@ class Resample(SphereLayer):
         return self.target
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Find the weights."""
+        """Compute the interpolation weights."""
         super().build(input_shape)
         self._map = SparseMap(
             interpolation_matrix(
@@ -106,7 +110,7 @@ class Resample(SphereLayer):
         )
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Interpolate what was observed; where nothing near was, 0 or, if skipped, NaN."""
+        """Interpolate observed pixels; without any nearby, return 0, or NaN with `skip_missing`."""
         if self.skip_missing:
             return self._skip_missing(x, mask)
         y = self._map(hide(x, mask))
@@ -115,14 +119,14 @@ class Resample(SphereLayer):
         return keras.ops.divide_no_nan(y, self._map(keras.ops.cast(mask, y.dtype)[..., None]))
 
     def _skip_missing(self, x: Any, mask: Any) -> Any:
-        """Take the means of what is there, in at least single precision."""
+        """Return the means of the values present, computed in at least single precision."""
         dtype = keras.backend.standardize_dtype(x.dtype)
         wide = "float64" if dtype == "float64" else "float32"
         x = keras.ops.cast(x, wide)
         missing = keras.ops.isnan(x) | (keras.ops.abs(x - UNSEEN) <= 1e-5 * abs(UNSEEN))
         if mask is not None:
             missing = missing | ~keras.ops.cast(mask, "bool")[..., None]
-        # NaN must not enter a product, nor the division a gradient, where nothing is there.
+        # Keep NaN out of products, and divisions by 0 out of gradients.
         y = self._map(keras.ops.where(missing, 0.0, x))
         share = self._map(keras.ops.cast(~missing, wide))
         y = y / keras.ops.where(share > 0, share, 1.0)
@@ -130,16 +134,16 @@ class Resample(SphereLayer):
         return keras.ops.cast(hide(y, self.compute_mask(x, mask)), dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
-        """Return which points of the target have anything observed near."""
+        """Return the mask of the target: True where any weight falls on an observed pixel."""
         if previous_mask is None:
             return None
-        if isinstance(previous_mask, keras.KerasTensor):  # while a model is put together
+        if isinstance(previous_mask, keras.KerasTensor):  # a functional model is being built
             return keras.KerasTensor((previous_mask.shape[0], len(self.target)), "bool")
         seen = self._map(keras.ops.cast(previous_mask, "float32")[..., None])[..., 0]
         return seen > 0
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape with the target's number of points."""
+        """Return ``(batch, len(target), channels)``."""
         return (input_shape[0], len(self.target), input_shape[2])
 
     def get_config(self) -> dict[str, Any]:

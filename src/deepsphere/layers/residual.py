@@ -1,4 +1,4 @@
-"""Residual blocks: two convolutions beside a shortcut."""
+"""Residual blocks: two convolutions and a shortcut."""
 
 from __future__ import annotations
 
@@ -20,40 +20,39 @@ NORMS = {"batch": BatchNormalization, "layer": LayerNormalization}
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ResidualBlock(SphereLayer):
-    """Two equal convolutions whose result is added to their input.
+    """Add the result of two equal convolutions to their input.
 
-    ``y = activation(F(x) + alpha x)`` with ``F = conv -> [norm] -> conv -> [norm]``. Input and
-    output have shape ``(batch, pixels, channels)``.
+    Computes ``y = activation(F(x) + alpha x)`` with ``F = conv -> [norm] -> conv -> [norm]``. Input
+    and output have shape ``(batch, pixels, channels)``.
 
     Parameters
     ----------
     conv : SphereLayer
-        Pattern of both convolutions, for instance ``ChebyshevConv(order=4, activation="relu")``.
-        It must keep pixels and channels (`filters` None or that of the input). It is
-        copied: the block has two layers of its own, with weights of their own.
+        Template of both convolutions, for example ``ChebyshevConv(order=4, activation="relu")``.
+        It must preserve pixels and channels (`filters` is None or the number of input channels).
+        The block makes two copies with separate weights.
     sampling : Sampling, optional
-        Where the inputs are sampled. Default: that of `conv`, or given by the model.
+        Sampling of the input. Default: that of `conv`, or set by the surrounding model.
     activation : str or callable, optional
-        Keras activation of the block; None is the identity. An activation inside of ``F`` is
-        that of `conv`.
+        Keras activation of the block. Default: the identity. Within ``F``, `conv` applies its own.
     activation_first : bool, default False
         Whether to activate before the sum: ``y = activation(F(x)) + alpha x``.
-    norm : str, optional
-        What follows each convolution: ``"batch"`` for `BatchNormalization` over
-        batch and pixels, ``"layer"`` for `LayerNormalization` over the channels of
-        each pixel; None is nothing.
+    norm : {"batch", "layer"}, optional
+        Normalization after each convolution: `BatchNormalization` over batch and pixels, or
+        `LayerNormalization` over the channels of each pixel. Default: none.
     norm_config : mapping, optional
-        Further arguments of that layer, for instance ``{"momentum": 0.9}``.
+        Further arguments of the normalization, for example ``{"momentum": 0.9}``.
     alpha : float, default 1
-        Factor of the shortcut; 1 is the residual network of the paper.
+        Factor of the shortcut. 1 gives the residual block of the paper.
     drop_path : float, default 0
-        Probability, from 0 to below 1, with which a sample skips ``F`` in a training step
-        (stochastic depth: Huang et al., arXiv 1603.09382). Other samples scale ``F`` by
+        Probability, in [0, 1), that a sample skips ``F`` in a training step (stochastic depth:
+        Huang et al., arXiv 1603.09382). For the other samples, ``F`` is scaled by
         ``1 / (1 - drop_path)``, which keeps the expected output.
     graph : Graph, int or str, optional
-        The graph of `conv`, if it runs on one and does not say which. Default: the model's.
+        Graph of `conv`, if it runs on one and has none of its own, see `deepsphere.Graph`. Default:
+        the model's, or else `deepsphere.Graph()`.
     **kwargs
-        Arguments of `keras.layers.Layer`; the convolutions get its ``dtype``.
+        Arguments of `keras.layers.Layer`. The convolutions use the same ``dtype``.
 
     Attributes
     ----------
@@ -64,14 +63,19 @@ class ResidualBlock(SphereLayer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or `conv` is on another sampling, or leads to another
-        resolution; or, when the block meets its input, if `conv` changes the number of channels.
+    TypeError
+        If `conv` is not a layer of this package, `sampling` is not a `Sampling`, or `graph` is not
+        a `Graph`, an integer or a string.
+    ValueError
+        If `norm` or `graph` is an unknown name, `norm_config` is given without `norm`, `alpha` is
+        not finite, `drop_path` is not in [0, 1), or `conv` is on another sampling or changes the
+        resolution. When the layer is built: if `conv` changes the number of channels, or the input
+        does not have the sampling's number of pixels.
 
     Notes
     -----
     He, Zhang, Ren & Sun, "Deep residual learning for image recognition", arXiv 1512.03385,
-    figure 2. At pixels outside a mask, the input counts as 0.
+    figure 2. Pixels outside a mask count as 0.
 
     Examples
     --------
@@ -154,8 +158,8 @@ class ResidualBlock(SphereLayer):
         return {**super()._arguments(), "conv": self.conv1, "norm_config": self.norm_config}
 
     def resample(self, sampling: Sampling) -> Sampling:
-        """Return the same sampling, or raise if the convolutions lead to another."""
-        conv = getattr(self, "conv1", None)  # not there yet when the base's constructor asks
+        """Return the same sampling; raise ValueError if the convolutions change it."""
+        conv = getattr(self, "conv1", None)  # missing while the base's constructor runs
         if conv is not None and conv.resample(sampling) != sampling:
             raise ValueError(
                 f"conv must keep the resolution, but {type(conv).__name__} leads from {sampling} "
@@ -166,7 +170,7 @@ class ResidualBlock(SphereLayer):
     @property
     def input_points(self) -> int:
         """Number of pixels of the input."""
-        return self.conv1.input_points  # which knows without a sampling if it is given its graph
+        return self.conv1.input_points  # known even without a sampling if it was given its graph
 
     @property
     def output_points(self) -> int:
@@ -174,7 +178,7 @@ class ResidualBlock(SphereLayer):
         return self.input_points
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build the sublayers, after a check that the convolutions keep the shape."""
+        """Check that the convolutions preserve the shape, and build the sublayers."""
         super().build(input_shape)
         shape = tuple(input_shape)
         new_shape = tuple(self.conv1.compute_output_shape(shape))
@@ -188,7 +192,7 @@ class ResidualBlock(SphereLayer):
                 layer.build(shape)
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Add the convolved input and the shortcut; pixels outside `mask` count as 0."""
+        """Return the sum of convolutions and shortcut; pixels outside `mask` count as 0."""
         x = hide(x, mask)
         y = self._convolve(x, self.conv1, self.norm1, training, mask)
         y = self._convolve(y, self.conv2, self.norm2, training, mask)
@@ -214,9 +218,9 @@ class ResidualBlock(SphereLayer):
         """Return the layer's arguments, for `from_config`."""
         conv = keras.saving.serialize_keras_object(self.conv1)
         if "sampling" in conv["config"]:
-            conv["config"]["sampling"] = None  # the block's, kept once
+            conv["config"]["sampling"] = None  # saved with the block
         conv.pop("build_config", None)  # built by the block
-        # A pattern for both convolutions: what is said of the first alone is in `frozen`.
+        # The template applies to both convolutions; `frozen` holds the flags of each.
         conv["config"]["trainable"] = True
         for name in ("frozen", "quantized"):
             conv["config"].pop(name, None)

@@ -1,4 +1,4 @@
-"""Down-sampling of what the coarser sampling can hold: a low-pass filter, then a pool."""
+"""Down-sampling without aliasing: a low-pass filter, then pooling."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator
 from deepsphere.sampling import Sampling
 
 TRUNCATION = 1e-3
-"""Bound on what the terms that are left out by default change, relative to the input."""
+"""Bound on the truncation error of the default order, relative to the input."""
 
 ROWS = 2048
-"""Points at which an eigenvalue is measured: it is known to 1 % from that many."""
+"""Number of points at which to measure an eigenvalue, enough for 1 % accuracy."""
 
 
 TOGETHER = 16
-"""Channels that are filtered together at most: a whole vector of the processor."""
+"""Largest number of channels filtered together: one vector of the processor."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SmoothPool(Pool):
-    """Take away the scales that the coarser points cannot hold, then pool.
+    """Remove the scales that the coarser points cannot resolve, then pool.
 
-    `Pool` folds structures finer than the coarser points into larger ones, in a way that depends
-    on where the points lie: most of what a network loses of its equivariance to rotations it loses
-    there. The filter before, the same for each channel and not learned, is the heat kernel
-    ``exp(-t L)`` of the graph, near a Gaussian in the degree of the spherical harmonics. Constant
-    features stay as they are.
+    `Pool` aliases structures finer than the coarser points onto larger scales, depending on where
+    the points lie. This is where a network loses most of its rotation equivariance. The fixed
+    filter, the same for every channel, is the heat kernel ``exp(-t L)`` of the graph, close to a
+    Gaussian in spherical-harmonic degree. Constant features are preserved.
 
     Input shape ``(batch, points, channels)``, output shape
     ``(batch, len(output_sampling), channels)``.
@@ -48,19 +47,19 @@ class SmoothPool(Pool):
     ----------
     p : int, default 1
         Number of resolution levels to go down.
-    mode : str, default "max"
+    mode : {"max", "mean", "area"}, default "max"
         How to pool, see `Pool`.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     cutoff : float, default 1
-        Degree that the filter halves, in units of nside of the coarser sampling, or of
-        ``sqrt(pi / 3 / area)`` of its points where it has none. HEALPix holds degrees up to 2 or 3
-        nside, of which the default leaves 10 % at 2. Lower values smooth more, and are more
-        equivariant.
+        Spherical-harmonic degree that the filter halves, in (0, 3], in units of the coarser
+        sampling's nside, or of ``sqrt(pi / 3 / area)`` with the mean area of its points if it has
+        no nside. HEALPix resolves degrees up to 2 or 3 nside; the default leaves 10 % at 2. Lower
+        values smooth more and are more equivariant.
     order : int, optional
-        Degree of the polynomial of the Laplacian. Default: the least that is within 0.1 % of the
-        heat kernel: 7 or 8 for one level at the default cutoff, nearly twice that for each level
-        more. A smaller one is faster and not as near.
+        Degree of the polynomial of the Laplacian. Default: the smallest within 0.1 % of the heat
+        kernel, which is 7 or 8 for one level at the default cutoff, and nearly doubles with each
+        further level. Smaller values are faster and less accurate.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: the model's, or else `deepsphere.Graph()`.
@@ -69,19 +68,24 @@ class SmoothPool(Pool):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has no such coarser resolution.
+    TypeError
+        If `p` or `order` is not an integer, `sampling` is not a `Sampling`, or `graph` is not a
+        `Graph`, an integer or a string.
+    ValueError
+        If `p` or `order` is less than 1, `mode` or `graph` is an unknown name, `cutoff` is not in
+        (0, 3], or the sampling has no resolution `p` levels coarser. When the layer is built: if
+        the input does not have the sampling's number of points.
 
     Notes
     -----
-    R. Zhang, "Making convolutional networks shift-invariant again", arXiv 1904.11486, who takes
-    maxima over all windows before the filter, and subsamples after. Here the filter comes first,
-    and maxima go over the points of each coarser cell. What is gained is in docs/equivariance.md.
+    R. Zhang, "Making convolutional networks shift-invariant again", arXiv 1904.11486, takes maxima
+    over all windows before the filter and subsamples after it. This layer filters first and takes
+    maxima over the points of each coarser cell. See docs/equivariance.md for the effect.
 
-    With a mask, the filter goes over what was observed and is divided by how much of it that is.
+    With a mask, the filter uses observed points only and is divided by its observed fraction.
 
-    For a learned filter that begins as this one and is as symmetric, see `ConvPool`; for a beam of
-    a given width in degrees, `GaussianSmoothing`.
+    `ConvPool` has a learned filter that starts from this one and is as isotropic.
+    `GaussianSmoothing` applies a beam of a given width in degrees.
 
     Examples
     --------
@@ -111,29 +115,29 @@ class SmoothPool(Pool):
 
     @property
     def degree(self) -> int:
-        """Degree of the spherical harmonics that the filter halves."""
+        """Spherical-harmonic degree that the filter halves."""
         return cutoff_degree(self.cutoff, self.output_sampling)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Work out the polynomial."""
+        """Compute the polynomial."""
         super().build(input_shape)
         sampling = self.require_sampling()
         self.operator: SparseOperator = laplacian_operator(
             sampling,
             self.graph_spec,
-            ChebyshevConv.default_scale,  # the operator that convolutions have already
+            ChebyshevConv.default_scale,  # to share the operator of convolutions
         )
         self.coefficients = low_pass(self.operator, sampling, self.degree, self.order)
         ones = np.ones((len(sampling), 1))
-        # Constants are not quite in the kernel of the normalized Laplacian.
+        # Constants are not exactly in the null space of the normalized Laplacian.
         self._factor = 1 / apply_series(self.operator.matrix, ones, self.coefficients)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Filter each channel, and pool."""
+        """Filter each channel and pool."""
         return super().call(self.smooth(x, mask), mask)
 
     def smooth(self, x: Any, mask: Any = None) -> Any:
-        """Return the features, filtered, at the resolution of the input.
+        """Return the filtered features at the resolution of the input.
 
         Parameters
         ----------
@@ -145,8 +149,8 @@ class SmoothPool(Pool):
         Returns
         -------
         tensor, shape (batch, points, channels)
-            In the precision of the input, computed in float32 at least; 0 where nothing was
-            observed.
+            Filtered features in the precision of the input, computed in float32 or float64; 0 at
+            unobserved points.
         """
         dtype = keras.backend.standardize_dtype(x.dtype)
         y = keras.ops.cast(hide(x, mask), dtype if dtype == "float64" else "float32")
@@ -155,13 +159,13 @@ class SmoothPool(Pool):
             return keras.ops.cast(y, dtype)
         observed = keras.ops.cast(mask, y.dtype)[..., None]
         y = self._filter(keras.ops.concatenate([y, observed], axis=2))
-        # At unobserved points whatever is not 0 will do: they are hidden.
+        # Unobserved points are hidden below; 1 only avoids a division by 0.
         weights = keras.ops.where(observed > 0, y[..., -1:], keras.ops.ones_like(observed))
         return keras.ops.cast(hide(y[..., :-1] / weights, mask), dtype)
 
     def _filter(self, x: Any) -> Any:
-        # As a convolution, whose kernel is a multiple of the identity. It would multiply all
-        # channels by each other: few at a time, the others as further samples.
+        # A convolution whose kernel is a multiple of the identity. Its cost grows with the square
+        # of the channels, so only a few are filtered together, the others as further samples.
         n, channels = x.shape[1:]
         together = max(c for c in range(1, TOGETHER + 1) if channels % c == 0)
         kernel = self.coefficients[:, None, None] * np.eye(together)
@@ -182,14 +186,14 @@ class SmoothPool(Pool):
 
 
 def check_cutoff(cutoff: float) -> float:
-    """Return the degree of a low-pass filter in units of nside, or raise if it is out of range."""
+    """Return `cutoff` as a float; raise ValueError if it is not in (0, 3]."""
     if not 0 < float(cutoff) <= 3:
         raise ValueError(f"cutoff must be in (0, 3], in units of nside, got {cutoff}")
     return float(cutoff)
 
 
 def cutoff_degree(cutoff: float, coarse: Sampling) -> int:
-    """Return the degree at `cutoff` times nside of a coarse sampling, see `SmoothPool`."""
+    """Return the degree at `cutoff` times the nside of a coarse sampling, see `SmoothPool`."""
     return max(1, round(cutoff * sqrt(pi / 3 / coarse.areas.mean())))
 
 
@@ -203,9 +207,9 @@ def low_pass(
     operator : SparseOperator of size len(sampling)
         The rescaled Laplacian.
     sampling : Sampling
-        Where it works.
+        Sampling of the operator.
     degree : int
-        Degree of the spherical harmonics that are halved.
+        Spherical-harmonic degree to halve.
     order : int, optional
         Degree of the polynomial. Default: see `heat_kernel`.
 
@@ -227,15 +231,15 @@ def heat_kernel(time: float, order: int | None = None) -> NDArray[np.float64]:
     Parameters
     ----------
     time : float
-        How fast it falls: at the top it is ``exp(-2 time)``.
+        Diffusion time; the response falls from 1 at -1 to ``exp(-2 time)`` at 1.
     order : int, optional
-        Degree of the polynomial. Default: the least with which the rest is below `TRUNCATION`.
+        Degree of the polynomial. Default: the smallest whose remainder is below `TRUNCATION`.
 
     Returns
     -------
     ndarray of float64, shape (order + 1,)
-        Coefficients, ``(-1)^k 2 exp(-time) I_k(time)`` but for the first, which is half of that
-        (Abramowitz & Stegun, 9.6.34), divided by their value at -1, which makes it 1.
+        Coefficients ``(-1)^k 2 exp(-time) I_k(time)``, the first halved (Abramowitz & Stegun,
+        9.6.34), normalized so that the series is 1 at -1.
 
     Examples
     --------
@@ -243,9 +247,9 @@ def heat_kernel(time: float, order: int | None = None) -> NDArray[np.float64]:
     >>> series.degree(), bool(abs(series(0.5) - np.exp(-3.0)) < 1e-3)
     (5, True)
     """
-    most = order or 20 + ceil(time)  # from there on the terms vanish faster than any power
+    most = order or 20 + ceil(time)  # beyond it terms vanish faster than any power
     k = np.arange(most + 1)
-    sizes = np.where(k > 0, 2.0, 1.0) * ive(k, time)  # they add up to 1
+    sizes = np.where(k > 0, 2.0, 1.0) * ive(k, time)  # sum to 1
     if order is None:
         kept = np.cumsum(sizes)
         sizes = sizes[: max(2, 1 + int(np.argmax(kept > 1 - TRUNCATION)))]
@@ -255,7 +259,7 @@ def heat_kernel(time: float, order: int | None = None) -> NDArray[np.float64]:
 def apply_series(
     matrix: csr_array, x: NDArray[np.float64], coefficients: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return ``sum_k c_k T_k(A) x`` of an array of shape (n, channels), in double precision."""
+    """Return ``sum_k c_k T_k(A) x`` for an array of shape (n, channels), in double precision."""
     before, now = x, matrix @ x
     y = coefficients[0] * before + coefficients[1] * now
     for coefficient in coefficients[2:]:
