@@ -24,25 +24,25 @@ UNITS = {"arcmin": pi / 180 / 60, "degree": pi / 180, "rad": 1.0}
 
 
 MARGIN = 2.0
-"""How far wide kernels reach out of a part of the sphere between their passes, in standard
-deviations: white noise is off by 4 to 23 % with 0, by 0.6 % or less with 2 as with 4."""
+"""Margin around a part of the sphere, in standard deviations, on which the passes of wide kernels
+also run. The error on white noise is 4 to 23 % with 0, and at most 0.6 % with 2 or 4."""
 
 
 @dataclass(frozen=True, eq=False)
 class Beam:
-    """What smooths maps with a Gaussian: ``y = after * B^passes (before * x)``.
+    """Smoothing with a Gaussian as an operator: ``y = after * B^passes (before * x)``.
 
     The matrix of `deepsphere.graph.beam.gaussian_beam` is ``A = D^-1 B D`` with a diagonal ``D``
-    and a symmetric ``B``, whose gradient needs no other operator than itself.
+    and a symmetric ``B``, which serves as its own operator in the gradient.
 
     Attributes
     ----------
     operator : SparseOperator of size N >= n
-        ``B``, on the n pixels of a sampling and on those that surround them.
+        ``B``, on the n pixels of a sampling and on the pixels around them.
     passes : int
-        How often it is applied.
+        Number of times that `operator` is applied.
     before, after : ndarray of float64, shape (n, 1)
-        ``D`` and its inverse, which also makes up for what is left around the sampling.
+        ``D``, and its inverse corrected for what spreads to the pixels around the sampling.
     """
 
     operator: SparseOperator
@@ -58,21 +58,21 @@ _beams: WeakValueDictionary[Hashable, Beam] = WeakValueDictionary()
 
 
 def gaussian_operator(sampling: Sampling, sigma: float, support: float = SUPPORT) -> Beam:
-    """Return what smooths maps with a Gaussian, shared by all layers that ask for it.
+    """Return the operator that smooths with a Gaussian; equal arguments share one operator.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        Sampling of the maps.
     sigma : float
         Standard deviation in rad.
     support : float, default 4
-        Radius of the kernel of each pass, in its standard deviations.
+        Radius of the kernel of each pass, in units of its standard deviation.
 
     Returns
     -------
     Beam
-        It lives as long as someone holds it.
+        The operator. The cache holds it weakly.
     """
     key = (sampling, sigma, support)
     beam = _beams.get(key)
@@ -93,7 +93,7 @@ def _make_beam(sampling: Sampling, sigma: float, support: float) -> Beam:
     matrix.data /= scale[matrix.indices]
     operator = SparseOperator(matrix)
     operator.transpose = operator
-    left = scale * (np.arange(len(scale)) < n)  # what comes of 1 on the sampling, 0 around it
+    left = scale * (np.arange(len(scale)) < n)  # response to 1 on the sampling and 0 around it
     for _ in range(passes if around is not None else 0):
         left = matrix @ left
     return Beam(operator, passes, scale[:n, None], 1 / left[:n, None])
@@ -103,45 +103,50 @@ def _make_beam(sampling: Sampling, sigma: float, support: float) -> Beam:
 class GaussianSmoothing(SphereLayer):
     """Smooth each channel with a Gaussian beam.
 
-    ``y_i = sum_j w_ij a_j x_j / sum_j w_ij a_j`` with ``w_ij = exp(-r_ij^2 / 2 sigma^2)``, ``r``
-    the great-circle distance and ``a`` the pixels' areas. Only pixels that are there, and
-    observed, take part in either sum: a constant map stays constant, at edges too. Unobserved
-    pixels of the output are 0. Input and output have shape ``(batch, pixels, channels)``.
+    Computes ``y_i = sum_j w_ij a_j x_j / sum_j w_ij a_j`` with ``w_ij = exp(-r_ij^2 / 2 sigma^2)``,
+    the great-circle distance ``r`` and the pixel areas ``a``. Both sums are over the observed
+    pixels of the sampling, so a constant map stays constant, even at edges. Unobserved pixels of
+    the output are 0. Input and output have shape ``(batch, pixels, channels)``.
 
     Parameters
     ----------
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     fwhm : float or sequence of float
-        Full width at half maximum of the beam, ``sigma sqrt(8 ln 2)``, for all channels or one
-        for each. 0 leaves a channel as it is.
+        Full width at half maximum of the beam, ``sigma sqrt(8 ln 2)``, one value for all channels
+        or one per channel. 0 leaves a channel unchanged.
     sigma : float or sequence of float
-        Standard deviation along either axis; give either this or `fwhm`.
-    unit : str, default "arcmin"
-        Unit of the width: ``"arcmin"``, ``"degree"`` or ``"rad"``.
+        Standard deviation along either axis. Give either `sigma` or `fwhm`.
+    unit : {"arcmin", "degree", "rad"}, default "arcmin"
+        Unit of the width.
     support : float, default 4
-        Where the kernel is cut off, in standard deviations. At 4 it loses 0.03 % of its mass
-        and 0.3 % of its variance, and pixels mostly do more to it (see below); 5 takes 1.6 times
-        as long. At 3 it loses 1.1 % and 5 %.
+        Cutoff radius of the kernel in standard deviations. At 4 the kernel loses 0.03 % of its mass
+        and 0.3 % of its variance, mostly less than the effect of pixelization (see below); 5 takes
+        1.6 times as long. At 3 it loses 1.1 % and 5 %.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or not one of `fwhm` and `sigma` is given; or, when
-        the layer meets its input, if that has another number of channels than widths.
+    TypeError
+        If `sampling` is not a `Sampling`, or `fwhm` or `sigma` is not numeric.
+    ValueError
+        If both or neither of `fwhm` and `sigma` are given, a width is negative, infinite or more
+        than pi rad, `unit` is unknown, or `support` is not positive and finite. When the layer is
+        built: if the number of widths differs from the number of channels, or the input does not
+        have the sampling's number of pixels.
 
     Notes
     -----
-    Kernels wider than 1.5 pixel spacings (the root of the mean area) are applied in several
-    passes, as variances add. In all they take as many multiplications as one pass, so that the
-    time grows with ``sigma^2``: smooth very wide beams on a coarser sampling.
+    Kernels wider than 1.5 pixel spacings (square root of the mean area) are applied in several
+    passes, because variances add. Together the passes take as many multiplications as a single one,
+    so time grows with ``sigma^2``. Smooth very wide beams on a coarser sampling.
 
-    On the whole sphere the result is that of ``exp(-l (l + 1) sigma^2 / 2)`` on the spherical
-    harmonics. Root mean square of the difference to `healpy.smoothing` at nside 32, relative to
-    the deviation of its maps, on white noise, which has most of its power at the pixel scale,
-    and on a map with ``C_l = 1 / (l + 10)^2``:
+    On the whole sphere, the layer approximates a multiplication of the spherical harmonics by
+    ``exp(-l (l + 1) sigma^2 / 2)``. The table shows the root mean square difference from
+    `healpy.smoothing` at nside 32, relative to the standard deviation of healpy's maps, for white
+    noise, which has most of its power at the pixel scale, and for a map with
+    ``C_l = 1 / (l + 10)^2``:
 
     ===================== ====== ====== ====== ====== ====== ====== ======
     sigma / pixel spacing    0.5   0.75      1    1.5      2      3      8
@@ -150,19 +155,19 @@ class GaussianSmoothing(SphereLayer):
     falling spectrum        11 %  3.0 %  0.8 %  0.2 %  0.2 %  0.2 %  0.3 %
     ===================== ====== ====== ====== ====== ====== ====== ======
 
-    At nside 64 the last four are half as large. With a support of 3 they are 1 to 4 %; with 5,
-    those of the falling spectrum at 3 and 8 spacings are lower by factors of 1.4 and 2.7, the
-    others hardly. A beam below one pixel spacing falls between the pixels: it smooths too
-    little, and below 0.3, hardly at all.
+    At nside 64 the last four columns are half as large. With a support of 3 they are 1 to 4 %. With
+    5, those of the falling spectrum at 3 and 8 spacings are lower by factors of 1.4 and 2.7, and
+    the others hardly change. A beam narrower than one pixel spacing is undersampled: it smooths too
+    little, and below 0.3 spacings hardly at all.
 
-    The total of a map on the whole sphere is kept to 0.2 % of its root mean square; what a
-    single pixel adds to it, to 2.2 %, for HEALPix is not quite regular.
+    The total of a map on the whole sphere is preserved to 0.2 % of its root mean square, and the
+    contribution of a single pixel to 2.2 %, because HEALPix is not perfectly regular.
 
-    At edges and under masks the two sums above go through all passes before they are divided,
-    and on a part of a HEALPix sphere the passes also run on the pixels around it, up to
-    2 sigma away. So the result is that of a single wide kernel, to 0.6 % on white noise up to
-    ``sigma`` = 15 degree; beyond, passes keep to the harmonics and the formula departs from them.
-    On other samplings with edges each pass of a wide kernel is normalized by itself.
+    At edges and under masks, both sums run through all passes before they are divided. On part of a
+    HEALPix sphere, the passes also run on the surrounding pixels up to 2 sigma away. The result
+    thus equals that of a single wide kernel, to 0.6 % on white noise up to ``sigma`` = 15 degrees.
+    Beyond that, the passes follow the harmonics, and the formula above departs from them. On other
+    samplings with edges, each pass of a wide kernel is normalized separately.
 
     Examples
     --------
@@ -197,13 +202,13 @@ class GaussianSmoothing(SphereLayer):
 
     @property
     def sigmas(self) -> NDArray[np.float64]:
-        """Standard deviation in rad: of all channels, shape (), or of each, shape (channels,)."""
+        """Standard deviation in rad, of shape () for all channels or (channels,) for each."""
         if self.sigma is not None:
             return np.multiply(self.sigma, UNITS[self.unit])
         return np.multiply(self.fwhm, UNITS[self.unit] / sqrt(8 * log(2)))  # type: ignore[arg-type]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Get the operators, one for each distinct width."""
+        """Get one operator per distinct width."""
         super().build(input_shape)
         sigmas, channels = self.sigmas, int(input_shape[2])  # type: ignore[arg-type]
         if sigmas.ndim and len(sigmas) != channels:
@@ -219,7 +224,7 @@ class GaussianSmoothing(SphereLayer):
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Smooth the observed pixels of each channel."""
-        # Weights of single pixels are below what half precision holds.
+        # Half precision cannot represent the weights of single pixels.
         dtype = x.dtype if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"
         y = keras.ops.cast(hide(x, mask), dtype)
         parts = [y]
@@ -239,7 +244,7 @@ class GaussianSmoothing(SphereLayer):
             return self._apply(x, beam) * keras.ops.cast(beam.after, x.dtype)
         observed = keras.ops.cast(mask, x.dtype)[..., None]
         y = self._apply(keras.ops.concatenate([x, observed], axis=2), beam)
-        # At unobserved pixels whatever is not 0 will do: they are hidden.
+        # Unobserved pixels are hidden below; 1 only avoids a division by 0.
         weights = keras.ops.where(observed > 0, y[..., -1:], keras.ops.ones_like(observed))
         return hide(y[..., :-1] / weights, mask)
 
@@ -266,7 +271,7 @@ class GaussianSmoothing(SphereLayer):
 
 
 def _check_widths(name: str, widths: Any) -> float | list[float]:
-    """Return one width or a list of them as plain numbers, or raise."""
+    """Return one width or a list of widths as plain numbers; raise for anything else."""
     try:
         values = np.asarray(widths, dtype=float)
     except (TypeError, ValueError):

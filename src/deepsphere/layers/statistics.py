@@ -1,4 +1,4 @@
-"""Statistics over all pixels: features that no rotation of the sphere changes."""
+"""Statistics over all pixels: rotation-invariant features."""
 
 from __future__ import annotations
 
@@ -12,52 +12,55 @@ from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
 
 KINDS = ("mean", "variance", "mean_variance", "max", "histogram")
-RANGE = 2.0  # of standardized features, within which 95 % of a normal distribution lie
+RANGE = 2.0  # 95 % of standardized, normally distributed features lie within it
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Statistics(SphereLayer):
     """Summarize each map by statistics over its pixels.
 
-    Input shape ``(batch, pixels, channels)``, output shape ``(batch, features)``. The order of
-    the pixels does not matter, so that a network of equivariant layers becomes invariant to
-    rotations. Every pixel counts by its area, and not at all outside the mask; of a map without
-    any observed pixel, all statistics are 0.
+    Input shape ``(batch, pixels, channels)``, output shape ``(batch, features)``. The result does
+    not depend on the order of the pixels, so it makes a network of equivariant layers invariant to
+    rotations. Pixels are weighted by their area, and those outside the mask are left out. All
+    statistics of a map without observed pixels are 0.
 
     Parameters
     ----------
-    kind : str, default "mean"
-        ``"mean"``: of each channel. ``"variance"``: the mean squared deviation from it.
-        ``"mean_variance"``: first all means, then all variances. ``"max"``: the largest value of
-        each channel. ``"histogram"``: a learned histogram of each channel, see below.
+    kind : {"mean", "variance", "mean_variance", "max", "histogram"}, default "mean"
+        ``"mean"``: mean of each channel. ``"variance"``: mean squared deviation from the mean.
+        ``"mean_variance"``: all means, then all variances. ``"max"``: largest value of each
+        channel. ``"histogram"``: learned histogram of each channel, see below.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     bins : int, default 20
-        Number of bins of each histogram, at least 2; 20 as in the earlier implementation.
+        Number of bins of each histogram, at least 2. The default is that of the earlier
+        implementation.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Attributes
     ----------
     centers, widths : variable, shape (channels, bins)
-        With ``kind="histogram"`` only, both learned. A bin's value is the mean over the pixels of
-        the triangle ``max(0, 1 - |x - center| / |width|)``. The centers start evenly spaced from
-        -2 to 2, as fits standardized features, and the widths at that spacing: neighboring bins
-        overlap by half, and within this range all bins of a channel sum to 1.
+        Learned bins, only with ``kind="histogram"``. The value of a bin is the mean over the pixels
+        of the triangle ``max(0, 1 - |x - center| / |width|)``. The centers start evenly spaced from
+        -2 to 2, which suits standardized features, and the widths start at their spacing:
+        neighboring bins overlap by half, and within this range the bins of a channel sum to 1.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `bins` is not an integer or `sampling` is not a `Sampling`.
+    ValueError
+        If `kind` is unknown or `bins` is less than 2. When the layer is built: if the input does
+        not have the sampling's number of pixels.
 
     Notes
     -----
     The mean is the layer AV of the fully convolutional networks of Perraudin et al., arXiv
-    1810.12186; the other kinds are in the code of that paper and of Defferrard et al., arXiv
-    2012.15000. Learned histograms are due to Wang et al., "Learnable histogram", arXiv
-    1804.09398; the earlier implementation multiplied the distance by the width, where it should
-    have divided. The output lists all bins of the first channel, then those of the second, and
-    so on.
+    1810.12186. The other kinds are in the code of that paper and of Defferrard et al., arXiv
+    2012.15000. Learned histograms are due to Wang et al., "Learnable histogram", arXiv 1804.09398;
+    the earlier implementation multiplied the distance by the width instead of dividing by it. The
+    output lists all bins of the first channel, then those of the second, and so on.
 
     Examples
     --------
@@ -85,7 +88,7 @@ class Statistics(SphereLayer):
         super().__init__(sampling, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Look up the areas, and make the weights of the histogram."""
+        """Look up the areas and create the weights of the histogram."""
         super().build(input_shape)
         areas = self.require_sampling().areas
         self._areas = None
@@ -123,7 +126,7 @@ class Statistics(SphereLayer):
         return keras.ops.concatenate([mean, variance], axis=1)
 
     def _shares(self, mask: Any, dtype: Any) -> Any:
-        # What each pixel counts in an average, (batch or 1, pixels, 1); None if all the same.
+        # Weight of each pixel in an average, (batch or 1, pixels, 1); None if all are equal.
         areas = self._areas if self._areas is None else keras.ops.cast(self._areas, dtype)
         if mask is None:
             return areas
@@ -137,7 +140,7 @@ class Statistics(SphereLayer):
         widths = keras.ops.abs(keras.ops.cast(self.widths, x.dtype))
         widths = keras.ops.maximum(widths, keras.config.epsilon())
 
-        @keras.remat  # else training would keep several arrays of the size of x for each bin
+        @keras.remat  # otherwise training keeps several arrays of the size of x per bin
         def value(x: Any, center: Any, width: Any) -> Any:
             triangle = keras.ops.relu(1 - keras.ops.abs(x - center) / width)
             return _average(triangle, shares)
@@ -152,7 +155,7 @@ class Statistics(SphereLayer):
         return (input_shape[0], factor * input_shape[2])  # type: ignore[operator]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
-        """Return None: no pixels are left that could be masked."""
+        """Return None, because the output has no pixels to mask."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""

@@ -1,8 +1,7 @@
-"""What Keras does not save of the layers inside a layer: whether they train, and in what precision.
+"""Saving of ``trainable`` and quantization of the sublayers of a layer.
 
-Keras writes these settings for the layers of a functional or sequential model, each with its own
-configuration. A layer that makes its sublayers itself writes only its own, and TensorFlow's
-checkpoints do not see sublayers in Python containers at all.
+Keras saves these settings for the layers of functional and sequential models, but not for layers
+that a layer creates itself. TensorFlow's checkpoints ignore sublayers in Python containers.
 """
 
 from __future__ import annotations
@@ -14,16 +13,17 @@ import keras
 
 
 class SublayerState:
-    """Mixin that saves and restores what a layer or model knows about its sublayers.
+    """Mixin that saves and restores ``trainable`` and quantization of sublayers.
 
     Put it before the Keras class among the bases. It adds two entries to the configuration, each
-    only where there is something to say:
+    only if not empty:
 
-    - ``frozen``: paths of the sublayers whose ``trainable`` is False,
-    - ``quantized``: paths of the sublayers that `keras.Model.quantize` has changed, with the mode.
+    - ``frozen``: paths of sublayers whose ``trainable`` is False;
+    - ``quantized``: paths of sublayers changed by `keras.Model.quantize`, with mode and
+      configuration.
 
-    Both are applied as soon as the layer is built. It also shows sublayers in lists, tuples and
-    dicts to ``tf.train.Checkpoint``, which otherwise saves only those that are attributes.
+    Both are applied once the layer is built. The mixin also exposes sublayers in lists, tuples and
+    dicts to ``tf.train.Checkpoint``, which otherwise saves only sublayers that are attributes.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class SublayerState:
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        # Not by Keras' `__setattr__`, which wraps containers.
+        # Keras' `__setattr__` would wrap the containers.
         object.__setattr__(self, "_frozen_paths", tuple(frozen))
         object.__setattr__(self, "_quantized_paths", dict(quantized or {}))
 
-    # A functional model is built before the constructor ends.
+    # Functional models are built before the constructor ends.
     _frozen_paths: tuple[str, ...] = ()
     _quantized_paths: dict[str, Any] = {}  # noqa: RUF012
 
@@ -73,7 +73,7 @@ class SublayerState:
             config = keras.saving.deserialize_keras_object(how["config"])
             found[path].quantize(how["mode"], config=config)
         if frozen:
-            for path, layer in found.items():  # parents first: a parent's flag goes to its children
+            for path, layer in found.items():  # parents first, because they set their children
                 if layer.trainable != (path not in frozen):
                     layer.trainable = path not in frozen
 
@@ -98,7 +98,7 @@ class SublayerState:
         return config
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
-        # TensorFlow's protocol for checkpoints and saved models; other backends never call it.
+        # TensorFlow's protocol for checkpoints and SavedModels; other backends do not call it.
         children = super()._trackable_children(save_type, **kwargs)  # type: ignore[misc]
         if save_type == "checkpoint":
             known = {id(child) for child in children.values()}
@@ -111,21 +111,21 @@ class SublayerState:
 
 
 def walk_sublayers(layer: Any, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Walk through the layers inside a layer, parents before their children.
+    """Yield all sublayers of a layer with their paths, parents before children.
 
     Parameters
     ----------
     layer : keras.layers.Layer
-        Where to begin.
+        The outermost layer, which is not yielded.
     prefix : str, default ""
-        What all paths start with.
+        Start of all paths.
 
     Yields
     ------
     path : str
-        Names of attributes and places in containers, as in ``"down_blocks/0/conv1"``.
+        Attribute names and positions in containers, as in ``"down_blocks/0/conv1"``.
     sublayer : keras.layers.Layer
-        Each sublayer, once.
+        The sublayer. Each one is yielded once.
     """
     for name, child in _direct_sublayers(layer):
         yield prefix + name, child
@@ -137,12 +137,12 @@ def _direct_sublayers(layer: Any) -> Iterator[tuple[str, keras.layers.Layer]]:
     if isinstance(layer, keras.Sequential) or hasattr(layer, "_operations"):  # a functional model
         attributes: dict[str, Any] = {"layers": list(layer.layers)}
     else:
-        # PyTorch keeps submodules apart from the other attributes.
+        # PyTorch stores submodules separately from other attributes.
         attributes = {**vars(layer), **vars(layer).get("_modules", {})}
         attributes = {
             name: value
             for name, value in attributes.items()
-            # Not where Keras, PyTorch and TensorFlow themselves list all of them.
+            # Skip the frameworks' own lists of all sublayers.
             if name not in ("_layers", "_modules") and not name.startswith("_self_")
         }
     for name, value in attributes.items():

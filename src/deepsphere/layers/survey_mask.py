@@ -1,4 +1,4 @@
-"""The layer that tells a network which pixels were observed."""
+"""Layer that masks unobserved pixels."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SurveyMask(SphereLayer):
-    """Mark which pixels were observed, for all layers that follow.
+    """Mask unobserved pixels for all layers that follow.
 
-    Pixels outside become 0 here, and the mask goes along with the features as Keras masks do:
-    convolutions take unobserved pixels as 0, pooling, statistics and batch normalization leave
-    them out, and so does `keras.layers.GlobalAveragePooling1D`. What the unobserved pixels of the
-    input hold, also NaN, never changes the output. Put the layer first in a model.
+    Sets unobserved pixels to 0 and attaches a Keras mask to the features. Convolutions treat
+    unobserved pixels as 0; pooling, statistics, batch normalization and
+    `keras.layers.GlobalAveragePooling1D` leave them out. Unobserved pixels of the input never
+    affect the output, even if they are NaN. Put the layer first in a model.
 
     Input and output shape ``(batch, pixels, channels)``.
 
     Parameters
     ----------
     mask : array_like of bool, shape (pixels,)
-        True at observed pixels, such as `deepsphere.sampling.Footprint.observed`.
+        True at observed pixels, for example `deepsphere.sampling.Footprint.observed`.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     **kwargs
@@ -36,8 +36,11 @@ class SurveyMask(SphereLayer):
 
     Raises
     ------
+    TypeError
+        If `sampling` is not a `Sampling`.
     ValueError
-        If the mask is not one bool per pixel, or False everywhere.
+        If `mask` is not a one-dimensional array of bool with one value per pixel of the sampling,
+        or is False everywhere.
 
     Examples
     --------
@@ -77,7 +80,7 @@ class SurveyMask(SphereLayer):
         return self._observed
 
     def resample(self, sampling: Sampling) -> Sampling:
-        """Return the same sampling, or raise if the mask is that of another."""
+        """Return the same sampling; raise ValueError if the mask has another length."""
         if len(sampling) != len(self._observed):
             raise ValueError(
                 f"mask has {len(self._observed)} pixels, but the sampling {sampling} has "
@@ -86,11 +89,11 @@ class SurveyMask(SphereLayer):
         return sampling
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Put 0 where nothing was observed."""
+        """Set unobserved pixels to 0."""
         return hide(x, self.compute_mask(x, mask))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return the mask for every map of the batch; one that came before holds as well."""
+        """Return the mask of every map in the batch, combined with any previous mask."""
         if previous_mask is None:
             previous_mask = keras.ops.ones_like(inputs[..., 0], dtype="bool")
         return keras.ops.logical_and(previous_mask, self._observed)

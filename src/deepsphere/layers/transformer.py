@@ -1,4 +1,4 @@
-"""What the transformers on the sphere share: embedding, position, and a stack of blocks."""
+"""Base class of the transformers."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from deepsphere.sampling import Sampling
 
 
 class Transformer(SphereLayer):
-    """Base of the transformers: embed the pixels, add their position, let them attend.
+    """Base class of the transformers: embedding, position embedding and attention blocks.
 
-    A subclass gives `make_embedding` and `make_block`.
+    Subclasses define `make_embedding` and `make_block`.
 
     Parameters
     ----------
     key_dim : int
-        Channels of one head.
+        Number of channels per head.
     num_heads : int
-        Number of heads; the output has ``key_dim * num_heads`` channels.
+        Number of attention heads; the output has ``key_dim * num_heads`` channels.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     num_layers : int, default 1
-        Number of `TransformerBlock`.
+        Number of blocks, see `TransformerBlock`.
     position_embedding : bool, default True
-        Whether to add a learned vector to each embedded pixel, see `PositionEmbedding`. Without
-        it the layer knows no directions, and has no weights that depend on the sampling.
+        Whether to add a learned vector to each embedded pixel, see `PositionEmbedding`. Without it
+        the layer does not distinguish directions, and its weights do not depend on the sampling.
     activation : str or callable, default "relu"
-        Keras activation in the blocks; None is the identity.
+        Keras activation in the blocks; None means the identity.
     layer_norm : bool, default True
         Whether the blocks normalize, see `TransformerBlock`.
     **kwargs
@@ -38,8 +38,13 @@ class Transformer(SphereLayer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `key_dim`, `num_heads` or `num_layers` is not an integer, or `sampling` is not a
+        `Sampling`.
+    ValueError
+        If `key_dim`, `num_heads` or `num_layers` is less than 1, or Keras does not know
+        `activation`. When the layer is built: if the input does not have the sampling's number of
+        pixels.
     """
 
     def __init__(
@@ -63,15 +68,15 @@ class Transformer(SphereLayer):
         self.layer_norm = bool(layer_norm)
 
     def make_embedding(self, width: int) -> keras.layers.Layer:
-        """Return the layer from the input to the features that attend."""
+        """Return the layer that embeds the input into `width` channels."""
         raise NotImplementedError
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
-        """Return a block, given arguments of `TransformerBlock`."""
+        """Return a block with the given arguments of `TransformerBlock`."""
         raise NotImplementedError
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the sublayers and their weights."""
+        """Create the sublayers and their weights."""
         super().build(input_shape)
         inner = self.compute_output_shape(input_shape)
         self.embedding = self.make_embedding(self.key_dim * self.num_heads)
@@ -96,7 +101,7 @@ class Transformer(SphereLayer):
             block.build(inner)
 
     def attend(self, x: Any, mask: Any) -> Any:
-        """Add the position to embedded pixels, and pass them through the blocks."""
+        """Add the position embedding and apply the blocks."""
         if self.position is not None:
             x = self.position(x)
         for block in self.blocks:
@@ -104,7 +109,7 @@ class Transformer(SphereLayer):
         return x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape on the output's sampling, with ``key_dim * num_heads`` channels."""
+        """Return ``(batch, len(output_sampling), key_dim * num_heads)``."""
         return (input_shape[0], len(self.output_sampling), self.key_dim * self.num_heads)
 
     def get_config(self) -> dict[str, Any]:

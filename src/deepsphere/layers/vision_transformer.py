@@ -1,4 +1,4 @@
-"""A vision transformer: super-pixels of the sphere attend to each other."""
+"""Vision transformer on super-pixels of the sphere."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from deepsphere.sampling import Sampling
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class VisionTransformer(Transformer):
-    """Vision transformer: super-pixels are embedded, and each attends to all the others.
+    """Vision transformer: full attention between embedded super-pixels.
 
-    The pixels of a super-pixel are mapped to ``key_dim * num_heads`` channels by one linear map
-    (a `PatchConv`), a learned position embedding is added, and `num_layers` blocks of full
-    attention follow. Input shape ``(batch, pixels, channels)``, output shape
+    A linear map (`PatchConv`) embeds the pixels of each super-pixel into ``key_dim * num_heads``
+    channels, a learned position embedding is added, and `num_layers` blocks of full attention
+    (`TransformerBlock`) follow. Input shape ``(batch, pixels, channels)``, output shape
     ``(batch, pixels / 4**p, key_dim * num_heads)`` on HEALPix.
 
     Parameters
     ----------
     key_dim : int
-        Channels of one head.
+        Number of channels per head.
     num_heads : int
-        Number of heads.
+        Number of attention heads.
     p : int
-        Number of resolution levels to go down; on HEALPix, a super-pixel has ``4**p`` pixels.
+        Number of resolution levels to go down. On HEALPix, a super-pixel has ``4**p`` pixels.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     num_layers : int, default 1
         Number of blocks.
     position_embedding : bool, default True
-        Whether to add a learned vector to each embedded super-pixel. Without it the blocks know
-        nothing of where the super-pixels are, not even which are neighbors.
+        Whether to add a learned vector to each embedded super-pixel. Without it the blocks do not
+        know the positions of the super-pixels, nor even which are neighbors.
     activation : str or callable, default "relu"
-        Keras activation in the blocks; None is the identity.
+        Keras activation in the blocks; None means the identity.
     layer_norm : bool, default True
         Whether the blocks normalize, see `TransformerBlock`.
     **kwargs
@@ -46,13 +46,18 @@ class VisionTransformer(Transformer):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has no such coarser resolution.
+    TypeError
+        If `key_dim`, `num_heads`, `p` or `num_layers` is not an integer, or `sampling` is not a
+        `Sampling`.
+    ValueError
+        If `key_dim`, `num_heads`, `p` or `num_layers` is less than 1, Keras does not know
+        `activation`, or the sampling has no resolution `p` levels coarser. When the layer is built:
+        if the input does not have the sampling's number of pixels.
 
     Notes
     -----
     Dosovitskiy et al., arXiv 2010.11929. With a mask, unobserved pixels count as 0 in their
-    super-pixel, and super-pixels without an observed one are not attended to.
+    super-pixel, and super-pixels without observed pixels are not attended to.
 
     Examples
     --------
@@ -93,17 +98,17 @@ class VisionTransformer(Transformer):
         return sampling.coarsen(self.p)
 
     def make_embedding(self, width: int) -> keras.layers.Layer:
-        """Return the linear map of super-pixels."""
+        """Return the linear map of the super-pixels."""
         return PatchConv(
             width, self.p, self.require_sampling(), dtype=self.dtype_policy, name="embedding"
         )
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
-        """Return a block in which all attend to all."""
+        """Return a block of full attention."""
         return TransformerBlock(**kwargs)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Embed the super-pixels, add their position, let them attend to each other."""
+        """Embed the super-pixels, add the position embedding and apply the blocks."""
         return self.attend(self.embedding(x, mask=mask), self.compute_mask(x, mask))
 
     def get_config(self) -> dict[str, Any]:
