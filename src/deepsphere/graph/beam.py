@@ -15,22 +15,22 @@ from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
 SUPPORT = 4.0
-"""Where the kernel is cut off, in standard deviations: it then loses exp(-8) = 0.03 % of its mass
-and 0.3 % of its variance. Cut off at 3 it loses 1.1 % and 5 %, which is the largest error by far
-(see `deepsphere.layers.smoothing.GaussianSmoothing`); at 5 it has 1.6 times the entries and is
-better only where the error is 0.3 % or less already."""
+"""Radius at which the kernel is cut off, in standard deviations. It loses exp(-8) = 0.03 % of its
+mass and 0.3 % of its variance. With 3 it would lose 1.1 % and 5 %, by far the largest error (see
+`deepsphere.layers.smoothing.GaussianSmoothing`). With 5 it has 1.6 times the entries, and is better
+only where the error is already 0.3 % or less."""
 
 WIDEST = 1.5
-"""Widest kernel that is applied at once, in pixel spacings: 111 entries a row at `SUPPORT`.
+"""Largest standard deviation of a single pass, in pixel spacings: 111 entries per row at `SUPPORT`.
 
-A wider one is applied in passes, which take as many multiplications in all but less memory."""
+Several passes need as many multiplications as one with a wider kernel, but less memory."""
 
-COARSE_LEVEL = 6  # whole spheres of at most 49 152 pixels are searched for surroundings
-CHUNK = 2**22  # entries that are searched for at once: 100 MB
+COARSE_LEVEL = 6  # the search for surroundings starts from at most 49 152 pixels
+CHUNK = 2**22  # entries searched at once: 100 MB
 
 
 def check_beam(sigma: float, support: float = SUPPORT) -> None:
-    """Raise ValueError if there is no such kernel."""
+    """Raise ValueError if `sigma` is not in (0, pi] rad or `support` is not positive and finite."""
     if not (isfinite(sigma) and 0 < sigma <= pi):
         raise ValueError(f"sigma must be in (0, pi] rad, got {sigma} rad: check its unit")
     if not (isfinite(support) and support > 0):
@@ -38,16 +38,16 @@ def check_beam(sigma: float, support: float = SUPPORT) -> None:
 
 
 def beam_passes(sampling: Sampling, sigma: float) -> int:
-    """Return in how many passes to smooth, so that none is wider than `WIDEST` pixel spacings.
+    """Return the number of passes in which none is wider than `WIDEST` pixel spacings.
 
-    Variances add: each of m passes has the standard deviation ``sigma / sqrt(m)``.
+    Variances add, so each of m passes has the standard deviation ``sigma / sqrt(m)``.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled; the pixel spacing is the root of the mean area.
+        The sampling of the sphere. The pixel spacing is the square root of the mean area.
     sigma : float
-        Standard deviation in rad.
+        Standard deviation of the whole kernel in rad.
 
     Returns
     -------
@@ -71,19 +71,19 @@ def beam_passes(sampling: Sampling, sigma: float) -> int:
 
 
 def surroundings(sampling: Sampling, radius: float) -> Healpix | None:
-    """Return the pixels of the sphere that are near those of a sampling, but not among them.
+    """Return the pixels within some distance of a sampled region, but outside it.
 
     Parameters
     ----------
     sampling : Sampling
         A part of the sphere.
     radius : float
-        How near, in rad.
+        Largest distance in rad.
 
     Returns
     -------
     Healpix or None
-        None if there are no such pixels, or the sampling does not say where it would have any.
+        The pixels. None if there are none, or `sampling` is not a `Healpix`.
 
     Examples
     --------
@@ -92,8 +92,8 @@ def surroundings(sampling: Sampling, radius: float) -> Healpix | None:
     """
     if not isinstance(sampling, Healpix) or sampling.is_full:
         return None
-    # First by pixels so coarse that there are few, with a spacing about as large as the radius;
-    # none has a corner farther from its center than 1.05 spacings.
+    # Search coarse pixels first, with a spacing of about the radius. Corners of a pixel are at most
+    # 1.05 spacings from its center.
     spacing = sqrt(sampling.areas[0])
     p = max(int(log2(max(radius / spacing, 1))), sampling.level - COARSE_LEVEL)
     p = min(p, sampling.level)
@@ -107,7 +107,7 @@ def surroundings(sampling: Sampling, radius: float) -> Healpix | None:
 
 
 def _near(sampling: Healpix, others: Healpix, radius: float) -> NDArray[np.int64]:
-    """Return the pixels of a sampling that are near some others."""
+    """Return the pixels of a sampling that lie within `radius` of some others."""
     tree = cKDTree(others.points, balanced_tree=False, compact_nodes=False)
     distances, _ = tree.query(
         sampling.points, distance_upper_bound=_chord(radius), workers=thread_count()
@@ -121,30 +121,31 @@ def gaussian_beam(
     """Return the matrix that smooths maps with a Gaussian, in one pass.
 
     ``A_ij = a_j exp(-r_ij^2 / 2 sigma^2) / sum_k a_k exp(-r_ik^2 / 2 sigma^2)`` for great-circle
-    distances ``r`` up to ``support * sigma``, with ``a`` the pixels' areas. Rows sum to one over
-    the pixels that are there, at the edge of a part of the sphere too.
+    distances ``r`` up to ``support * sigma``, with ``a`` the areas of the pixels. Rows sum to one
+    over the sampled pixels, even at the edge of a part of the sphere.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere.
     sigma : float
         Standard deviation in rad.
-    support : float, default `SUPPORT`
-        Radius of the kernel in standard deviations.
+    support : float, default 4
+        Radius of the kernel in standard deviations. The default cuts off 0.03 % of its mass.
     around : Sampling, optional
         Further pixels, which follow those of `sampling` in rows and columns.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        About ``pi (support sigma)^2`` over the pixel's area entries in a row. It is symmetric
-        only up to the norm of the rows, so that the total of a map is kept only nearly.
+        The matrix, where n counts the pixels of `sampling` and `around`. A row has about
+        ``pi (support sigma)^2 / area`` entries. The matrix is symmetric only up to the
+        normalization of the rows, so it conserves the sum of a map only approximately.
 
     Raises
     ------
     ValueError
-        If `sigma` or `support` is not as described.
+        If `sigma` is not in (0, pi], or `support` is not positive and finite.
 
     Examples
     --------
@@ -161,7 +162,7 @@ def gaussian_beam(
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
     counts = tree.query_ball_point(points, chord, return_length=True, workers=thread_count())
     ends = np.cumsum(counts, dtype=np.int64)
-    # Each chunk takes the rows that end before the next multiple of CHUNK entries.
+    # Each chunk holds the rows that end before the next multiple of CHUNK entries.
     cuts = np.searchsorted(ends, np.arange(0, ends[-1] + CHUNK, CHUNK), side="right")
     cuts = np.unique(np.append(cuts, len(points)))
     index = np.dtype(np.int32 if ends[-1] < 2**31 else np.int64)
@@ -181,7 +182,7 @@ def _chord(angle: float) -> float:
 
 
 def _kernel(tree: cKDTree, points: NDArray[np.float64], chord: float, sigma: float) -> csr_array:
-    """Return the rows of the kernel that belong to some of the points."""
+    """Return the kernel between `points` and all points of the tree, with sorted rows."""
     pairs = cKDTree(points).sparse_distance_matrix(tree, chord, output_type="ndarray")
     angles = 2 * np.arcsin(np.minimum(pairs["v"] / 2, 1))
     values = np.exp(-((angles / sigma) ** 2) / 2)

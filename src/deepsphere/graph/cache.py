@@ -1,4 +1,4 @@
-"""Keep what is slow to build: in memory up to a limit, large matrices also on disk."""
+"""Caches for what is slow to build: in memory up to a limit, and on disk for large matrices."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 FILE = 2
-"""Number of the files' layout: others are never read."""
+"""Version of the file layout; files with another one are never read."""
 
 _told: set[str] = set()
-"""What has been said: a directory is asked for often, and its fault is told once."""
+"""Warnings already issued: a directory is requested often, but its problem is reported once."""
 
 
 def matrix_bytes(matrix: csr_array) -> int:
-    """Return the memory that a sparse matrix takes, in bytes."""
+    """Return the size of a sparse matrix in bytes."""
     return matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
 
 
 class MemoryCache(Generic[Value]):
-    """Values by key; the least recently used go when the total size exceeds a limit.
+    """A cache in memory that drops the least recently used values beyond a total size.
 
     Parameters
     ----------
     size : callable
-        Size of a value in bytes.
+        Function that returns the size of a value in bytes.
     limit : int
-        Total size in bytes; the value asked for last always stays.
+        Largest total size in bytes. The value requested last is always kept.
     """
 
     def __init__(self, size: Callable[[Value], int], limit: int) -> None:
@@ -50,7 +50,7 @@ class MemoryCache(Generic[Value]):
         self._lock = RLock()
 
     def get(self, key: Hashable, build: Callable[[], Value]) -> Value:
-        """Return the value of `key`, built if it is not there."""
+        """Return the value of `key`, built if it is not cached."""
         with self._lock:
             if key not in self._values:
                 self._values[key] = build()
@@ -63,26 +63,31 @@ class MemoryCache(Generic[Value]):
         return sum(self._size(value) for value in self._values.values())
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Drop all values."""
         with self._lock:
             self._values.clear()
 
 
 def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:
-    """Return where large graphs and compiled kernels are kept, or None if they are not.
+    """Return the directory of large graphs and compiled kernels, or None if there is none.
 
-    The environment variable ``DEEPSPHERE_CACHE`` names the directory; ``off`` turns the cache
-    off. Default: ``deepsphere`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None if there is no home.
+    The environment variable ``DEEPSPHERE_CACHE`` names the directory, or turns the cache off if it
+    is ``off``. Defaults to ``deepsphere`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
 
-    A directory that other users may write to is not used, because what they put there would be
-    executed: a warning says which directory that is and how to mend it, and the default takes the
-    place of a directory that was named. Directories above count as well, see
-    `deepsphere.trust.distrust`.
+    A directory that other users can write to, itself or through a parent, is not used, because
+    files there are executed (see `deepsphere.trust.distrust`). A warning then names the directory
+    and the remedy. If it was set by the variable, the default directory is used instead.
 
     Parameters
     ----------
     tell : callable, optional
-        Called with what is wrong. Default: a warning of the logger, each of them once.
+        Function called with each warning. By default the logger issues each warning once.
+
+    Returns
+    -------
+    Path or None
+        The directory, which need not exist. None if the cache is off, the user has no home
+        directory, or no directory can be trusted.
     """
     tell = tell or _tell
     named = os.environ.get("DEEPSPHERE_CACHE", "")
@@ -102,7 +107,7 @@ def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:
 
 
 def default_cache() -> str:
-    """Return the name of the directory that is used where the user names none."""
+    """Return the directory to use if ``DEEPSPHERE_CACHE`` is not set."""
     return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "deepsphere")
 
 
@@ -113,12 +118,12 @@ def _tell(message: str) -> None:
 
 
 class DiskCache:
-    """Sparse matrices, each with a number, in files named by a hash of what they were made from.
+    """A cache on disk of sparse matrices, each with a number, in files named by a hash of the key.
 
     Parameters
     ----------
     version : int
-        Part of the hash; another version never reads these files.
+        Version of the contents. It is part of the hash, so other versions never read these files.
     """
 
     def __init__(self, version: int) -> None:
@@ -130,21 +135,25 @@ class DiskCache:
         build: Callable[[], tuple[csr_array, float]],
         size: int | None = None,
     ) -> tuple[csr_array, float]:
-        """Return the matrix and number of a key, built and written if they are not there.
+        """Return the matrix and number of a key, built and written if they are not on disk.
 
-        A file is used only if it says that it was made for this key and holds a whole matrix of
-        finite numbers; otherwise the graph is built anew, and a warning says why. A directory that
-        cannot be written to is reported and does no harm.
+        A file is used only if it was made for this key and holds a valid matrix of finite numbers.
+        Otherwise the matrix is rebuilt, and a warning says why. If the directory is not writable, a
+        warning is issued and the matrix is returned without being cached.
 
         Parameters
         ----------
         key : dict
-            All that the matrix depends on, as plain JSON data.
+            Everything that the matrix depends on, as JSON-serializable data.
         build : callable
-            Makes the matrix and the number.
+            Function that returns the matrix and the number.
         size : int, optional
-            Number of rows and of columns that the matrix must have; its number must be finite
-            then.
+            Required number of rows and columns. If given, the number must be finite too.
+
+        Returns
+        -------
+        csr_array, float
+            The matrix and its number.
         """
         directory = cache_directory()
         if directory is None:
@@ -155,7 +164,7 @@ class DiskCache:
             return read_matrix(path, text, size)
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except Exception as error:  # whatever damage makes zipfile and NumPy raise
+        except Exception as error:  # zipfile and NumPy raise anything on damaged files
             logger.warning("rebuilding the damaged cache file %s (%s)", path, error or repr(error))
         matrix, number = build()
         try:
@@ -170,34 +179,34 @@ class DiskCache:
 def read_matrix(
     path: Path, key: str | None = None, size: int | None = None
 ) -> tuple[csr_array, float]:
-    """Read a file of the cache and check all that can be checked.
+    """Read and check a file of the cache.
 
     Parameters
     ----------
     path : Path
         The file.
     key : str, optional
-        The key that it must be made for; by default any.
+        Key that the file must have been made for. Defaults to any.
     size : int, optional
-        Number of rows and of columns that the matrix must have; by default any.
+        Required number of rows and columns. Defaults to any.
 
     Returns
     -------
     csr_array, float
-        The matrix, and the number that belongs to it.
+        The matrix and its number.
 
     Raises
     ------
     ValueError
-        If others may write to the file, or it was made for another key, or its matrix has another
-        size, indices out of range or out of order, or numbers that are not finite.
+        If other users can write to the file, it was made for another key, or its matrix has the
+        wrong size, indices out of range or out of order, or numbers that are not finite.
     Exception
-        Whatever NumPy raises if it cannot be read.
+        Any exception that NumPy raises for a file that it cannot read.
     """
     fault = distrust(path)
     if fault:
         raise ValueError(fault)
-    # Opened here: NumPy leaves the file open where its contents are damaged.
+    # Given a path, np.load leaves the file open if its contents are damaged.
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         made_for = str(file["key"])
         if key is not None and made_for != key:
@@ -210,7 +219,7 @@ def read_matrix(
     if [array.dtype.kind for array in arrays] != ["f", "i", "i"]:
         raise ValueError(f"its arrays are of {', '.join(str(array.dtype) for array in arrays)}")
     matrix = csr_array(arrays, shape=shape)
-    matrix.check_format(full_check=True)  # indices in range, as many as there are numbers
+    matrix.check_format(full_check=True)  # raises ValueError if indices are out of range
     if not matrix.has_canonical_format:
         raise ValueError("its indices are not in order")
     if not np.isfinite(matrix.data).all() or np.isnan(number) or (size and np.isinf(number)):

@@ -1,8 +1,8 @@
 """The graph of deepsphere-cosmo-tf2, edge for edge.
 
-Where neighbors are at equal distance, that code took those that rounding put first. Networks
-trained with it go on giving the same numbers only on the same edges, so its coordinates are
-computed here as it did, bit for bit.
+Where neighbors are equally distant, that code took those that rounding put first. Networks trained
+with it reproduce their numbers only on the same edges, so this module computes pixel coordinates
+with the same rounding, bit for bit.
 """
 
 from __future__ import annotations
@@ -27,31 +27,35 @@ MERIDIANS = np.array([1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7])
 
 
 def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
-    """Join each pixel to exactly `neighbors` others, ties broken by rounding.
+    """Return Gaussian weights between each pixel and exactly `neighbors` others.
+
+    Rounding decides between equally distant neighbors.
 
     Parameters
     ----------
     sampling : Healpix
-        Where the sphere is sampled.
+        The sphere or a part of it, with n pixels.
     neighbors : int
-        Number of neighbors, clipped to ``len(sampling) - 1``.
+        Number of neighbors, clipped to ``n - 1``.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        Symmetric Gaussian weights as from `gaussian_weights`, but for the ties.
+        Symmetric weights, those of `gaussian_weights` except for the ties.
 
     Raises
     ------
     TypeError
-        If the sampling is not HEALPix.
+        If `sampling` is not a `Healpix`, or `neighbors` is not an integer.
+    ValueError
+        If `neighbors` is less than 1.
     """
     if not isinstance(sampling, Healpix):
         raise TypeError(f"this Laplacian is for Healpix samplings only, got {sampling!r}")
     n = len(sampling)
     k = min(check_neighbors(neighbors), n - 1)
     points = _healpy_points(sampling)
-    # Balanced and single-threaded or not, ties come in the order in which the tree holds them.
+    # Ties come in the order in which the tree stores the points, whatever the number of threads.
     distances, columns = cKDTree(points).query(points, k + 1, workers=thread_count())
     distances, columns = distances.reshape(n, -1)[:, 1:], columns.reshape(n, -1)[:, 1:]
     width = kernel_width(sampling.nside, neighbors)
@@ -65,8 +69,8 @@ def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
 def _healpy_points(sampling: Healpix) -> NDArray[np.float64]:
     """Return unit vectors of pixel centers with the rounding errors of ``healpy.pix2vec``.
 
-    Gorski et al. 2005, section 5: ring number, position in the ring, then z and longitude; the
-    operations have healpy's order, and sines and cosines are those of the C library.
+    The formulas are those of Gorski et al. 2005, section 5: ring number, position in the ring, then
+    z and longitude. Operations are in healpy's order; sines and cosines are the C library's.
     """
     nside, pixels = sampling.nside, sampling.pixels
     face, inside = pixels // nside**2, pixels % nside**2
@@ -86,14 +90,14 @@ def _healpy_points(sampling: Healpix) -> NDArray[np.float64]:
     longitude = np.where(
         in_ring == nside, 0.75 * quarter * place * step, 0.5 * quarter * place / in_ring
     )
-    # numpy's own sine and cosine differ from the C library's in the last bit.
+    # NumPy's sine and cosine differ from the C library's in the last bit.
     cosines = np.fromiter(map(math.cos, longitude), np.float64, len(longitude))
     sines = np.fromiter(map(math.sin, longitude), np.float64, len(longitude))
     return np.column_stack((sine * cosines, sine * sines, z))
 
 
 def _even_bits(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Gather the bits at even places: a coordinate within a base pixel, from its NEST number."""
+    """Return the bits at even positions: a coordinate in a base pixel, from the NEST index."""
     gathered = np.zeros_like(numbers)
     for bit in range(30):
         gathered |= ((numbers >> 2 * bit) & 1) << bit

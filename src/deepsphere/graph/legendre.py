@@ -1,8 +1,9 @@
 """Legendre polynomials near 1, without the cancellation in ``1 - P_l``.
 
-Two random values of a field of spherical-harmonic degree ell and unit variance, at an angle theta,
-have the covariance ``P_l(cos theta)`` (addition theorem). Operators that take differences between
-neighbors see ``1 - P_l`` alone, which is tiny between neighbors and so is computed as such.
+The values of a random field of spherical-harmonic degree ell and unit variance at two points an
+angle theta apart have the covariance ``P_l(cos theta)`` (addition theorem). Operators that take
+differences between neighbors depend on ``1 - P_l`` alone. It is tiny between neighbors, so it is
+computed directly.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ def legendre_gaps(t: NDArray[np.float64], largest: int) -> Iterator[NDArray[np.f
     Yields
     ------
     ndarray
-        Of the shape of `t`; at 0 the limit ``l (l + 1) / 2``. Do not change it: it is used in the
-        recurrence ``(l + 1) q_{l+1} = (2 l + 1) (q_l + 1 - t q_l) - l q_{l-1}``, which follows from
-        that of the Legendre polynomials.
+        ``q_l``, in the shape of `t`; its limit at ``t = 0`` is ``l (l + 1) / 2``. Do not modify the
+        array, because the recurrence
+        ``(l + 1) q_{l+1} = (2 l + 1) (q_l + 1 - t q_l) - l q_{l-1}``, which follows from that of
+        the Legendre polynomials, uses it again.
     """
     previous, current = np.zeros_like(t), np.ones_like(t)
     for ell in range(1, largest + 1):

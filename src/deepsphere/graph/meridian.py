@@ -1,8 +1,8 @@
-"""Graphs of longitude-latitude grids: built along one meridian, then turned round the axis.
+"""Graphs of longitude-latitude grids, built along one meridian and rotated around the axis.
 
-A turn by one step in longitude maps such a grid onto itself. What is chosen and solved for the
-first point of each row holds for all others: a thousand times less work on large grids, and a graph
-that commutes with these turns exactly.
+A rotation by one step in longitude maps such a grid onto itself, so edges and weights of the first
+point of each row hold for the whole row. This saves a factor of a thousand on large grids, and the
+graph commutes with these rotations exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Indices = NDArray[np.int64]
 
 
 class Meridian:
-    """The first points of the rows of a grid, which stand for their rows.
+    """The first points of the rows of a grid, which represent their rows.
 
     Parameters
     ----------
@@ -40,37 +40,37 @@ class Meridian:
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     def at_pole(self, vertices: Indices) -> NDArray[np.bool_]:
-        """Return which vertices are alone in their row."""
+        """Return a mask of the vertices that are alone in their row."""
         return self.sizes[self.row_of[vertices]] == 1
 
     def reversed(self, starts: Indices, ends: Indices) -> tuple[Indices, Indices]:
-        """Return edges the other way, turned so that they start at a first point.
+        """Reverse edges, and rotate them so that they start at first points.
 
         Parameters
         ----------
         starts, ends : ndarray of int64, shape (edges,)
-            From first points to any vertices, none of either at a pole.
+            Edges from first points to any vertices, with neither end at a pole.
 
         Returns
         -------
         starts, ends : ndarray of int64, shape (edges,)
-            From first points.
+            The reversed edges, which start at first points.
         """
         first = self.firsts[self.row_of[ends]]
         return first, starts + (first - ends) % self.sizes[self.row_of[starts]]
 
     def turned(self, rows: csr_array) -> csr_array:
-        """Return the whole matrix, given the rows of the first points.
+        """Rotate the matrix rows of the first points to all points.
 
         Parameters
         ----------
         rows : csr_array, shape (len(firsts), n)
-            One for each row of the grid.
+            The matrix rows of the first points.
 
         Returns
         -------
-        csr_array, shape (n, n)
-            Sorted.
+        csr_array of float64, shape (n, n)
+            The whole matrix, with sorted rows.
         """
         lengths = np.diff(rows.indptr).astype(np.int64)
         indptr = np.concatenate(([0], np.cumsum(np.repeat(lengths, self.sizes))))
@@ -92,7 +92,7 @@ class Meridian:
 
 
 def meridian_of(sampling: Sampling) -> Meridian | None:
-    """Return the first points of the rows of a grid, or None for anything else.
+    """Return the `Meridian` of a longitude-latitude grid, or None for any other sampling.
 
     Parameters
     ----------

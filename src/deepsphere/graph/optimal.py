@@ -1,14 +1,14 @@
 """Edge weights that make the Laplacian as equivariant to rotation as its edges allow.
 
-On the same edges as the papers' graph, and so at the same cost, each vertex gets the weights that
-minimize the expected equivariance error in closed form. With ``(L f)_i = sum_j v_j (f_i - f_j)``
-and a target spectrum ``h_l``, the weights of vertex i minimize
+The edges are those of the papers' graph, so filters cost the same. The weights of each vertex
+minimize the expected equivariance error, in closed form. With
+``(L f)_i = sum_j v_j (f_i - f_j)`` and a target spectrum ``h_l``, the weights of vertex i minimize
 
     sum_l p_l / h_l**2  E |(L f)_i - h_l f_i|**2
 
 over random fields f of degree ell. By the addition theorem the expectation is a quadratic form in
-sums of ``Q_l = 1 - P_l`` of the distances between neighbors, so that v solves a small linear
-system, ``(K + mu I) v = b`` with ``K_jk = G(t_ij) + G(t_ik) - G(t_jk)`` and ``b_j = B(t_ij)``. Here
+sums of ``Q_l = 1 - P_l`` of the distances between neighbors, so v solves a small linear system,
+``(K + mu I) v = b`` with ``K_jk = G(t_ij) + G(t_ik) - G(t_jk)`` and ``b_j = B(t_ij)``, where
 ``G = sum_l p_l / h_l**2 Q_l`` and ``B = sum_l p_l / h_l Q_l``. The result is not symmetric.
 """
 
@@ -29,33 +29,33 @@ from deepsphere.graph.legendre import half_squares, legendre_gaps
 from deepsphere.processors import thread_count
 
 SHAPES = ((7, 1.15, 5), (9, 1.5, 5), (20, 1.3, 5), (44, 1.3, 7))
-"""Up to how many neighbors, radius and exponent of the target kernel: the radius in units of the
-distance within which there are that many neighbors. Found by search at nside 32."""
+"""Largest number of neighbors, and radius and exponent of the target kernel up to that number. The
+radius is in units of the distance that holds that many neighbors. Found by search at nside 32."""
 
 WIDEST_SHAPE = (1.15, 5)
 
 RIDGE = 1e-7
-"""mu above. From 1e-9 to 1e-6 the error is the same to a few percent; with 1e-4 it is ten times
-larger with 40 neighbors."""
+"""The regularization mu. From 1e-9 to 1e-6 the error is the same to a few percent; at 1e-4 it is
+ten times larger for 40 neighbors."""
 
 RIDGES_SPREAD = ((16, 1e-3), (np.inf, 3e-4))
-"""mu where neighbors are spread, below how many of them: points that nearly coincide must not get
-large weights of opposite sign. With a third of these, Laplacians of grids become unstable in some
-sizes; three times these cost up to three times the error."""
+"""Upper limit of the number of neighbors, and mu below it, for spread neighbors: points that nearly
+coincide must not get large weights of opposite sign. With a third of these values, Laplacians of
+grids are unstable at some sizes; three times these values up to triple the error."""
 
 STRONGER = (1, 3, 10, 30, 100, 1e3, 1e4, 1e6)
-"""Factors of mu that are tried one after the other where neighbors are spread, until the Laplacian
-is stable. With the last one the weights are ``B(t_ij) / mu``, which is symmetric and positive."""
+"""Factors of mu to try in turn for spread neighbors until the Laplacian is stable. With the last
+one, the weights are ``B(t_ij) / mu``, which is symmetric and positive."""
 
 SLOPE = 1.5
-"""Exponent of the weights p_l in the degree."""
+"""Power of the degree in the weights p_l."""
 
 QUADRATURE = 96
 INTERPOLATION = 48
 
 
 class Target(NamedTuple):
-    """The spectrum that the Laplacian should have, and how much each degree counts."""
+    """The target spectrum of the Laplacian and the weight of each degree."""
 
     spectrum: NDArray[np.float64]
     weights: NDArray[np.float64]
@@ -64,22 +64,23 @@ class Target(NamedTuple):
 def target(neighbors: int, count: float, band_limit: int) -> Target:
     """Return the spectrum of a compact kernel that reaches as far as the neighbors.
 
-    ``h_l = int_0^R (1 - (r/R)**2)**b (1 - P_l(cos r)) r dr``, scaled to a maximum of 1: like the
-    spectrum of the Gaussian graph it rises with ell and levels off near the band limit.
+    The spectrum is ``h_l = int_0^R (1 - (r/R)**2)**b (1 - P_l(cos r)) r dr``, scaled to a maximum
+    of 1. Like that of the Gaussian graph, it rises with ell and levels off near the band limit.
 
     Parameters
     ----------
     neighbors : int
-        Number of neighbors, which with the next sets the radius ``R``.
+        Number of neighbors. Together with `count` it sets the radius ``R``.
     count : float
-        How many points the whole sphere has, or would have at this density.
+        Number of points of a whole sphere with the density of the sampling.
     band_limit : int
-        The largest degree that counts.
+        Largest degree.
 
     Returns
     -------
     Target
-        For the degrees 1 to `band_limit`: the spectrum, and ``p_l ~ l**1.5``, which sums to 1.
+        The spectrum at degrees 1 to `band_limit`, and weights proportional to ``l**1.5`` that sum
+        to 1.
     """
     scale, exponent = next((shape[1:] for shape in SHAPES if neighbors <= shape[0]), WIDEST_SHAPE)
     radius = min(scale * 2 * sqrt(neighbors / count), pi)
@@ -94,20 +95,20 @@ def target(neighbors: int, count: float, band_limit: int) -> Target:
 
 
 class Systems:
-    """The linear systems for the weights of each vertex, made a few vertices at a time.
+    """The linear systems for the weights of each vertex, assembled a few vertices at a time.
 
     Parameters
     ----------
     pattern : csr_array, shape (n, n)
-        Its entries off the diagonal are the edges.
+        A matrix whose off-diagonal entries are the edges.
     points : ndarray of float64, shape (n, 3)
         Unit vectors.
     goal : Target
-        The spectrum aimed at.
+        The target spectrum.
     rows : ndarray of int, shape (m,)
-        The vertices.
+        Indices of the vertices.
     ridge : float, default `RIDGE`
-        mu.
+        The regularization mu.
     """
 
     def __init__(
@@ -139,16 +140,16 @@ class Systems:
     def make(
         self, piece: tuple[int, int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the systems of one of `pieces`, padded to one size.
+        """Return the systems of one of `pieces`, padded to the largest.
 
         Returns
         -------
         matrix : ndarray of float64, shape (vertices, edges, edges)
-            ``K + mu I``; the identity where there is no edge.
+            ``K + mu I``; rows and columns of padding are those of the identity.
         right : ndarray of float64, shape (vertices, edges)
-            b.
+            The right-hand sides b; 0 in padding.
         edges : ndarray of bool, shape (vertices, edges)
-            Which places hold an edge.
+            True for edges, False for padding.
         """
         centers = self.rows[piece[0] : piece[1]]
         neighbors, entries = padded_rows(self.pattern, centers)
@@ -165,7 +166,7 @@ class Systems:
 
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Return the function of each item; NumPy lets threads run at the same time."""
+    """Return the function of each item, computed in threads: NumPy releases the lock."""
     with ThreadPoolExecutor(max_workers=thread_count()) as pool:
         return list(pool.map(function, items))
 
@@ -182,20 +183,20 @@ def optimal_weights(
     Parameters
     ----------
     pattern : csr_array, shape (n, n)
-        Its entries off the diagonal are the edges.
+        A matrix whose off-diagonal entries are the edges.
     points : ndarray of float64, shape (n, 3)
         Unit vectors.
     goal : Target
-        The spectrum aimed at.
+        The target spectrum.
     rows : ndarray of int, shape (m,), optional
-        Which vertices to find weights for. Default: all.
+        Indices of the vertices whose weights to compute. Defaults to all.
     ridge : float, default `RIDGE`
-        How much the squares of the weights count.
+        The regularization mu, which penalizes the squares of the weights.
 
     Returns
     -------
     csr_array of float64, shape (m, n)
-        Weights, a few of them slightly negative, not symmetric.
+        The weights W. They are not symmetric, and a few are slightly negative.
     """
     selected = np.arange(pattern.shape[0]) if rows is None else rows
     systems = Systems(pattern, points, goal, selected, ridge)

@@ -1,4 +1,4 @@
-"""The most equivariant Laplacian of a sampling: edges, target, weights, check of stability."""
+"""The most equivariant Laplacian of a sampling, and the check that it is stable."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from deepsphere.graph.weights import join, points_on_sphere
 from deepsphere.sampling import Healpix, Sampling
 
 INDEFINITE = 0.02
-"""How far below 0 the eigenvalues of the symmetric part may lie, in units of the largest; it is
-about 0.002 on HEALPix. Beyond, eigenvalues of the operator itself could leave the right half of the
-complex plane, where filters of high order grow."""
+"""How far below 0 the eigenvalues of the symmetric part may lie, relative to the largest; about
+0.002 on HEALPix. Further below, eigenvalues of the operator itself could leave the right half of
+the complex plane, and filters of high order would grow."""
 
 
 ORDER = 20
-"""Order of the polynomials that are tried: more than most filters have."""
+"""Order of the polynomials that test stability: more than most filters have."""
 
 SIGNALS = 4
 
 GROWTH = 2.0
-"""Limit of `growth` where neighbors are spread. It is from 0.8 to 1.8 where all eigenvalues lie
-within 4 % of the real axis. On Equiangular(16, 32) with 8 neighbors and the least ridge it is 880,
-where a polynomial of order 20 enlarges some maps 3 800 times."""
+"""Largest accepted `growth` for spread neighbors. It is 0.8 to 1.8 where all eigenvalues lie within
+4 % of the real axis. On Equiangular(16, 32) with 8 neighbors and the smallest ridge it is 880, and
+a polynomial of order 20 amplifies some maps 3 800 times."""
 
 
 class UnstableWeightsError(ValueError):
-    """Points are too uneven for optimal weights with a stable Laplacian on some edges."""
+    """The points are too uneven for optimal weights with a stable Laplacian."""
 
 
 class Surroundings(NamedTuple):
-    """A sampling that holds all neighbors of a part of the sphere, and that part in it."""
+    """A sampling that holds all neighbors of a part of the sphere, and the indices of that part."""
 
     sampling: Sampling
     rows: NDArray[np.int64]
@@ -61,20 +61,21 @@ def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tupl
     Parameters
     ----------
     sampling : Sampling
-        Points spread about evenly, on the sphere or a part of it. On a part, the weights are those
-        of the whole sphere without the edges that lead out of it: weights fitted to a one-sided
-        neighborhood make unstable operators.
+        n distinct points on the sphere or a part of it, about evenly spread. On a part, the weights
+        are those of the whole sphere without the edges that lead out of the part, because weights
+        fitted to one-sided neighborhoods give unstable operators.
     graph : Graph
-        Which edges; ``edges``, ``neighbors`` and ``spread`` count.
+        The graph; only its ``edges``, ``neighbors`` and ``spread`` matter.
     choice : Optimal
         Band limit, and whether the weights are symmetric.
 
     Returns
     -------
     laplacian : csr_array of float64, shape (n, n)
-        ``D - W``.
+        The Laplacian ``D - W``.
     bound : float
-        The largest eigenvalue of its symmetric part, at least the real part of every eigenvalue.
+        Largest eigenvalue of its symmetric part, an upper bound of the real part of every
+        eigenvalue.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tupl
         poles = isinstance(whole_and_rows(sampling)[0], DistinctPoints)
         if spread:
             least = next(mu for most, mu in RIDGES_SPREAD if degree < most)
-            # At poles the first ones are never stable.
+            # On grids with rows at the poles, the first two are never stable.
             ridges = [least * factor for factor in STRONGER[2 * poles :]]
         around = surroundings(sampling, degree, count)
         if spread and not choice.symmetric:
@@ -128,7 +129,7 @@ def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tupl
         symmetric = csr_array((laplacian + laplacian.T) / 2)
         bound = largest_eigenvalue(symmetric)
         if len(ridges) > 1 and growth(laplacian, bound) > GROWTH:
-            continue  # at the last one the weights are symmetric
+            continue  # ends at the last ridge, where the weights are symmetric
         shifted = csr_array(bound * eye_array(len(sampling)) - symmetric)
         lowest = bound - largest_eigenvalue(shifted)
         if lowest >= -INDEFINITE * bound:
@@ -147,7 +148,7 @@ def _with_poles(
     goal: Target,
     ridge: float,
 ) -> csr_array:
-    """Return weights in which the vertices at the poles, and those joined to them, have theirs."""
+    """Return the weights with new rows for the poles and for the vertices joined to them."""
     rows = np.flatnonzero(np.diff(at_poles.indptr))
     if not len(rows):
         return weights
@@ -161,27 +162,28 @@ def _with_poles(
 
 
 def surroundings(sampling: Sampling, neighbors: int, count: float) -> Surroundings:
-    """Return a sampling that holds the neighbors of all points, and their neighbors.
+    """Return a sampling that holds the neighbors of all points, and the neighbors of those.
 
     Parameters
     ----------
     sampling : Sampling
-        The whole sphere, which is returned as it is, or a part.
+        The whole sphere or a part of it.
     neighbors : int
         Number of neighbors.
     count : float
-        Number of points on a whole sphere of this density.
+        Number of points of a whole sphere with the density of the sampling.
 
     Returns
     -------
     Surroundings
-        For a part of HEALPix the pixels around it; for a part of another sampling the whole.
+        For a part of HEALPix, the part with the pixels around it; for a part of another sampling,
+        the whole; for a whole sphere, the sampling itself.
     """
     if isinstance(sampling, Healpix) and not sampling.is_full:
         from astropy_healpix import neighbours
 
-        # Neighbors lie within 2 sqrt(k / n); pixels are up to half as far again where they are
-        # stretched. Coarse pixels are at least 0.6 / nside wide.
+        # Neighbors lie within 2 sqrt(k / n), or up to 1.5 times that where pixels are stretched.
+        # Coarse pixels are at least 0.6 / nside wide.
         margin = 2 * 1.5 * 2 * sqrt((neighbors + 1) / count)
         coarse = sampling.nside
         while coarse >= 1 and 0.6 / coarse < margin:
@@ -189,7 +191,7 @@ def surroundings(sampling: Sampling, neighbors: int, count: float) -> Surroundin
         if coarse >= 1:
             children = (sampling.nside // coarse) ** 2
             parents = np.unique(sampling.pixels // children)
-            with np.errstate(invalid="ignore"):  # there is none at eight corners
+            with np.errstate(invalid="ignore"):  # some pixels have only seven neighbors
                 near = np.union1d(parents, neighbours(parents, coarse, order="nested"))
             near = near[near >= 0]
             pixels = (near[:, None] * children + np.arange(children)).ravel()
@@ -201,21 +203,21 @@ def surroundings(sampling: Sampling, neighbors: int, count: float) -> Surroundin
 
 
 def growth(laplacian: csr_array, bound: float) -> float:
-    """Return by how much Chebyshev polynomials of a Laplacian enlarge noise at its worst place.
+    """Return the largest amplification of noise by Chebyshev polynomials of a Laplacian.
 
     Parameters
     ----------
     laplacian : csr_array, shape (n, n)
-        Not symmetric.
+        A Laplacian that need not be symmetric.
     bound : float
-        What its spectrum is rescaled by.
+        Bound of its spectrum, by which to rescale it.
 
     Returns
     -------
     float
-        The largest value of ``T_k(L~) x`` anywhere for random signs x and k up to `ORDER`, in units
-        of the largest that is expected of a symmetric Laplacian: about 1 if the operator is
-        normal, and exponential in the order where eigenvalues leave the real axis.
+        The largest absolute value of ``T_k(L~) x`` at any point, for random signs x and k up to
+        `ORDER`, divided by the value expected for a symmetric Laplacian. It is about 1 if the
+        operator is normal, and exponential in the order if eigenvalues leave the real axis.
     """
     n = laplacian.shape[0]
     operator = rescale(laplacian, bound)

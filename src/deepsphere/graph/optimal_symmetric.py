@@ -1,7 +1,7 @@
 """Symmetric edge weights that make the Laplacian as equivariant as symmetry allows.
 
-One weight an edge instead of two: all vertices' quadratic forms of `deepsphere.graph.optimal` are
-added up and minimized together, by conjugate gradients.
+Each edge has one weight instead of two. Conjugate gradients minimize the sum of the quadratic forms
+of all vertices, which `deepsphere.graph.optimal` defines.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from deepsphere.graph.isotropy import padded_rows
 from deepsphere.graph.optimal import RIDGE, Systems, Target, in_threads
 
 LARGEST = 4 * 2**30
-"""Bytes that the systems of all vertices may take; they are needed in every step."""
+"""Largest memory of the systems of all vertices, in bytes: every step needs all of them."""
 
 STEPS = 300
-"""Steps at most. With 8 and 20 neighbors the error is final by then; with 40 it still falls, to
-about that with 20, which is why more is not worth waiting for."""
+"""Largest number of steps. With 8 and 20 neighbors the error has converged by then. With 40 it
+still falls, but only to about that with 20, so more steps are not worth their time."""
 
 TOLERANCE = 1e-6
 
@@ -36,15 +36,16 @@ def symmetric_weights(
     Parameters
     ----------
     pattern : csr_array, shape (n, n)
-        Its entries are the edges; symmetric, with an empty diagonal and sorted rows.
+        A matrix whose entries are the edges; symmetric, with an empty diagonal and sorted rows.
     points : ndarray of float64, shape (n, 3)
         Unit vectors.
     goal : Target
-        The spectrum aimed at.
+        The target spectrum.
     rows : ndarray of int, optional
-        Which vertices count. Default: all. Edges between others get the weight 0.
+        Indices of the vertices whose errors to minimize. Defaults to all. Edges between other
+        vertices get the weight 0.
     ridge : float, default `RIDGE`
-        How much the squares of the weights count.
+        The regularization, which penalizes the squares of the weights.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def symmetric_weights(
     Raises
     ------
     ValueError
-        If there are so many edges that the systems do not fit into `LARGEST` bytes.
+        If the systems of all vertices need more than `LARGEST` bytes (4 GiB).
     """
     selected = np.arange(pattern.shape[0]) if rows is None else rows
     size = 8 * int((np.diff(pattern.indptr)[selected].astype(np.int64) ** 2).sum())
@@ -104,7 +105,7 @@ def symmetric_weights(
 
 
 def _edge_numbers(pattern: csr_array) -> NDArray[np.int64]:
-    """Return which edge each entry belongs to, from 1 on, alike in both directions."""
+    """Return the number of each entry's edge, from 1, equal for both directions."""
     n = pattern.shape[0]
     starts = np.repeat(np.arange(n), np.diff(pattern.indptr))
     low, high = np.minimum(starts, pattern.indices), np.maximum(starts, pattern.indices)

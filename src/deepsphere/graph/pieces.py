@@ -1,4 +1,4 @@
-"""Whether a graph holds together as well as the part of the sphere that it is on."""
+"""Warning about graphs with more connected components than the sampled region."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from deepsphere.sampling.rings import RingSampling
 from deepsphere.sampling.subset import whole_of
 
 NEGLIGIBLE = 1e-9
-"""Part of the largest entry of a Laplacian below which an edge carries nothing in single precision:
-points far beyond the width of the Gaussian kernel are as good as not connected."""
+"""Entries of a Laplacian below this fraction of the largest are ignored, because their edges carry
+nothing in single precision. They join points far beyond the width of the Gaussian kernel."""
 
 NEAR = 2.0
-"""Up to how many pixel spacings points of one region are apart, where points are about even."""
+"""Largest distance between adjacent points of a region, in pixel spacings, on even samplings."""
 
-SHOWN = 3  # places that a message lists
+SHOWN = 3  # number of places that a message lists
 
 
 class DisconnectedGraphWarning(UserWarning):
-    """A graph is in pieces, and nothing gets from one to another."""
+    """A graph has several connected components, between which filters pass nothing."""
 
 
 def warn_if_disconnected(laplacian: csr_array, sampling: Sampling, graph: Graph) -> None:
-    """Warn if a graph is in more pieces than the region that it is on.
+    """Warn if a graph has more connected components than the sampled region.
 
     Parameters
     ----------
     laplacian : csr_array, shape (n, n)
-        Its entries are the edges.
+        A matrix whose off-diagonal entries are the edges.
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere.
     graph : Graph
-        Which graph it is, for the message.
+        The graph, for the message.
 
     Warns
     -----
     DisconnectedGraphWarning
-        If the graph has more components than the sampling. A whole sphere has one; so should
-        scattered points, wherever they are. A part of the sphere has as many as there are regions
-        whose pixels are not adjacent.
+        If the graph has more components than the sampling. The whole sphere and scattered points
+        count as one component. A part of the sphere has as many as it has separate regions of
+        adjacent pixels.
     """
     pieces, piece = _components(_merged(_edges(laplacian), sampling))
     if pieces == 1:
@@ -103,7 +103,7 @@ def _edges(laplacian: csr_array) -> csr_array:
 
 
 def _merged(edges: csr_array, sampling: Sampling) -> csr_array:
-    """Return the same edges between places, of which several pixels may share one."""
+    """Return the edges between places instead of pixels, several of which may coincide."""
     places = sampling.places
     if places is None:
         return edges
@@ -119,7 +119,7 @@ def _components(edges: csr_array) -> tuple[int, NDArray[np.int64]]:
 
 
 def _regions(sampling: Sampling) -> int:
-    """Return how many regions of adjacent pixels a sampling has."""
+    """Return the number of regions of adjacent pixels of a sampling."""
     whole, indices = whole_of(sampling)
     if len(whole) == len(indices) or isinstance(whole, Scattered):
         return 1
@@ -141,9 +141,9 @@ def _regions(sampling: Sampling) -> int:
 
 
 def _ring_neighbors(sampling: RingSampling) -> csr_array:
-    """Join each point to the next one on its ring, and to those nearest on the ring to the south.
+    """Join each point to the next on its ring, and to the nearest on the next ring to the south.
 
-    At a pole that is no row of its own, also to the point opposite.
+    Points of the first and the last ring are also joined to the opposite point.
     """
     sizes = np.asarray(sampling.ring_sizes, dtype=np.int64)
     starts = np.cumsum(sizes) - sizes

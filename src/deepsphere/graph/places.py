@@ -1,17 +1,17 @@
-"""Points that coincide: one vertex while a graph is built, then again as many pixels.
+"""Graphs on samplings in which several pixels coincide, as in a row at a pole.
 
-All pixels of a row at a pole are one point of the sphere. The graph is built on distinct points,
-and its matrix is then spread back over the pixels:
+All pixels of a row at a pole are one point of the sphere. The graph is built on the distinct
+points, and its matrix is then expanded to the pixels:
 
-- the pixels of a place all have the row of its vertex, so that they see the same neighborhood,
-  while each keeps the diagonal entry for itself;
-- whoever has the vertex as a neighbor reads the mean of its pixels, weighted by area. Of more than
-  `READ` pixels, it reads that many, equally spaced.
+- All pixels at a place have the matrix row of its vertex, so they see the same neighborhood. Each
+  keeps the diagonal entry for itself.
+- A neighbor of the vertex reads the mean of its pixels, weighted by area. If there are more than
+  `READ`, it reads `READ` of them, equally spaced.
 
-Maps with one value at each place stay so under every polynomial of the matrix, which does to them
-exactly what the polynomial of the smaller matrix does. The eigenvalues are those of the smaller
-matrix, and its diagonal entry at the place: a difference between pixels at one place counts as a
-fine structure, which smoothing removes.
+On maps with one value at each place, every polynomial of the expanded matrix gives the result of
+the same polynomial of the smaller matrix, again with one value at each place. The eigenvalues are
+those of the smaller matrix, and its diagonal entry at the place: a difference between pixels at one
+place counts as fine structure, which smoothing removes.
 """
 
 from __future__ import annotations
@@ -27,19 +27,26 @@ from deepsphere.sampling import Sampling
 from deepsphere.sampling.subset import whole_of
 
 READ = 8
-"""Of how many pixels at one place a neighbor reads the mean. Reading all of them would make rows of
-as many entries as there are longitudes, where others have some 25. Equally spaced along a row at a
-pole, 8 have the mean of the row for anything that varies up to 7 times around it: scalars do not
-vary, and the components of vectors, such as winds, do so once."""
+"""Largest number of pixels at one place whose mean a neighbor reads. Reading all of them would give
+rows as many entries as there are longitudes, where others have about 25. The mean of 8 pixels,
+equally spaced along a row at a pole, is exact for anything that varies up to 7 times around it.
+Scalars do not vary, and components of vectors, such as winds, vary once."""
 
 
 class DistinctPoints(Sampling):
-    """The distinct points of a sampling in which some coincide; each has the area of them all.
+    """The distinct points of a sampling in which some points coincide.
+
+    The area of a distinct point is the sum over the points that coincide there.
 
     Parameters
     ----------
     sampling : Sampling
-        With `places` that are not None.
+        A sampling whose `places` are not None.
+
+    Raises
+    ------
+    ValueError
+        If no two points coincide.
     """
 
     kind = "distinct-points"
@@ -59,20 +66,20 @@ class DistinctPoints(Sampling):
 
     @cached_property
     def areas(self) -> NDArray[np.float64]:
-        """Solid angle of all pixels at each place, shape ``(len(self),)``."""
+        """Total solid angle of the pixels at each place in steradian, shape ``(len(self),)``."""
         return np.bincount(self.numbers, self.original.areas).astype(np.float64)
 
     def __len__(self) -> int:
         return len(self.firsts)
 
     def coarsen(self, p: int = 1) -> NoReturn:
-        """Raise, as a graph has one level."""
+        """Raise NotImplementedError."""
         raise NotImplementedError("distinct points have no other levels")
 
     refine = coarsen
 
     def get_config(self) -> dict[str, Any]:
-        """Raise, as these points are written as the sampling that they are of."""
+        """Raise NotImplementedError: the original sampling is saved instead."""
         raise NotImplementedError("write the sampling itself")
 
     def _identity(self) -> tuple[Any, ...]:
@@ -83,12 +90,12 @@ class DistinctPoints(Sampling):
 
 
 def distinct(sampling: Sampling) -> Sampling:
-    """Return the sampling itself, or its `DistinctPoints` if some of its points coincide."""
+    """Return the `DistinctPoints` of a sampling, or the sampling itself if no points coincide."""
     return sampling if sampling.places is None else DistinctPoints(sampling)
 
 
 def whole_and_rows(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
-    """Return the whole of a sampling, with distinct points if it has such, and which it has.
+    """Return the whole of a sampling, with distinct points, and the indices of the points in it.
 
     Parameters
     ----------
@@ -98,9 +105,9 @@ def whole_and_rows(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
     Returns
     -------
     whole : Sampling
-        The sampling itself if it is no part.
+        Distinct points of the whole sphere; `sampling` itself if it is not a part.
     rows : ndarray of int64, shape (len(sampling),)
-        Increasing.
+        Indices of the points of `sampling` in `whole`, increasing.
     """
     if isinstance(sampling, DistinctPoints):
         whole, indices = whole_of(sampling.original)
@@ -115,21 +122,21 @@ def whole_and_rows(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
 
 
 def spread_back(matrix: csr_array, sampling: Sampling, read: int = READ) -> csr_array:
-    """Return the matrix on the pixels of a sampling, given that on its distinct points.
+    """Expand a matrix on the distinct points of a sampling to its pixels.
 
     Parameters
     ----------
     matrix : csr_array, shape (m, m)
-        On ``distinct(sampling)``.
+        A matrix on ``distinct(sampling)``.
     sampling : Sampling
-        Of n pixels.
+        A sampling of n pixels.
     read : int, default `READ`
-        Of how many pixels at one place the mean is taken.
+        Largest number of pixels at one place whose mean is read.
 
     Returns
     -------
     csr_array, shape (n, n)
-        The matrix itself if no pixels coincide. Rows are sorted.
+        The expanded matrix, with sorted rows; `matrix` itself if no pixels coincide.
     """
     numbers = sampling.places
     if numbers is None:
@@ -147,7 +154,7 @@ def spread_back(matrix: csr_array, sampling: Sampling, read: int = READ) -> csr_
     taken = np.minimum(counts[places], read)
     again = np.repeat(np.arange(len(places)), taken)
     slots = np.arange(len(again)) - np.repeat(np.cumsum(taken) - taken, taken)
-    # Each starts from the pixel of its own longitude, so that all pixels of a row are read.
+    # Each neighbor starts at the pixel of its own longitude, so all pixels of a row are read.
     steps = slots * counts[places[again]] // taken[again] + rows_of[again]
     read_from = order[starts[places[again]] + steps % counts[places[again]]]
     shares = sampling.areas[read_from]

@@ -1,4 +1,4 @@
-"""The spectrum of a Laplacian: a bound by one loose estimate, and the rescaling to [-1, 1]."""
+"""The largest eigenvalue of a Laplacian, and the rescaling of its spectrum to [-1, 1]."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse import csr_array, eye_array
 
 MARGIN = 1.02
-"""Factor from the largest eigenvalue to the bound, as in the reference implementations."""
+"""Ratio of the bound to the largest eigenvalue, as in the reference implementations."""
 
 TOLERANCE = 1e-4  # relative residual at which Lanczos stops; the error is about its square
-MAX_STEPS = 1000  # never met: grids take 100 to 250
-DENSE_SIZE = 64  # up to here a dense solver is as fast
+MAX_STEPS = 1000  # never reached: grids take 100 to 250
+DENSE_SIZE = 64  # up to this size a dense solver is as fast
 
 
 def largest_eigenvalue(laplacian: csr_array) -> float:
     """Estimate the largest eigenvalue of a symmetric Laplacian from below, to 1e-4 or better.
 
-    Filters need a bound, not an eigenvalue, and `MARGIN` covers 2 %. But the numbers of earlier
-    implementations, which solved to machine precision, are met only as well as their bound is:
-    outputs of a layer at nside 8 differ by up to 5e-3 after a residual of 1e-3, by less than
-    1e-5 after one of 1e-4.
+    Filters need only a bound, for which `MARGIN` leaves 2 %. The precision serves to reproduce
+    earlier implementations, which solved to machine precision: outputs of a layer at nside 8 differ
+    from theirs by up to 5e-3 with a residual of 1e-3, and by less than 1e-5 with one of 1e-4.
 
     Parameters
     ----------
@@ -33,10 +32,10 @@ def largest_eigenvalue(laplacian: csr_array) -> float:
     Returns
     -------
     float
-        The estimate; 1 for a graph without edges, whose eigenvalues are all 0.
+        The estimate, or 1 for a graph without edges, whose eigenvalues are all 0.
     """
-    # At least the largest degree and at most twice that: near 0 there are no edges worth the
-    # name (far points, whose weights underflow).
+    # The eigenvalue lies between the largest degree and twice that. If it is near 0, all weights
+    # underflow, because the points are far apart.
     if laplacian.diagonal().max() <= 1e-12:
         return 1.0
     if laplacian.shape[0] <= DENSE_SIZE:
@@ -45,13 +44,14 @@ def largest_eigenvalue(laplacian: csr_array) -> float:
 
 
 def _lanczos(matrix: csr_array) -> float:
-    """Return the largest Ritz value, by Lanczos' recurrence without restart.
+    """Return the largest Ritz value of the Lanczos recurrence without restarts.
 
-    SciPy's ``eigsh`` (ARPACK) orthogonalises against 20 vectors in each step, which the largest
-    eigenvalue does not need: half the time on an idle machine. On a busy one its threads wait
-    for each other at each of many short products, which takes twenty times as long.
+    SciPy's ``eigsh`` (ARPACK) orthogonalizes against 20 vectors in each step, which the largest
+    eigenvalue does not need. Without that, the search takes half the time on an idle machine. On a
+    busy one ``eigsh`` is twenty times slower, because its threads wait for each other at each of
+    many short products.
     """
-    vector = np.random.default_rng(0).standard_normal(matrix.shape[0])  # the same every time
+    vector = np.random.default_rng(0).standard_normal(matrix.shape[0])  # reproducible start
     vector /= sqrt(_dot(vector, vector))
     previous = np.zeros_like(vector)
     diagonal: list[float] = []
@@ -61,7 +61,7 @@ def _lanczos(matrix: csr_array) -> float:
         diagonal.append(_dot(vector, residual))
         residual -= diagonal[-1] * vector
         beside.append(sqrt(_dot(residual, residual)))
-        exhausted = beside[-1] <= 1e-12 * max(diagonal)  # the graph has few eigenvalues
+        exhausted = beside[-1] <= 1e-12 * max(diagonal)  # the graph has few distinct eigenvalues
         if exhausted or step % 10 == 0 or step == MAX_STEPS:
             top = (step - 1, step - 1)
             (value,), ritz = eigh_tridiagonal(diagonal, beside[1:-1], select="i", select_range=top)
@@ -72,33 +72,33 @@ def _lanczos(matrix: csr_array) -> float:
 
 
 def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Return the inner product, by NumPy itself: it starts no threads."""
+    """Return the inner product, computed by NumPy without threads."""
     return float(np.einsum("i,i", x, y))
 
 
 def rescale(laplacian: csr_array, eigenvalue: float, scale: float = 1.0) -> csr_array:
     """Map the spectrum of a Laplacian into [-1, 1], where Chebyshev polynomials are bounded.
 
-    ``L~ = 2 scale / (1.02 eigenvalue) L - I``
+    The result is ``L~ = 2 scale / (1.02 eigenvalue) L - I``.
 
     Parameters
     ----------
     laplacian : csr_array, shape (n, n)
-        Laplacian; it is not changed.
+        The Laplacian L.
     eigenvalue : float
         Its largest eigenvalue.
     scale : float, default 1
-        Part of the interval that is used: eigenvalues go to ``[-1, 2 scale / 1.02 - 1]``.
+        Fraction of the interval to use: eigenvalues are mapped to ``[-1, 2 scale / 1.02 - 1]``.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        The rescaled operator.
+        The rescaled Laplacian, a new matrix.
 
     Raises
     ------
     ValueError
-        If `scale` is not in (0, 1], or the eigenvalue not positive.
+        If `scale` is not in (0, 1], or `eigenvalue` is not positive.
     """
     if not 0 < scale <= 1:
         raise ValueError(f"scale must be in (0, 1], got {scale}")

@@ -1,4 +1,4 @@
-"""Edges to neighbors that are spread over a disc of one size, where points crowd."""
+"""Edges to neighbors that are spread over a disc of constant size, for points that crowd."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deepsphere.graph.neighbors import check_neighbors, nearest_neighbors
 from deepsphere.processors import thread_count
 
 BATCH = 2**20
-"""Candidates that are looked at together, three coordinates each: arrays of 25 MB."""
+"""Candidates processed together, with three coordinates each: arrays of 25 MB."""
 
 ROUNDING = 1e-9
-"""Part of the radius to which distances are rounded before they are compared, so that the choice
-among equal ones, the first, does not depend on how a machine rounds."""
+"""Unit, relative to the radius, to which distances are rounded before they are compared. Ties then
+go to the first candidate on every machine."""
 
 Indices = NDArray[np.int64]
 
@@ -27,39 +27,43 @@ def edges_to_spread(
     count: float | None = None,
     meridian: Meridian | None = None,
 ) -> csr_array:
-    """Join each point to its nearest neighbors, or where they crowd to some spread over a disc.
+    """Join each point to its nearest neighbors or, where points crowd, to neighbors in a disc.
 
-    The disc is the one that holds `neighbors` points of the mean density. A point with no more
-    than those in it takes its nearest ones. One with more takes first the farthest in the disc, and
-    then always the one farthest from all that it has, itself among them.
+    The disc is the one that holds `neighbors` points at the mean density. If it holds no more than
+    that around a point, the point takes its nearest neighbors. If it holds more, the point takes
+    the farthest point in the disc first, and then repeatedly the one farthest from itself and from
+    those already taken.
 
     Parameters
     ----------
     points : ndarray of float64, shape (n, 3)
         Distinct unit vectors.
     neighbors : int
-        How many; clipped to ``n - 1``.
+        Number of neighbors that each point takes, clipped to ``n - 1``.
     count : float, optional
-        How many points the whole sphere has at the mean density. Default: n.
+        Number of points of the whole sphere at the mean density. Defaults to n.
     meridian : Meridian, optional
-        Of a grid: its first points choose, for all others in their rows.
+        The meridian of a grid: only its points take neighbors, and the edges are rotated to the
+        other points of their rows.
 
     Returns
     -------
     csr_array of float64, shape (n, n)
-        The chord distance along each edge; symmetric, rows sorted. A point also has the edges of
-        those that took it: up to about twice as many as `neighbors` where points crowd. A point
-        that is a pole of a grid only has those that it took itself; all around would take it.
+        Chord distances along the edges; symmetric, with sorted rows. Edges run both ways, so a
+        point has up to about twice `neighbors` edges where points crowd. A pole of a grid has only
+        the edges that it took itself; otherwise all points around would be joined to it.
 
     Raises
     ------
-    TypeError, ValueError
-        If `neighbors` is not an integer of one or more.
+    TypeError
+        If `neighbors` is not an integer.
+    ValueError
+        If `neighbors` is less than 1.
 
     Notes
     -----
-    T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer
-    Science 38 (1985), for choosing the farthest.
+    Taking the farthest: T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance",
+    Theoretical Computer Science 38 (1985).
     """
     if meridian is None:
         starts, ends = spread_neighbors(points, neighbors, count)
@@ -72,7 +76,7 @@ def edges_to_spread(
 def spread_along(
     points: NDArray[np.float64], neighbors: int, count: float | None, meridian: Meridian
 ) -> tuple[csr_array, csr_array]:
-    """Return the edges of `edges_to_spread` of a grid: those of the first points, and of the poles.
+    """Return the edges of `edges_to_spread` for the first points and for the poles of a grid.
 
     Parameters
     ----------
@@ -82,8 +86,9 @@ def spread_along(
     Returns
     -------
     rows, at_poles : csr_array of float64, shape (n, n)
-        The chord distance along each edge. `rows` has edges from the first points, none at a pole;
-        turned round the axis they are all of these. `at_poles` has all others, in both directions.
+        Chord distances along the edges. `rows` holds the edges from first points, without those at
+        a pole; rotated around the axis they give all such edges. `at_poles` holds the edges at the
+        poles, in both directions.
     """
     starts, ends = spread_neighbors(points, neighbors, count, meridian.firsts)
     pole = meridian.at_pole(starts)
@@ -97,7 +102,7 @@ def spread_along(
 
 
 def _with_distances(points: NDArray[np.float64], starts: Indices, ends: Indices) -> csr_array:
-    """Return the matrix of the distances along edges, each of which may be given several times."""
+    """Return the matrix of distances along edges, which may be repeated."""
     n = len(points)
     ones = np.ones(len(starts))
     edges = csr_array(coo_array((ones, (starts, ends)), shape=(n, n)))
@@ -113,24 +118,25 @@ def spread_neighbors(
     count: float | None = None,
     centers: Indices | None = None,
 ) -> tuple[Indices, Indices]:
-    """Return edges from points to the neighbors that they take, see `edges_to_spread`.
+    """Return the directed edges from points to the neighbors that they take.
 
     Parameters
     ----------
     points, neighbors, count
         As for `edges_to_spread`.
     centers : ndarray of int64, optional
-        Which points take neighbors. Default: all.
+        Indices of the points that take neighbors. Defaults to all.
 
     Returns
     -------
     starts, ends : ndarray of int64, shape (edges,)
+        Indices of the points that take a neighbor, and of the neighbors.
     """
     n = len(points)
     taken = min(check_neighbors(neighbors), n - 1)
     centers = np.arange(n) if centers is None else centers
     rows, columns, _ = nearest_neighbors(points, neighbors, centers)
-    # A cap of the chord c has the part c**2 / 4 of the sphere.
+    # A cap with chord c covers the fraction c**2 / 4 of the sphere.
     radius = min(2 * np.sqrt(neighbors / (n if count is None else count)), 2.0)
     tree = cKDTree(points)
     held = tree.query_ball_point(
@@ -142,7 +148,7 @@ def spread_neighbors(
     starts, ends = [rows[kept]], [columns[kept]]
     crowded = crowded[np.argsort(held[crowded], kind="stable")]
     while len(crowded):
-        # Sorted by their number of candidates: one size holds for the whole batch.
+        # Points are sorted by their number of candidates, which is about equal within a batch.
         size = max(1, int(np.searchsorted(np.cumsum(held[crowded] + 1), BATCH)))
         batch, crowded = crowded[:size], crowded[size:]
         starts.append(np.repeat(centers[batch], taken))
@@ -157,7 +163,7 @@ def _farthest(
     radius: float,
     taken: int,
 ) -> Indices:
-    """Return the numbers of spread points around some, shape (centers, taken)."""
+    """Return the indices of the neighbors spread around each center, shape (centers, taken)."""
     lists = tree.query_ball_point(points[centers], radius, return_sorted=True)
     lengths = np.array([len(one) for one in lists])
     filled = np.arange(lengths.max()) < lengths[:, None]
@@ -165,7 +171,7 @@ def _farthest(
     candidates[filled] = np.concatenate(lists)
     places = points[candidates]
     last, every = points[centers], np.arange(len(centers))
-    gaps = np.full(candidates.shape, np.inf)  # to the nearest one that was taken
+    gaps = np.full(candidates.shape, np.inf)  # distance to the nearest point already taken
     chosen = np.empty((len(centers), taken), dtype=np.int64)
     for i in range(taken):
         distances = np.linalg.norm(places - last[:, None], axis=2)

@@ -1,4 +1,4 @@
-"""The search for the width of the Gaussian kernel that makes a graph most equivariant."""
+"""Search for the width of the Gaussian kernel that minimizes the equivariance error."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from deepsphere.graph.weights import gaussian_kernel
 from deepsphere.sampling import Sampling
 
 FRACTIONS = (1 / 4, 1 / 2, 1, 3 / 2)
-"""Degrees in units of nside, or of ``sqrt(n / 12)``: most of what maps carry without aliasing."""
+"""Degrees in units of nside, or of ``sqrt(n / 12)``: most of the band without aliasing."""
 
 VERTICES = 512
-"""With as many, widths of 8 and 20 neighbors differ by about 1 % from one random choice to
-another on HEALPix; of 40, where the minimum is flat, by 5 %."""
+"""Default number of points at which the error is measured. On HEALPix, widths found from different
+random choices of that many differ by about 1 % for 8 and 20 neighbors, and by 5 % for 40, where the
+minimum is flat."""
 
 RANGE = (0.4, 2.5)
-"""Between which widths the best one is sought, in units of the mean distance to the neighbors."""
+"""Smallest and largest width of the search, in units of the mean distance to the neighbors."""
 
 
 def best_width(
@@ -31,42 +32,44 @@ def best_width(
     vertices: int = VERTICES,
     seed: int = 0,
 ) -> float:
-    """Return the width of the Gaussian kernel with the least equivariance error.
+    """Return the width of the Gaussian kernel with the smallest equivariance error.
 
-    Least is the geometric mean, over degrees, of the error (`isotropy_error`) of the combinatorial
-    Laplacian ``D - W`` of `gaussian_weights`.
+    The error is the geometric mean over degrees of the `isotropy_error` of the combinatorial
+    Laplacian ``D - W`` with Gaussian weights W.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere, with n points.
     neighbors : int
-        Number of neighbors, clipped to ``len(sampling) - 1``.
+        Number of neighbors, clipped to ``n - 1``.
     degrees : sequence of int, optional
-        Spherical-harmonic degrees. Default: 1/4, 1/2, 1 and 3/2 of ``sqrt(n / 12)``, which is
+        Spherical-harmonic degrees. Defaults to 1/4, 1/2, 1 and 3/2 of ``sqrt(n / 12)``, which is
         nside on HEALPix.
     vertices : int, default 512
-        At how many points the error is measured, chosen at random: the time, seconds, grows with
-        them and with the square of the number of neighbors, hardly with that of points.
+        Number of points at which to measure the error, chosen at random. The search takes seconds.
+        Its time grows with `vertices` and with the square of `neighbors`, and hardly with n.
     seed : int, default 0
-        Of that choice.
+        Seed of that random choice.
 
     Returns
     -------
     float
-        Width sigma of ``exp(-ln 2 (d / sigma)**2)`` in units of the sphere's radius: for
-        ``Graph(neighbors, width=width)``.
+        Width sigma of ``exp(-ln 2 (d / sigma)**2)``, in units of the sphere's radius, as
+        ``Graph(neighbors, width=width)`` takes it.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `neighbors` or a degree is not an integer.
+    ValueError
+        If `neighbors`, `vertices` or a degree is less than 1, or there are fewer than three points.
 
     Notes
     -----
-    The widths of the papers (`kernel_width`) were found by minimizing the error on random maps that
-    were rotated (Defferrard et al., arXiv 2012.15000). At nside 32 this search finds widths 9 to
-    16 % narrower for 8, 20 and 40 neighbors, on curves that are flat at their minimum.
+    The widths of the papers (`kernel_width`) minimize the error on random maps that were rotated
+    (Defferrard et al., arXiv 2012.15000). At nside 32 this search finds widths 9 to 16 % narrower
+    for 8, 20 and 40 neighbors. The curves are flat at their minimum.
     """
     points, areas = sampling.points, sampling.areas
     neighbors = check_neighbors(neighbors)
