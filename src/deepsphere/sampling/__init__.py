@@ -1,4 +1,4 @@
-"""Where the sphere is sampled: points, areas and their hierarchy, as plain numpy."""
+"""Samplings of the sphere: points, areas and hierarchies, in NumPy."""
 
 from inspect import signature
 from typing import Any
@@ -34,11 +34,11 @@ SAMPLINGS: dict[str, type[Sampling]] = {
         Subset,
     )
 }
-"""Every sampling by the name under which it is written."""
+"""All samplings by their `kind`."""
 
 
 def serialize(sampling: Sampling) -> dict[str, Any]:
-    """Write a sampling as plain JSON data.
+    """Return a sampling as JSON-serializable data, which `deserialize` reads.
 
     Parameters
     ----------
@@ -48,30 +48,30 @@ def serialize(sampling: Sampling) -> dict[str, Any]:
     Returns
     -------
     dict
-        What `deserialize` reads: the sampling's ``kind`` and its configuration.
+        The ``kind`` of the sampling and its configuration.
     """
     return {"kind": sampling.kind, **sampling.get_config()}
 
 
 def deserialize(config: dict[str, Any]) -> Sampling:
-    """Make a sampling from what `serialize` wrote.
+    """Return the sampling described by a result of `serialize`.
 
     Parameters
     ----------
     config : dict
-        Plain JSON data.
+        A result of `serialize`.
 
     Returns
     -------
     Sampling
-        A sampling equal to the one that was written.
+        A sampling equal to the original.
 
     Raises
     ------
     TypeError
-        If the data are no dictionary.
+        If `config` is not a dictionary.
     ValueError
-        If this version of the package does not know the sampling, or a key is missing or unknown.
+        If the ``kind`` is unknown, or a key is missing or unknown.
     """
     if not isinstance(config, dict):
         raise TypeError(f"a sampling is written as a dictionary, got {config!r:.80}")

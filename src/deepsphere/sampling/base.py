@@ -1,4 +1,4 @@
-"""What every sampling of the sphere knows: points, areas, hierarchy, and how to be written."""
+"""The base class of all samplings of the sphere, and checks that they share."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Sampling(ABC):
-    """A finite set of points on the unit sphere, with their areas and their hierarchy.
+    """A finite set of points on the unit sphere, with their areas and a hierarchy of resolutions.
 
-    A sampling is immutable and small: it holds what identifies it, and computes the rest when
-    asked. Two samplings of the same points compare equal and hash equal, so graphs and operators
-    are built once per distinct sampling.
+    A sampling is immutable and small: it stores what identifies it, and computes the rest on
+    demand. Equal samplings compare and hash equal, so graphs and operators are built once for each.
 
-    A subclass gives `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
-    `_identity`, names itself in `kind`, and is listed in `deepsphere.sampling.SAMPLINGS`. It also
-    says either its `branching` or, in `_shares`, how its cells make up coarser ones.
+    Subclasses implement `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
+    `_identity`, set `kind`, and are listed in `deepsphere.sampling.SAMPLINGS`. They also set
+    `branching`, or implement `_shares`, which says how their cells make up coarser ones.
     """
 
     kind: ClassVar[str]
-    """Name under which the sampling is written, such as ``"healpix"``."""
+    """Name of the sampling in saved configurations, such as ``"healpix"``."""
 
     branching: ClassVar[int | None] = None
-    """Number of consecutive points that share one point of ``coarsen(1)``; None where children do
-    not lie side by side or differ in number."""
+    """Number of consecutive points that share one point of ``coarsen(1)``. None if children are not
+    consecutive or differ in number."""
 
     crowded: bool = False
-    """Whether points crowd somewhere far beyond their mean density, as those of longitude-latitude
-    grids do near the poles. The nearest neighbors of such points lie all on one side or one row, so
-    graphs take spread ones by default, see `deepsphere.graph.Graph`."""
+    """Whether points crowd far beyond their mean density somewhere, as at the poles of
+    longitude-latitude grids. The nearest neighbors of such points all lie on one side or on one
+    row, so graphs spread neighbors by default, see `deepsphere.graph.Graph`."""
 
     @property
     def places(self) -> NDArray[np.int64] | None:
-        """The place of each point, numbered from 0 in order of its first point, ``(len(self),)``.
+        """Index of the place of each point, shape ``(len(self),)``, or None if no points coincide.
 
-        None where no two points coincide, which is the rule. The points of a row at a pole all
-        share one place.
+        Points that coincide, as in a row at a pole, share one place. Places are numbered from 0 in
+        the order of their first points.
         """
         return None
 
@@ -68,9 +67,9 @@ class Sampling(ABC):
         """Return the sampling `p` levels finer, whose points are the children of these."""
 
     def membership(self, p: int = 1) -> csr_array:
-        """Return how the cells of this sampling make up those of the one `p` levels coarser.
+        """Return how the cells of this sampling make up those `p` levels coarser.
 
-        Several levels are taken one by one: pooling over two levels is pooling twice.
+        Levels are combined one by one, so pooling over two levels is pooling twice.
 
         Parameters
         ----------
@@ -80,9 +79,15 @@ class Sampling(ABC):
         Returns
         -------
         csr_array of float64, shape (len(self.coarsen(p)), len(self))
-            Which part of the cell of each point lies in the cell of each coarser point: columns
-            sum to 1. In a hierarchy where cells are whole parts of coarser ones, each column has
-            a single 1.
+            The fraction of the cell of each point (column) that lies in the cell of each coarser
+            point (row). Columns sum to 1. If cells are nested, each column has a single 1.
+
+        Raises
+        ------
+        TypeError
+            If `p` is not an integer.
+        ValueError
+            If `p` is negative, or the sampling cannot be coarsened `p` times.
         """
         p = check_levels(p)
         n = len(self)
@@ -99,7 +104,7 @@ class Sampling(ABC):
         return shares
 
     def _shares(self) -> csr_array:
-        """Return the membership of one level."""
+        """Return the membership for one level."""
         if self.branching is None:
             raise NotImplementedError(f"{type(self).__name__} must say what belongs together")
         return self.membership()
@@ -110,18 +115,21 @@ class Sampling(ABC):
         Parameters
         ----------
         region : array_like
-            Either bool, shape ``(len(self),)``, such as `deepsphere.sampling.regions` gives, or
-            the indices of the points, strictly increasing.
+            Either a mask of bool, shape ``(len(self),)``, as the functions of
+            `deepsphere.sampling.regions` return, or strictly increasing indices of points.
 
         Returns
         -------
         Sampling
-            The points in the region, in their order; the sampling itself if these are all.
+            The points in the region, in the same order; the sampling itself if these are all.
 
         Raises
         ------
-        TypeError, ValueError
-            If the region is not as described, or empty.
+        TypeError
+            If `region` is neither bool nor integers.
+        ValueError
+            If `region` is empty or has the wrong shape, or the indices are out of range, masked or
+            not strictly increasing.
         """
         from deepsphere.sampling.subset import Subset
 
@@ -130,15 +138,15 @@ class Sampling(ABC):
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as plain JSON data."""
+        """Return the constructor's arguments as JSON-serializable data."""
 
     @abstractmethod
     def _identity(self) -> tuple[Any, ...]:
-        """Return the hashable values that tell two samplings of one class apart."""
+        """Return the hashable values that distinguish samplings of one class."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make a sampling from what `get_config` returned."""
+        """Return the sampling described by a result of `get_config`."""
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
@@ -156,12 +164,12 @@ class Sampling(ABC):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickles go through the constructor: numpy would make arrays writable.
+        # Pickling through the constructor keeps arrays read-only, which NumPy would not.
         return self.from_config, (self.get_config(),)
 
 
 def check_levels(p: int, name: str = "p") -> int:
-    """Return `p` as an int, or raise if it is no number of resolution levels (an int >= 0)."""
+    """Return a number of levels as an int, or raise if it is not an integer >= 0."""
     if isinstance(p, bool) or not isinstance(p, (int, np.integer)):
         raise TypeError(f"{name} must be an integer number of resolution levels, got {p!r}")
     if p < 0:
@@ -170,28 +178,28 @@ def check_levels(p: int, name: str = "p") -> int:
 
 
 def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
-    """Return the indices of a region's points, or raise if it is none of the sampling.
+    """Return the indices of a region's points.
 
     Parameters
     ----------
     region : array_like
-        Either bool, shape ``(len(sampling),)``, or strictly increasing indices of points. Where a
-        masked array of bool is masked, the region is not.
+        Either a mask of bool, shape ``(len(sampling),)``, or strictly increasing indices of points.
+        Masked entries of a masked array of bool are outside the region.
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere.
 
     Returns
     -------
     ndarray of int64, shape (m,), m >= 1
-        Strictly increasing.
+        Strictly increasing indices.
 
     Raises
     ------
     TypeError
-        If it is neither bool nor integers.
+        If `region` is neither bool nor integers.
     ValueError
-        If it is empty, or not of the shape or in the range of the sampling's points, or not
-        strictly increasing, or if indices are masked.
+        If `region` is empty or has the wrong shape, or the indices are out of range, masked or not
+        strictly increasing.
     """
     array, n = np.asarray(region), len(sampling)
     if array.dtype == bool:
@@ -224,12 +232,12 @@ def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
 
 
 MOST_POINTS = 2**28
-"""Most points of a sampling: their coordinates take 6 GB. A HEALPix map at nside 4096 has 201 326
-592 pixels, a grid at 1/60 of a degree 233 280 000."""
+"""Largest number of points of a sampling, whose coordinates take 6 GB. A HEALPix map at nside 4096
+has 201 326 592 pixels, and a grid at 1/60 of a degree 233 280 000."""
 
 
 def check_size(points: int, what: str) -> None:
-    """Raise ValueError if a sampling has more than `MOST_POINTS`, before anything is allocated."""
+    """Raise ValueError if a sampling has more than `MOST_POINTS`; call it before allocating."""
     if points > MOST_POINTS:
         raise ValueError(
             f"{what} has {points:,} points, more than the {MOST_POINTS:,} that a sampling may "
@@ -238,7 +246,7 @@ def check_size(points: int, what: str) -> None:
 
 
 def check_count(value: int, name: str, least: int = 1) -> int:
-    """Return `value` as an int, or raise if it is no integer of at least `least`."""
+    """Return `value` as an int, or raise if it is not an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < least:
@@ -247,13 +255,13 @@ def check_count(value: int, name: str, least: int = 1) -> int:
 
 
 def halve(value: int, p: int, name: str) -> int:
-    """Return `value` halved `p` times, or raise if that is no whole number."""
+    """Return `value` divided by ``2**p``, or raise ValueError if that is not an integer."""
     if value % 2**p:
         raise ValueError(f"{name} {value} is no multiple of 2**{p}, as coarsening by p={p} needs")
     return value >> p
 
 
 def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """Return the array after making it read-only."""
+    """Make an array read-only and return it."""
     array.flags.writeable = False
     return array

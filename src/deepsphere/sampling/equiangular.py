@@ -1,4 +1,4 @@
-"""Grids of equally spaced latitudes and longitudes."""
+"""Grids with equally spaced latitudes and longitudes."""
 
 from __future__ import annotations
 
@@ -14,45 +14,48 @@ GRIDS = ("soft", "driscoll-healy", "clenshaw-curtis")
 
 
 class Equiangular(RingSampling):
-    """A grid of equally spaced latitudes and longitudes, any number of either.
+    """A grid with any numbers of equally spaced latitudes and longitudes.
 
-    Points go row by row from north to south, and eastwards from longitude 0 in each: a map is
-    ``data.reshape(nlat * nlon)`` of an array ``(nlat, nlon)``. Longitudes are
+    Points are ordered row by row from north to south, and eastward from longitude 0 in each row, so
+    a map is ``data.reshape(nlat * nlon)`` of an array of shape ``(nlat, nlon)``. Longitudes are
     ``360 * i / nlon`` degrees.
 
     Parameters
     ----------
     nlat, nlon : int
-        Number of latitudes and longitudes.
-    grid : str, default "soft"
-        Where the latitudes lie, given here as angles from the north pole for ``j`` from 0:
+        Numbers of latitudes and longitudes.
+    grid : {"soft", "driscoll-healy", "clenshaw-curtis"}, default "soft"
+        Angles of the rows ``j = 0, 1, ...`` from the north pole:
 
-        - ``"soft"``: ``pi * (2 * j + 1) / (2 * nlat)``, the centers of equal bands. The
-          default, as most weather and climate data without rows at the poles come on it.
+        - ``"soft"``: ``pi * (2 * j + 1) / (2 * nlat)``, the centers of equal bands. It is the
+          default because most weather and climate data without rows at the poles use it.
         - ``"driscoll-healy"``: ``pi * j / nlat``, with a row at the north pole.
-        - ``"clenshaw-curtis"``: ``pi * j / (nlat - 1)``, with a row at either pole.
+        - ``"clenshaw-curtis"``: ``pi * j / (nlat - 1)``, with a row at each pole.
 
     Raises
     ------
-    TypeError, ValueError
-        If a number is not an integer of at least 1 (2 latitudes for ``"clenshaw-curtis"``), or
-        the grid is unknown.
+    TypeError
+        If `nlat` or `nlon` is not an integer.
+    ValueError
+        If `nlat` or `nlon` is less than 1, `nlat` is less than 2 for ``"clenshaw-curtis"``, `grid`
+        is unknown, or there are more than 2**28 points.
 
     Notes
     -----
-    A row at a pole is `nlon` times the same point, kept so that arrays keep their shape:
-    `north_pole` and `south_pole` tell. These points share the area of the polar cap equally.
+    A row at a pole repeats the same point `nlon` times, so arrays keep their shape. These points
+    share the area of the polar cap equally. `north_pole` and `south_pole` say which grids have such
+    rows.
 
-    Where a row is much shorter than rows are apart, the nearest neighbors of a point all lie on its
-    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Graph`, and
-    a row at a pole is one vertex of the graph (`deepsphere.graph.places`).
+    Near the poles points are much closer within a row than rows are to each other, so the nearest
+    neighbors of a point all lie on its own row. Graphs therefore spread neighbors by default (see
+    `deepsphere.graph.Graph`), and treat a row at a pole as one vertex (`deepsphere.graph.places`).
 
-    Cells reach halfway to the next row and column, those of the last row of
-    ``"driscoll-healy"`` down to the south pole.
+    Cells extend halfway to the next row and column; those of the last row of ``"driscoll-healy"``
+    extend to the south pole.
 
-    A coarser grid has every second longitude, and every second latitude, or for ``"soft"`` one
-    between each two. Cells in longitude lie astride: a coarse cell holds the cell at its center
-    and half of both neighbors.
+    A coarser grid has every second longitude, and every second latitude (``"soft"``: the latitudes
+    midway between pairs). A coarse cell contains, in longitude, the cell at its center and half of
+    both neighbors.
 
     J. R. Driscoll and D. M. Healy, "Computing Fourier transforms and convolutions on the
     2-sphere", Adv. Appl. Math. 15 (1994). P. J. Kostelec and D. N. Rockmore, "FFTs on the
@@ -82,20 +85,27 @@ class Equiangular(RingSampling):
 
     @classmethod
     def from_bandwidth(cls, bandwidth: int, grid: str = "soft") -> Self:
-        """Make the grid on which functions of a bandwidth are sampled.
+        """Return the grid that samples functions of a bandwidth.
 
         Parameters
         ----------
         bandwidth : int
-            Number of degrees of spherical harmonics, from 0 to ``bandwidth - 1``.
+            Number of spherical-harmonic degrees, which run from 0 to ``bandwidth - 1``.
         grid : str, default "soft"
             As for the class.
 
         Returns
         -------
         Equiangular
-            With ``2 * bandwidth`` latitudes and longitudes; one more latitude for
-            ``"clenshaw-curtis"``, whose number between the poles can then be halved.
+            A grid with ``2 * bandwidth`` latitudes and longitudes. ``"clenshaw-curtis"`` has one
+            more latitude, so that the spaces between its rows can be halved.
+
+        Raises
+        ------
+        TypeError
+            If `bandwidth` is not an integer.
+        ValueError
+            If `bandwidth` is less than 1, or `grid` is unknown.
 
         Examples
         --------
@@ -117,22 +127,22 @@ class Equiangular(RingSampling):
 
     @property
     def grid(self) -> str:
-        """Where the latitudes lie."""
+        """Name of the latitudes: ``"soft"``, ``"driscoll-healy"`` or ``"clenshaw-curtis"``."""
         return self._grid
 
     @property
     def north_pole(self) -> bool:
-        """Whether the first row is `nlon` times the north pole."""
+        """Whether the first row lies at the north pole."""
         return self._grid != "soft"
 
     @property
     def south_pole(self) -> bool:
-        """Whether the last row is `nlon` times the south pole."""
+        """Whether the last row lies at the south pole."""
         return self._grid == "clenshaw-curtis"
 
     @property
     def colatitudes(self) -> NDArray[np.float64]:
-        """Angle of each row from the north pole in radian, shape ``(nlat,)``."""
+        """Angle of each row from the north pole in radians, shape ``(nlat,)``."""
         rows = np.arange(self._nlat)
         if self._grid == "soft":
             return np.pi * (2 * rows + 1) / (2 * self._nlat)
@@ -140,7 +150,7 @@ class Equiangular(RingSampling):
 
     @property
     def band_edges(self) -> NDArray[np.float64]:
-        """Sine of the latitudes midway between rows, and 1 and -1, shape ``(nlat + 1,)``."""
+        """Sines of the latitudes between bands, from 1 to -1, shape ``(nlat + 1,)``."""
         colatitudes = self.colatitudes
         between = np.cos((colatitudes[:-1] + colatitudes[1:]) / 2)
         return np.concatenate(([1.0], between, [-1.0]))
@@ -161,13 +171,15 @@ class Equiangular(RingSampling):
         Returns
         -------
         Equiangular
-            Of the same kind; ``"clenshaw-curtis"`` halves the spaces between its rows, so that
-            `nlat` becomes ``(nlat + 1) / 2``.
+            The coarser grid, with the same `grid`. ``"clenshaw-curtis"`` halves the number of
+            spaces between its rows, so one level turns `nlat` into ``(nlat + 1) / 2``.
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If these numbers cannot be halved `p` times.
+            If `p` is negative, or these numbers are not divisible by ``2**p``.
         """
         p = check_levels(p)
         nlon = halve(self._nlon, p, "nlon")
@@ -176,7 +188,7 @@ class Equiangular(RingSampling):
         return type(self)(halve(self._nlat, p, "nlat"), nlon, self._grid)
 
     def refine(self, p: int = 1) -> Self:
-        """Return the grid with twice the rows and columns, `p` times: ``coarsen``'s inverse."""
+        """Return the grid with twice the rows and columns, `p` times: the inverse of `coarsen`."""
         p = check_levels(p)
         poles = int(self.south_pole)
         return type(self)(((self._nlat - poles) << p) + poles, self._nlon << p, self._grid)

@@ -1,4 +1,4 @@
-"""The Fibonacci lattice: any number of points, spread evenly along a spiral."""
+"""The Fibonacci lattice."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ GOLDEN = (1 + np.sqrt(5)) / 2
 class Fibonacci(Sampling):
     """The Fibonacci lattice: any number of points, spread evenly along a spiral.
 
-    Points go from north to south. Point ``i`` lies where sin(latitude) is
-    ``1 - (2 * i + 1) / n``, the middle of one of `n` equal steps, and at the longitude
+    Points are ordered from north to south. For point ``i``, sin(latitude) is
+    ``1 - (2 * i + 1) / n``, the middle of one of `n` equal steps, and the longitude is
     ``360 * i / golden ratio`` degrees.
 
     Parameters
@@ -29,16 +29,19 @@ class Fibonacci(Sampling):
 
     Raises
     ------
-    TypeError, ValueError
-        If `n` is not an integer of at least 1.
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        If `n` is less than 1 or greater than 2**28.
 
     Notes
     -----
     R. Swinbank and R. J. Purser, "Fibonacci grids: A novel approach to global modeling", Q. J. R.
-    Meteorol. Soc. 132 (2006), with the offset of half a step from the poles as there. Areas are
-    those of Voronoi cells and differ by a few percent.
+    Meteorol. Soc. 132 (2006), with the same offset of half a step from the poles. Areas are those
+    of Voronoi cells, and differ by a few percent.
 
-    A coarser lattice has a quarter of the points, elsewhere: each point belongs to the nearest.
+    A coarser lattice has a quarter as many points, at other places. Each point belongs to the
+    nearest coarser one.
 
     Examples
     --------
@@ -86,12 +89,14 @@ class Fibonacci(Sampling):
         Returns
         -------
         Fibonacci
-            Of ``n // 4**p`` points.
+            The lattice of ``n // 4**p`` points.
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If nothing is left.
+            If `p` is negative, or `n` is less than ``4**p``.
         """
         p = check_levels(p)
         if self._n < 4**p:

@@ -1,4 +1,4 @@
-"""Grids on Gaussian latitudes, with the same number of longitudes on each or fewer near poles."""
+"""Grids on Gaussian latitudes: full grids, and reduced ones with fewer points near the poles."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from deepsphere.sampling.rings import RingSampling
 def gaussian_latitudes(nlat: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sines of the Gaussian latitudes from north to south, and their weights.
 
+    The quadrature integrates polynomials in sin(latitude) exactly up to degree ``2 * nlat - 1``.
+
     Parameters
     ----------
     nlat : int
-        Number of latitudes: polynomials of degree ``2 * nlat - 1`` in sin(latitude) are
-        integrated exactly.
+        Number of latitudes.
 
     Returns
     -------
@@ -35,7 +36,7 @@ def gaussian_latitudes(nlat: int) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 class GaussianRings(RingSampling):
-    """Rings on Gaussian latitudes. Each band is as high as the weight of its ring."""
+    """Rings on Gaussian latitudes; the height of a ring's band is its quadrature weight."""
 
     @property
     @abstractmethod
@@ -44,12 +45,12 @@ class GaussianRings(RingSampling):
 
     @property
     def colatitudes(self) -> NDArray[np.float64]:
-        """Angle of each ring from the north pole in radian, shape ``(nlat,)``."""
+        """Angle of each ring from the north pole in radians, shape ``(nlat,)``."""
         return np.arccos(gaussian_latitudes(self.nlat)[0])
 
     @property
     def band_edges(self) -> NDArray[np.float64]:
-        """Sine of latitude that bounds each ring's band, shape ``(nlat + 1,)``."""
+        """Sines of the latitudes between bands, from 1 to -1, shape ``(nlat + 1,)``."""
         _, weights = gaussian_latitudes(self.nlat)
         return np.concatenate(([1.0], 1 - np.cumsum(weights)[:-1], [-1.0]))
 
@@ -57,32 +58,35 @@ class GaussianRings(RingSampling):
 class GaussLegendre(GaussianRings):
     """The full Gaussian grid: latitudes at the roots of a Legendre polynomial.
 
-    Points go row by row from north to south, and eastwards from longitude 0 in each: a map is
-    ``data.reshape(nlat * nlon)`` of an array ``(nlat, nlon)``.
+    Points are ordered row by row from north to south, and eastward from longitude 0 in each row, so
+    a map is ``data.reshape(nlat * nlon)`` of an array of shape ``(nlat, nlon)``.
 
     Parameters
     ----------
     nlat : int
         Number of latitudes.
     nlon : int, optional
-        Number of longitudes. Default: ``2 * nlat``, as far apart as the latitudes.
+        Number of longitudes. Defaults to ``2 * nlat``, which are as far apart as the latitudes.
 
     Raises
     ------
-    TypeError, ValueError
-        If a number is not an integer of at least 1.
+    TypeError
+        If `nlat` or `nlon` is not an integer.
+    ValueError
+        If `nlat` or `nlon` is less than 1, or there are more than 2**28 points.
 
     Notes
     -----
-    Areas are the weights of Gauss-Legendre quadrature: sums over maps of spherical harmonics of
-    degree below ``2 * nlat`` and order below `nlon` are integrals. A. H. Stroud and D. Secrest,
-    "Gaussian Quadrature Formulas" (1966); roots by SciPy.
+    Areas are the weights of Gauss-Legendre quadrature, so area-weighted sums over maps of spherical
+    harmonics of degree below ``2 * nlat`` and order below `nlon` are exact integrals. A. H. Stroud
+    and D. Secrest, "Gaussian Quadrature Formulas" (1966). SciPy computes the roots.
 
-    Where a row is much shorter than rows are apart, the nearest neighbors of a point all lie on its
-    own row. Graphs therefore take spread neighbors by default, see `deepsphere.graph.Graph`.
+    Near the poles points are much closer within a row than rows are to each other, so the nearest
+    neighbors of a point all lie on its own row. Graphs therefore spread neighbors by default, see
+    `deepsphere.graph.Graph`.
 
-    Latitudes of a coarser grid lie elsewhere: a cell that lies astride two coarser ones belongs
-    to each by the part that it shares.
+    The latitudes of a coarser grid differ. A cell that overlaps two coarser ones belongs to each in
+    proportion to the overlap.
 
     Examples
     --------
@@ -130,8 +134,10 @@ class GaussLegendre(GaussianRings):
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If the numbers cannot be halved `p` times.
+            If `p` is negative, or `nlat` or `nlon` is not divisible by ``2**p``.
         """
         p = check_levels(p)
         return type(self)(halve(self._nlat, p, "nlat"), halve(self._nlon, p, "nlon"))
@@ -153,34 +159,38 @@ class GaussLegendre(GaussianRings):
 
 
 class ReducedGaussian(GaussianRings):
-    """The reduced Gaussian grids of weather models: fewer longitudes near the poles.
+    """A reduced Gaussian grid of weather models, with fewer longitudes near the poles.
 
-    Points go ring by ring from north to south, and eastwards from longitude 0 in each, as in
-    GRIB files.
+    Points are ordered ring by ring from north to south, and eastward from longitude 0 in each ring,
+    as in GRIB files.
 
     Parameters
     ----------
     number : int
-        Number of latitudes between pole and equator: 320 of N320, 1280 of O1280.
-    grid : str, default "octahedral"
-        Number of points on the rings: ``"octahedral"``, ``20 + 4 * i`` on the ring `i` from
-        either pole, counted from 0, for any `number`; the default, as ECMWF's model has run on
-        it since 2016. Or ``"classical"``, read from tables for `number` 32, 48, 64, 80, 96,
-        128, 160, 200, 256, 320 (ERA5), 400, 512 and 640.
+        Number of latitudes between pole and equator: 320 for N320, 1280 for O1280.
+    grid : {"octahedral", "classical"}, default "octahedral"
+        Numbers of points on the rings:
+
+        - ``"octahedral"``: ``20 + 4 * i`` on ring ``i = 0, 1, ...`` from either pole, for any
+          `number`. It is the default because ECMWF's model has used it since 2016.
+        - ``"classical"``: from tables, for `number` 32, 48, 64, 80, 96, 128, 160, 200, 256, 320
+          (ERA5), 400, 512 and 640.
 
     Raises
     ------
-    TypeError, ValueError
-        If `number` is not an integer of at least 1, the grid is unknown, or there is no
-        classical grid of this number.
+    TypeError
+        If `number` is not an integer.
+    ValueError
+        If `number` is less than 1, `grid` is unknown, there is no classical grid of this number, or
+        there are more than 2**28 points.
 
     Notes
     -----
     M. Hortal and A. J. Simmons, "Use of reduced Gaussian grids in spectral models", Mon. Wea.
     Rev. 119 (1991). S. Malardel et al., "A new grid for the IFS", ECMWF Newsletter 146 (2016).
 
-    Rings of a coarser grid lie elsewhere and have other numbers of points: a cell that lies
-    astride coarser ones belongs to each by the part that it shares.
+    The rings of a coarser grid have other latitudes and numbers of points. A cell that overlaps
+    several coarser ones belongs to each in proportion to the overlap.
 
     Examples
     --------
@@ -214,7 +224,7 @@ class ReducedGaussian(GaussianRings):
 
     @property
     def grid(self) -> str:
-        """Rule for the number of points on each ring."""
+        """Name of the rule for the numbers of points: ``"octahedral"`` or ``"classical"``."""
         return self._grid
 
     @property
@@ -242,12 +252,15 @@ class ReducedGaussian(GaussianRings):
         Returns
         -------
         ReducedGaussian
-            Of the same kind.
+            The coarser grid, with the same `grid`.
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If `number` cannot be halved `p` times, or there is no classical grid of that number.
+            If `p` is negative, `number` is not divisible by ``2**p``, or there is no classical grid
+            of the new number.
         """
         return type(self)(halve(self._number, check_levels(p), "number"), self._grid)
 
@@ -262,12 +275,14 @@ class ReducedGaussian(GaussianRings):
         Returns
         -------
         ReducedGaussian
-            Of the same kind.
+            The finer grid, with the same `grid`.
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If there is no classical grid of that number.
+            If `p` is negative, or there is no classical grid of the new number.
         """
         return type(self)(self._number << check_levels(p), self._grid)
 

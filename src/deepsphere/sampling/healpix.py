@@ -1,4 +1,4 @@
-"""HEALPix: equal-area pixels in a hierarchy of four (Gorski et al. 2005), NEST ordering."""
+"""The HEALPix sampling, in NEST ordering: equal-area pixels, each with four children."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def check_nside(nside: int) -> int:
     Raises
     ------
     TypeError
-        If it is not an integer.
+        If `nside` is not an integer.
     ValueError
-        If it is not a power of two, which NEST ordering needs, or out of range.
+        If `nside` is not a power of two, as NEST ordering requires, or not from 1 to 2**29.
     """
     if isinstance(nside, bool) or not isinstance(nside, (int, np.integer)):
         raise TypeError(f"nside must be an integer, got {nside!r}")
@@ -47,32 +47,32 @@ def check_nside(nside: int) -> int:
 
 
 def check_nest(nest: bool) -> None:
-    """Raise TypeError if the ordering is not given as True (NEST) or False (RING)."""
+    """Raise TypeError if `nest` is not a bool (True for NEST, False for RING ordering)."""
     if not isinstance(nest, (bool, np.bool_)):
         raise TypeError(f"nest must be True for NEST ordering or False for RING, got {nest!r}")
 
 
 def check_pixels(pixels: ArrayLike, nside: int) -> NDArray[np.int64]:
-    """Return `pixels` as int64, or raise if they are not pixel numbers of this `nside`.
+    """Return HEALPix pixel indices as int64, or raise if they are invalid.
 
     Parameters
     ----------
     pixels : array_like of int, shape (n,)
-        HEALPix pixel numbers in any order.
+        HEALPix pixel indices in any order.
     nside : int
         HEALPix resolution parameter.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        A copy of the pixel numbers.
+        A copy of the pixel indices.
 
     Raises
     ------
     TypeError
-        If they are not integers (a boolean map, for instance).
+        If `pixels` are not integers, for instance a boolean map.
     ValueError
-        If they are not one-dimensional, are empty, masked or out of range.
+        If `pixels` are empty, masked, not one-dimensional, or not from 0 to ``12 * nside**2 - 1``.
     """
     if np.ma.is_masked(pixels):
         raise ValueError(
@@ -100,32 +100,34 @@ def check_pixels(pixels: ArrayLike, nside: int) -> NDArray[np.int64]:
 def extend_pixels(
     pixels: ArrayLike, nside: int, coarse_nside: int, nest: bool = True
 ) -> NDArray[np.int64]:
-    """Extend a footprint to whole pixels of a coarser resolution.
+    """Extend a set of pixels to whole pixels of a coarser resolution.
 
-    A network that coarsens down to `coarse_nside` needs all children of every coarse pixel that
-    it uses. This returns the smallest such set that holds `pixels`.
+    A network that coarsens down to `coarse_nside` needs all descendants of every coarse pixel that
+    it uses. This function returns the smallest such set that contains `pixels`.
 
     Parameters
     ----------
     pixels : array_like of int, shape (n,)
-        Pixel numbers at `nside`, in any order, repetitions allowed.
+        Pixel indices at `nside`, in any order; they may be repeated.
     nside : int
         Resolution of `pixels`.
     coarse_nside : int
-        Resolution under which the result is closed; at most `nside`.
+        Coarse resolution, at most `nside`.
     nest : bool, default True
-        Ordering of `pixels` and of the result: NEST, or RING if False.
+        Whether `pixels` and the result are in NEST ordering; RING if False.
 
     Returns
     -------
-    ndarray of int64, shape (m,), m >= n
-        Sorted pixel numbers at `nside`.
+    ndarray of int64, shape (m,)
+        Sorted pixel indices at `nside`.
 
     Raises
     ------
-    TypeError, ValueError
-        If a resolution is not a power of two, `coarse_nside` is above `nside`, or the pixels
-        are not pixel numbers at `nside`.
+    TypeError
+        If `nside`, `coarse_nside` or `pixels` are not integers, or `nest` is not a bool.
+    ValueError
+        If a resolution is not a power of two, `coarse_nside` is greater than `nside`, or `pixels`
+        are empty, masked, not one-dimensional or out of range.
 
     Examples
     --------
@@ -153,22 +155,27 @@ class Healpix(Sampling):
     Parameters
     ----------
     nside : int, optional
-        Resolution parameter, a power of two; the sphere has ``12 * nside**2`` pixels. Give
-        either this or `level`.
+        Resolution parameter, a power of two from 1 to 2**29. The sphere has ``12 * nside**2``
+        pixels. Give either `nside` or `level`.
     pixels : array_like of int, shape (n,), optional
-        NEST numbers of the pixels that are sampled, strictly increasing. Default: all of them.
+        NEST indices of the sampled pixels, strictly increasing. Defaults to the whole sphere.
     level : int, optional
-        Resolution as weather and climate users count it, ``nside = 2**level``.
+        Resolution level from 0 to 29, ``nside = 2**level``, as weather and climate users give it.
 
     Raises
     ------
-    TypeError, ValueError
-        If `nside` is not a power of two, or the pixels are not sorted, distinct pixel numbers.
+    TypeError
+        If `nside`, `level` or `pixels` are not integers.
+    ValueError
+        If both or neither of `nside` and `level` are given, `nside` is not a power of two, a
+        resolution is out of range, or `pixels` are empty, masked, out of range, not one-dimensional
+        or not strictly increasing.
 
     Notes
     -----
     K. M. Gorski et al., "HEALPix: A framework for high-resolution discretization and fast
-    analysis of data distributed on the sphere", ApJ 622 (2005). Geometry by astropy-healpix.
+    analysis of data distributed on the sphere", ApJ 622 (2005). astropy-healpix computes the
+    geometry.
 
     Examples
     --------
@@ -223,7 +230,7 @@ class Healpix(Sampling):
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
-        """NEST numbers of the pixels, strictly increasing, shape ``(len(self),)``."""
+        """NEST indices of the sampled pixels, strictly increasing, shape ``(len(self),)``."""
         if self._pixels is not None:
             return self._pixels
         check_size(len(self), f"the whole sphere at nside {self._nside}")
@@ -240,7 +247,7 @@ class Healpix(Sampling):
 
     @property
     def areas(self) -> NDArray[np.float64]:
-        """Solid angle of each pixel in steradian, shape ``(len(self),)``; all equal."""
+        """Solid angle of each pixel in steradian, all equal, shape ``(len(self),)``."""
         check_size(len(self), f"Healpix(nside={self._nside})")
         return np.full(len(self), np.pi / (3 * self._nside**2))
 
@@ -248,7 +255,7 @@ class Healpix(Sampling):
         return 12 * self._nside**2 if self._pixels is None else len(self._pixels)
 
     def coarsen(self, p: int = 1) -> Self:
-        """Return the sampling whose pixels are the ancestors of these, `p` levels up.
+        """Return the sampling of the ancestors of these pixels, `p` levels up.
 
         Parameters
         ----------
@@ -258,12 +265,16 @@ class Healpix(Sampling):
         Returns
         -------
         Healpix
-            Its pixel ``i`` is the ancestor of pixels ``4**p * i`` to ``4**p * (i + 1) - 1``.
+            The coarser sampling. Its point ``i`` is the ancestor of points ``4**p * i`` to
+            ``4**p * (i + 1) - 1``.
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If there are not `p` coarser levels, or an ancestor would lack some of its pixels.
+            If `p` is negative, there are fewer than `p` coarser levels, or some descendants of an
+            ancestor are not sampled (see `extend_pixels`).
         """
         p = check_levels(p)
         if p > self.level:
@@ -281,7 +292,7 @@ class Healpix(Sampling):
         return type(self)(nside, parents)
 
     def refine(self, p: int = 1) -> Self:
-        """Return the sampling whose pixels are the descendants of these, `p` levels down.
+        """Return the sampling of the descendants of these pixels, `p` levels down.
 
         Parameters
         ----------
@@ -291,12 +302,14 @@ class Healpix(Sampling):
         Returns
         -------
         Healpix
-            The sampling with ``4**p`` times as many pixels.
+            The finer sampling, with ``4**p`` times as many pixels.
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If the resolution would exceed the largest `nside`, 2**29.
+            If `p` is negative, or the new `nside` would be greater than 2**29.
         """
         p = check_levels(p)
         if p > MAX_LEVEL - self.level:
@@ -315,30 +328,33 @@ class Healpix(Sampling):
         Parameters
         ----------
         region : array_like
-            Either bool, shape ``(len(self),)``, such as `deepsphere.sampling.regions` gives, or
-            the indices of the pixels among those sampled, strictly increasing.
+            Either a mask of bool, shape ``(len(self),)``, as the functions of
+            `deepsphere.sampling.regions` return, or strictly increasing indices into `pixels`.
 
         Returns
         -------
         Healpix
-            The pixels in the region, in their order.
+            The pixels in the region, in the same order.
 
         Raises
         ------
-        TypeError, ValueError
-            If the region is not as described, or empty.
+        TypeError
+            If `region` is neither bool nor integers.
+        ValueError
+            If `region` is empty or has the wrong shape, or the indices are out of range, masked or
+            not strictly increasing.
         """
         return type(self)(self._nside, self.pixels[region_indices(region, self)])
 
     def get_config(self) -> dict[str, Any]:
-        """Return ``nside`` and, for a part of the sphere, the pixels as encoded text."""
+        """Return ``nside`` and, on a part of the sphere, the pixels encoded as text."""
         if self._pixels is None:
             return {"nside": self._nside}
         return {"nside": self._nside, "pixels": encode_pixels(self._pixels)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make a sampling from what `get_config` returned."""
+        """Return the sampling described by a result of `get_config`."""
         pixels = config.get("pixels")
         if pixels is None:
             return cls(config["nside"])
