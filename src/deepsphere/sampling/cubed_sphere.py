@@ -1,4 +1,4 @@
-"""The cubed sphere: six faces of cells at equal angles."""
+"""The cubed sphere."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scipy.sparse import csr_array
 
 from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, halve
 
-# Center of each face, and where columns and rows go: four faces around the equator from longitude
-# 0 eastwards, with columns to the east and rows to the south; then the faces of the north and of
-# the south pole, as if hinged on the first.
+# Center of each face, and the directions of columns and rows. Four faces around the equator, from
+# longitude 0 eastward, have columns to the east and rows to the south. The faces of the north and
+# the south pole follow, as if hinged on the first.
 _FACES = np.array(
     [
         [(1, 0, 0), (0, 1, 0), (0, 0, -1)],
@@ -26,32 +26,34 @@ _FACES = np.array(
 
 
 class CubedSphere(Sampling):
-    """The equiangular cubed sphere: each face of a cube in `n` rows and columns of cells.
+    """The equiangular cubed sphere: six faces of `n` rows and columns of cells.
 
-    Points go face by face, row by row: a map is ``data.reshape(6 * n * n)`` of an array
-    ``(6, n, n)``. The first four faces lie around the equator, the center of the first at
-    longitude 0, the others to the east of it, with rows from north to south and columns to the
-    east. The last two are the faces of the north and the south pole, each as if hinged on the
-    first one, so that its columns go on.
+    Points are ordered face by face and row by row, so a map is ``data.reshape(6 * n * n)`` of an
+    array of shape ``(6, n, n)``. The first four faces lie around the equator: the center of the
+    first is at longitude 0, the others follow to the east. Their rows run from north to south, and
+    their columns from west to east. The last two are the faces of the north and the south pole,
+    each as if hinged on the first, whose columns they continue.
 
     Parameters
     ----------
     n : int
-        Number of cells along the edge of a face; there are ``6 * n**2``.
+        Number of cells along the edge of a face. There are ``6 * n**2`` cells.
 
     Raises
     ------
-    TypeError, ValueError
-        If `n` is not an integer of at least 1.
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        If `n` is less than 1, or there are more than 2**28 cells.
 
     Notes
     -----
     C. Ronchi, R. Iacono and P. S. Paolucci, "The 'Cubed Sphere': A New Method for the Solution of
     Partial Differential Equations in Spherical Geometry", J. Comput. Phys. 124 (1996). Rows and
-    columns are at equal angles seen from the center of the sphere, points at the middles of
-    these. Areas are exact; the largest are about 1.4 times the smallest.
+    columns span equal angles seen from the center of the sphere, and points lie in the middle of
+    these. Areas are exact; the largest is about 1.4 times the smallest.
 
-    Four cells, two by two, make up a coarser one exactly.
+    Two by two cells make up a coarser one exactly.
 
     Examples
     --------
@@ -82,7 +84,7 @@ class CubedSphere(Sampling):
 
     @property
     def corners(self) -> NDArray[np.float64]:
-        """Unit vectors of each cell's corners, in turn, shape ``(6 * n**2, 4, 3)``."""
+        """Unit vectors of each cell's corners, in order around it, shape ``(6 * n**2, 4, 3)``."""
         edges = np.tan(np.pi / 4 * (2 * np.arange(self._n + 1) / self._n - 1))
         center, columns, rows = _FACES[:, :, None, None].swapaxes(0, 1)
         vectors = center + columns * edges[:, None] + rows * edges[:, None, None]
@@ -95,7 +97,7 @@ class CubedSphere(Sampling):
         """Solid angle of each cell in steradian, shape ``(6 * n**2,)``."""
         edges = np.tan(np.pi / 4 * (2 * np.arange(self._n + 1) / self._n - 1))
         x, y = np.meshgrid(edges, edges)
-        # Of the rectangle between the center of a face and (x, y), with its sign.
+        # Signed areas of the rectangles between the center of a face and (x, y).
         corners = np.arctan2(x * y, np.sqrt(1 + x**2 + y**2))
         return np.tile(np.diff(np.diff(corners, axis=0), axis=1).ravel(), 6)
 
@@ -117,8 +119,10 @@ class CubedSphere(Sampling):
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If `n` cannot be halved `p` times.
+            If `p` is negative, or `n` is not divisible by ``2**p``.
         """
         return type(self)(halve(self._n, check_levels(p), "n"))
 

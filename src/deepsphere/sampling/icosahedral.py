@@ -1,4 +1,4 @@
-"""The icosahedron, its triangles cut in four again and again: vertices, and faces."""
+"""Samplings at the vertices or the faces of a subdivided icosahedron."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from scipy.sparse import csr_array
 from deepsphere.sampling.base import Sampling, check_levels, read_only
 from deepsphere.sampling.voronoi import voronoi_areas
 
-MAX_LEVEL = 14  # 20 * 4**14 faces are 5 thousand millions: more fit in no memory
+MAX_LEVEL = 14  # 20 * 4**14 faces are 5 billion: more do not fit in memory
 
 
 class Mesh(NamedTuple):
-    """Triangles on the sphere, the children of each one side by side."""
+    """Triangles on the sphere, in which the children of a triangle are consecutive."""
 
     vertices: NDArray[np.float64]
-    """Unit vectors, those of the coarser mesh first, shape ``(n, 3)``."""
+    """Unit vectors, shape ``(n, 3)``; vertices of the coarser mesh come first."""
 
     faces: NDArray[np.int64]
-    """Corners of each triangle, anticlockwise seen from outside, shape ``(m, 3)``."""
+    """Indices of the corners of each triangle, shape ``(m, 3)``, counterclockwise from outside."""
 
     edges: NDArray[np.int64]
-    """Ends of the coarser edges at whose middles the new vertices lie, shape ``(k, 2)``."""
+    """Indices of the ends of the coarser edges that the new vertices halve, shape ``(k, 2)``."""
 
 
 def icosahedron() -> Mesh:
-    """Return the icosahedron with a vertex at either pole, and one at longitude 0."""
+    """Return the icosahedron with a vertex at each pole and one at longitude 0."""
     longitudes = np.radians(36 * np.arange(10))
     heights = np.where(np.arange(10) % 2, -1, 1) / np.sqrt(5)
     radii = 2 / np.sqrt(5)
@@ -44,7 +44,7 @@ def icosahedron() -> Mesh:
 
 
 def subdivide(mesh: Mesh) -> Mesh:
-    """Cut each triangle in four at the middles of its edges.
+    """Split each triangle in four at the midpoints of its edges.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ def subdivide(mesh: Mesh) -> Mesh:
     Returns
     -------
     Mesh
-        Its vertices are those of `mesh`, then the middles of its edges, ordered by the numbers of
-        their ends. Triangles ``4 * i`` to ``4 * i + 3`` make up triangle ``i``: those at its
-        corners, in order, and the one in the middle.
+        The finer mesh. Its vertices are those of `mesh`, followed by the midpoints of its edges,
+        ordered by the indices of their ends. Triangles ``4 * i`` to ``4 * i + 3`` make up triangle
+        ``i``: those at its three corners, in order, and the middle one.
     """
     n = len(mesh.vertices)
     sides = np.sort(mesh.faces[:, [[0, 1], [1, 2], [2, 0]]], axis=2).reshape(-1, 2)
@@ -71,7 +71,7 @@ def subdivide(mesh: Mesh) -> Mesh:
 
 
 class _Icosahedral(Sampling):
-    """What the vertices and the faces share: a level."""
+    """Base class of the samplings at vertices and faces."""
 
     def __init__(self, level: int) -> None:
         level = check_levels(level, "level")
@@ -81,7 +81,7 @@ class _Icosahedral(Sampling):
 
     @property
     def level(self) -> int:
-        """How often triangles have been cut in four."""
+        """Number of times that triangles have been split in four."""
         return self._level
 
     @cached_property
@@ -95,14 +95,14 @@ class _Icosahedral(Sampling):
 
     @property
     def faces(self) -> NDArray[np.int64]:
-        """Numbers of the vertices at the corners of each triangle, shape ``(20 * 4**level, 3)``.
+        """Indices of the vertices at the corners of each triangle, shape ``(20 * 4**level, 3)``.
 
-        Anticlockwise seen from outside; the children of a triangle lie side by side.
+        Corners are counterclockwise seen from outside. The children of a triangle are consecutive.
         """
         return self._mesh.faces
 
     def coarsen(self, p: int = 1) -> Self:
-        """Return the sampling `p` levels coarser, or raise ValueError if there are not as many."""
+        """Return the sampling `p` levels coarser, or raise ValueError if there is none."""
         p = check_levels(p)
         if p > self._level:
             raise ValueError(f"level {self._level} has {self._level} coarser levels, got p={p}")
@@ -124,30 +124,31 @@ class _Icosahedral(Sampling):
 
 
 class Icosahedral(_Icosahedral):
-    """The vertices of an icosahedron whose triangles are cut in four, `level` times.
+    """The vertices of an icosahedron whose triangles are split in four, `level` times.
 
-    New vertices are the middles of edges, brought onto the sphere. The vertices of a level are
-    the first ones of the next. A vertex lies at either pole and one at longitude 0.
+    New vertices are the midpoints of edges, projected onto the sphere. The vertices of a level are
+    the first ones of the next. There are vertices at both poles and at longitude 0.
 
     Parameters
     ----------
     level : int
-        How often, from 0: there are ``10 * 4**level + 2`` vertices.
+        Number of subdivisions, from 0 to 14. There are ``10 * 4**level + 2`` vertices.
 
     Raises
     ------
-    TypeError, ValueError
-        If `level` is not an integer from 0 to 14.
+    TypeError
+        If `level` is not an integer.
+    ValueError
+        If `level` is not from 0 to 14.
 
     Notes
     -----
     J. R. Baumgardner and P. O. Frederickson, "Icosahedral discretization of the two-sphere", SIAM
-    J. Numer. Anal. 22 (1985). A vertex has six neighbors, the twelve of level 0 have five. Areas
-    are those of Voronoi cells.
+    J. Numer. Anal. 22 (1985). Vertices have six neighbors, except for the twelve of level 0, which
+    have five. Areas are those of Voronoi cells.
 
-    A vertex that is also one of the coarser level belongs to itself there. A vertex in the middle
-    of a coarser edge belongs by half to either end, so that coarse values are weighted means, not
-    samples.
+    A vertex that exists at the coarser level belongs to itself there. A vertex at the midpoint of a
+    coarser edge belongs by half to each end, so coarse values are weighted means, not samples.
 
     Examples
     --------
@@ -160,7 +161,7 @@ class Icosahedral(_Icosahedral):
 
     @property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the vertices, shape ``(len(self), 3)``, read-only."""
+        """Unit vectors of the vertices, shape ``(len(self), 3)``; read-only."""
         return self._mesh.vertices
 
     @cached_property
@@ -181,25 +182,27 @@ class Icosahedral(_Icosahedral):
 
 
 class IcosahedralFaces(_Icosahedral):
-    """The triangles of an icosahedron that are cut in four, `level` times.
+    """The triangles of an icosahedron, split in four `level` times.
 
-    The four children of a triangle lie side by side, as in HEALPix.
+    The four children of a triangle are consecutive, as in HEALPix.
 
     Parameters
     ----------
     level : int
-        How often, from 0: there are ``20 * 4**level`` triangles.
+        Number of subdivisions, from 0 to 14. There are ``20 * 4**level`` triangles.
 
     Raises
     ------
-    TypeError, ValueError
-        If `level` is not an integer from 0 to 14.
+    TypeError
+        If `level` is not an integer.
+    ValueError
+        If `level` is not from 0 to 14.
 
     Notes
     -----
-    Points are the means of the three corners, brought onto the sphere. Areas are exact, after
+    Points are the means of the three corners, projected onto the sphere. Areas are exact, after
     A. van Oosterom and J. Strackee, "The Solid Angle of a Plane Triangle", IEEE Trans. Biomed.
-    Eng. 30 (1983); children fill their parent exactly, as middles of edges lie on these.
+    Eng. 30 (1983). Children fill their parent exactly.
 
     Examples
     --------
@@ -219,7 +222,7 @@ class IcosahedralFaces(_Icosahedral):
 
     @property
     def corners(self) -> NDArray[np.float64]:
-        """Unit vectors of each triangle's corners, anticlockwise, shape ``(len(self), 3, 3)``."""
+        """Unit vectors of each triangle's corners, counterclockwise, ``(len(self), 3, 3)``."""
         return self._mesh.vertices[self.faces]
 
     @property

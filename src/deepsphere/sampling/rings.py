@@ -1,4 +1,4 @@
-"""Samplings that consist of rings of latitude, and how the cells of two such grids overlap."""
+"""The base class of samplings on rings of latitude, and the overlaps of their cells."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from scipy.sparse import csr_array
 from deepsphere.sampling.base import Sampling
 
 SLIVER = 1e-14
-"""Overlap of two bands, in sin(latitude), below which their edges are the same but for rounding.
+"""Overlap of two bands, in sin(latitude), that is ignored as a rounding error.
 
-Edges are sums and cosines of numbers up to 1, right to a few 1e-16; the lowest band of a grid of
-10 000 rings is 5e-8 high.
+Edges are sums and cosines of numbers up to 1, with errors of a few 1e-16. The smallest height of a
+band in a grid of 10 000 rings is 5e-8.
 """
 
 
 class RingSampling(Sampling):
-    """A sampling made of rings of latitude, each with equally spaced longitudes from 0 on.
+    """A sampling on rings of latitude, each with equally spaced longitudes from 0.
 
-    Points go ring by ring from north to south, and eastwards in each. The cell of a point reaches
-    halfway to its neighbors in longitude and fills the band of its ring in latitude.
+    Points are ordered ring by ring from north to south, and eastward in each ring. The cell of a
+    point extends halfway to its neighbors in longitude, and over the band of its ring in latitude.
     """
 
     @property
     @abstractmethod
     def colatitudes(self) -> NDArray[np.float64]:
-        """Angle of each ring from the north pole in radian, increasing, shape ``(rings,)``."""
+        """Angle of each ring from the north pole in radians, increasing, shape ``(rings,)``."""
 
     @property
     @abstractmethod
     def band_edges(self) -> NDArray[np.float64]:
-        """Sine of latitude that bounds each ring's band, from 1 to -1, shape ``(rings + 1,)``."""
+        """Sines of the latitudes between bands, from 1 to -1, shape ``(rings + 1,)``."""
 
     @property
     @abstractmethod
@@ -55,7 +55,7 @@ class RingSampling(Sampling):
         """Unit vectors, ring by ring from north to south, shape ``(len(self), 3)``."""
         sizes = self.ring_sizes
         colatitudes = self.colatitudes
-        # Not the sine of pi, which is not quite 0: all points at a pole are equal.
+        # The sine of pi is not exactly 0, but all points at a pole must be equal.
         radii = np.repeat(np.sin(np.minimum(colatitudes, np.pi - colatitudes)), sizes)
         within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         longitudes = 2 * np.pi * within / np.repeat(sizes, sizes)
@@ -70,7 +70,7 @@ class RingSampling(Sampling):
 
     @property
     def places(self) -> NDArray[np.int64] | None:
-        """The place of each point, one for all points of a row at a pole; None without such."""
+        """Index of the place of each point, shape ``(len(self),)``; None without rows at a pole."""
         sizes = self.ring_sizes
         colatitudes = self.colatitudes
         single = (np.sin(np.minimum(colatitudes, np.pi - colatitudes)) == 0) & (sizes > 1)
@@ -87,7 +87,7 @@ class RingSampling(Sampling):
         coarse = self.coarsen()
         sizes, coarse_sizes = self.ring_sizes, coarse.ring_sizes
         starts, coarse_starts = np.cumsum(sizes) - sizes, np.cumsum(coarse_sizes) - coarse_sizes
-        around = cache(longitude_overlaps)  # most pairs of rings are of the same sizes
+        around = cache(longitude_overlaps)  # most pairs of rings have the same sizes
         rows, columns, shares = [], [], []
         for ring, coarse_ring, height in zip(
             *band_overlaps(self.band_edges, coarse.band_edges), strict=True
@@ -105,7 +105,7 @@ class RingSampling(Sampling):
 def band_overlaps(
     fine: NDArray[np.float64], coarse: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return which bands overlap, and the overlap as a part of the fine band.
+    """Return the pairs of bands that overlap, and the overlap as a fraction of the fine band.
 
     Parameters
     ----------
@@ -114,10 +114,10 @@ def band_overlaps(
 
     Returns
     -------
-    fine_bands, coarse_bands : ndarray of int64
-        Numbers of the bands that overlap, north to south.
-    shares : ndarray of float64
-        Overlap divided by the height of the fine band; sums to 1 over each fine band.
+    fine_bands, coarse_bands : ndarray of int64, shape (k,)
+        Indices of the bands that overlap, from north to south.
+    shares : ndarray of float64, shape (k,)
+        Overlaps divided by the height of the fine band. They sum to 1 over each fine band.
     """
     edges = np.unique(np.concatenate((fine, coarse)))[::-1]
     heights = -np.diff(edges)
@@ -131,22 +131,22 @@ def band_overlaps(
 def longitude_overlaps(
     fine: int, coarse: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return which cells of two rings overlap, and the overlap as a part of the fine cell.
+    """Return the pairs of cells that overlap, and the overlap as a fraction of the fine cell.
 
     Parameters
     ----------
     fine, coarse : int
-        Number of points on either ring. The cell of a point is centered on it, and the first
-        point lies at longitude 0.
+        Numbers of points on the two rings. Cells are centered on their points, the first of which
+        lies at longitude 0.
 
     Returns
     -------
-    fine_cells, coarse_cells : ndarray of int64
-        Numbers of the cells that overlap; a pair occurs twice if its cells meet at both ends.
-    shares : ndarray of float64
-        Overlap divided by the width of the fine cell; sums to 1 over each fine cell.
+    fine_cells, coarse_cells : ndarray of int64, shape (k,)
+        Indices of the cells that overlap. A pair occurs twice if its cells meet at both ends.
+    shares : ndarray of float64, shape (k,)
+        Overlaps divided by the width of the fine cell. They sum to 1 over each fine cell.
     """
-    # In units in which the circle is 2 * fine * coarse long, all edges are whole numbers.
+    # In units of 1 / (2 * fine * coarse) of the circle, all edges are integers.
     starts = np.union1d(
         (2 * np.arange(fine) + 1) * coarse,
         (2 * np.arange(coarse) + 1) * fine,

@@ -1,4 +1,4 @@
-"""Points anywhere: stations, buoys, particles, or drawn at random."""
+"""Samplings at arbitrary points: stations, buoys, particles, or random points."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ from deepsphere.sampling.voronoi import COINCIDENT, nearest_shares, voronoi_area
 logger = logging.getLogger(__name__)
 
 ROUNDING = 2e-15
-"""Error of the cosine of an angle between unit vectors, a sum of three products: 1e-15 at most."""
+"""Tolerance for equal cosines of angles between unit vectors. The error of one, a sum of three
+products, is at most 1e-15."""
 
 
 class Scattered(Sampling):
-    """Points anywhere on the sphere, such as weather stations.
+    """Arbitrary points on the sphere, such as weather stations.
 
     Parameters
     ----------
     points : array_like of float, shape (n, 2) or (n, 3)
-        Longitudes and latitudes in degrees (or a quantity of astropy or pint in any unit of
-        angles), or vectors, which are brought to length 1. In any order; maps have their values
-        in the same order.
+        Longitudes and latitudes in degrees (or an astropy or pint quantity in any unit of angle),
+        or vectors, which are normalized. Points may be in any order; maps have their values in the
+        same order.
 
     Raises
     ------
     TypeError
-        If the points are no real numbers.
+        If `points` are not real numbers.
     ValueError
-        If the shape is another, numbers are masked or not finite, latitudes are beyond the poles,
-        vectors are 0, or points are repeated.
+        If `points` have another shape, are masked, not finite or repeated, latitudes are beyond the
+        poles, or vectors are 0.
 
     Notes
     -----
-    Areas are those of Voronoi cells. Where points cover only a part of the sphere, those at its
-    border stand for all that is beyond.
+    Areas are those of Voronoi cells. If the points cover only a part of the sphere, the cells of
+    those at its border include everything beyond.
 
-    A coarser level keeps a quarter of the points, rounded up, in the same order: the first point,
-    then again and again the one farthest from all that are kept (T. F. Gonzalez, "Clustering to
-    minimize the maximum intercluster distance", Theor. Comput. Sci. 38 (1985)). Each point
-    belongs to the nearest one that is kept. No choice covers the points with discs of less than
-    half the radius. On 4000 points drawn at random the areas of the parts vary by 33 %; by 54 %
-    for k-means from a random start, and k-means from this choice improves nothing. Where points
-    are crowded, many of them share a part.
+    A coarser level keeps a quarter of the points, rounded up, in the same order. It keeps the first
+    point, and then repeatedly the one farthest from all kept so far (T. F. Gonzalez, "Clustering to
+    minimize the maximum intercluster distance", Theor. Comput. Sci. 38 (1985)). Each point belongs
+    to the nearest one kept. No other choice covers the points with discs of less than half the
+    radius. On 4000 random points the areas of the parts vary by 33 %, compared with 54 % for
+    k-means from a random start; k-means starting from this choice does not improve it. Where points
+    crowd, many of them share a part.
 
     There are no finer levels.
 
@@ -84,12 +85,12 @@ class Scattered(Sampling):
 
     @property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors, shape ``(len(self), 3)``, read-only."""
+        """Unit vectors, shape ``(len(self), 3)``; read-only."""
         return self._points
 
     @cached_property
     def areas(self) -> NDArray[np.float64]:
-        """Solid angle of each point's Voronoi cell in steradian, read-only."""
+        """Solid angle of each Voronoi cell in steradian, shape ``(len(self),)``; read-only."""
         return read_only(voronoi_areas(self._points))
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ class Scattered(Sampling):
         return _coarser_level(self)
 
     def coarsen(self, p: int = 1) -> Scattered:
-        """Return the points that are kept, a quarter of them, `p` times.
+        """Return a quarter of the points, rounded up, `p` times.
 
         Parameters
         ----------
@@ -110,7 +111,14 @@ class Scattered(Sampling):
         Returns
         -------
         Scattered
-            In the order of the points here. A single point is its own coarser level.
+            The points kept, in the same order. A single point is its own coarser level.
+
+        Raises
+        ------
+        TypeError
+            If `p` is not an integer.
+        ValueError
+            If `p` is negative.
         """
         coarse: Scattered = self
         for _ in range(check_levels(p)):
@@ -118,7 +126,7 @@ class Scattered(Sampling):
         return coarse
 
     def refine(self, p: int = 1) -> Scattered:
-        """Return the points themselves for ``p=0``, and raise ValueError for more."""
+        """Return the sampling itself if `p` is 0, and raise ValueError otherwise."""
         if check_levels(p):
             raise ValueError(
                 f"scattered points have no finer levels, got p={p}; start from the finest points, "
@@ -130,12 +138,12 @@ class Scattered(Sampling):
         return nearest_shares(self._points, self._coarser.points)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the unit vectors as encoded text."""
+        """Return the unit vectors, encoded as text."""
         return {"points": encode_floats(self._points)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make a sampling from what `get_config` returned."""
+        """Return the sampling described by a result of `get_config`."""
         return cls(decode_floats(config["points"]).reshape(-1, 3))
 
     @cached_property
@@ -150,25 +158,27 @@ class Scattered(Sampling):
 
 
 class RandomUniform(Scattered):
-    """Points drawn at random, all places on the sphere being equally likely.
+    """Random points, distributed uniformly over the sphere.
 
     Parameters
     ----------
     n : int
         Number of points.
     seed : int, default 0
-        Seed of the random numbers; the same one gives the same points.
+        Seed of the random numbers. Equal seeds give equal points.
 
     Raises
     ------
-    TypeError, ValueError
-        If `n` is not an integer of at least 1, or `seed` not one of at least 0.
+    TypeError
+        If `n` or `seed` is not an integer.
+    ValueError
+        If `n` is less than 1 or greater than 2**28, or `seed` is negative.
 
     Notes
     -----
-    Numbers are those of NumPy's generator PCG64 as 64-bit fractions, whose sequence NumPy keeps
-    between versions: sin(latitude) and longitude are uniform. Written as `n` and `seed` only.
-    Coarser levels are those of `Scattered`.
+    sin(latitude) and longitude are uniform random numbers of NumPy's generator PCG64, whose
+    sequence does not change between versions of NumPy. Only `n` and `seed` are saved. Coarser
+    levels are those of `Scattered`.
 
     Examples
     --------
@@ -205,7 +215,7 @@ class RandomUniform(Scattered):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make a sampling from what `get_config` returned."""
+        """Return the sampling described by a result of `get_config`."""
         return cls(**config)
 
     def _identity(self) -> tuple[Any, ...]:
@@ -217,32 +227,32 @@ class RandomUniform(Scattered):
 
 @lru_cache(maxsize=32)
 def _coarser_level(sampling: Scattered) -> Scattered:
-    """Return the next coarser level, found once for equal samplings: it takes seconds."""
+    """Return the next coarser level, cached for equal samplings because it takes seconds."""
     points = sampling.points
     return Scattered(points[farthest_points(points, -(-len(points) // 4))])
 
 
 def farthest_points(points: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Choose points that cover all: the first, then always the one farthest from those chosen.
+    """Choose the first point, and then repeatedly the one farthest from all chosen so far.
 
     Parameters
     ----------
     points : ndarray of float64, shape (n, 3)
         Unit vectors.
     count : int
-        How many to choose, at most `n`.
+        Number of points to choose, at most n.
 
     Returns
     -------
     ndarray of int64, shape (count,)
-        Their indices, increasing. Of points equally far, the first is taken.
+        Increasing indices of the chosen points. Ties go to the first point.
     """
     chosen = np.zeros(count, dtype=np.int64)
     closeness = np.full(len(points), -1.0)  # largest cosine of the angle to a chosen point
     closeness[0] = np.inf
     for i in range(1, count):
         np.maximum(closeness, points @ points[chosen[i - 1]], out=closeness)
-        # The first within rounding, so that all machines choose alike.
+        # The first within rounding errors, so the choice is the same on all machines.
         chosen[i] = np.argmax(closeness <= closeness.min() + ROUNDING)
         closeness[chosen[i]] = np.inf
     return np.sort(chosen)
@@ -258,7 +268,7 @@ def _normalize(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     wrong = np.flatnonzero(lengths == 0)
     if len(wrong):
         raise ValueError(f"vectors must not be 0; those at {list_some(wrong)} are")
-    # Vectors of length 1 but for rounding stay as they are, so that points survive being written.
+    # Do not renormalize unit vectors, so that saved points are restored bit by bit.
     return np.where(np.abs(lengths - 1) < 1e-15, vectors, vectors / lengths)
 
 

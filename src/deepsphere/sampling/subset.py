@@ -1,4 +1,4 @@
-"""A part of any sampling, with its hierarchy, and regions that make up whole coarser cells."""
+"""Parts of samplings with their hierarchies, and regions extended to whole coarser cells."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ from deepsphere.sampling.healpix import Healpix
 from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
 
 TOLERANCE = 1e-9
-"""Part of a coarse cell that may be missing in one that counts as complete: rounding of edges."""
+"""Fraction of a coarse cell that may be missing in a complete one, for rounding errors of edges."""
 
 
 class Subset(Sampling):
-    """A part of a sampling: a region of the sphere, in its points' order.
+    """A part of a sampling: the points in a region of the sphere, in the same order.
 
-    Made by ``sampling.subset(region)``. Of HEALPix, that is a `Healpix` with some of the pixels.
+    Use ``sampling.subset(region)`` to make one. A part of a `Healpix` is a `Healpix`, not a
+    `Subset`.
 
     Parameters
     ----------
     whole : Sampling
-        The sampling of which this is a part.
+        The sampling to take a part of; not a `Healpix` or a `Subset`.
     indices : array_like of int, shape (n,)
-        Which of its points, strictly increasing.
+        Strictly increasing indices of the points to take, but not of all points.
 
     Raises
     ------
-    TypeError, ValueError
-        If `whole` is no sampling that this is for, or the indices are not sorted, distinct
-        numbers of points, or are all of them.
+    TypeError
+        If `whole` is not a sampling, or is a `Healpix` or a `Subset`, or `indices` are not
+        integers.
+    ValueError
+        If `indices` are empty, masked, out of range, not one-dimensional or not strictly
+        increasing, or select all points.
 
     Notes
     -----
     Areas are those in the whole. A coarser level has the points of the coarser whole whose cells
-    are complete: all points with a share in them are in the region. Shares of points in cells
-    beyond the region go to those within. If some point has no share in any complete cell, the
-    region is not closed under this level, and has to be extended first: see `extend_region`.
+    are complete, which means that all points with a share in them lie in the region. Shares of
+    points in incomplete cells go to the complete ones. If some point has no share in any complete
+    cell, the region is not closed under this level and must be extended first, see `extend_region`.
 
     Examples
     --------
@@ -67,22 +71,22 @@ class Subset(Sampling):
 
     @property
     def whole(self) -> Sampling:
-        """The sampling of which this is a part."""
+        """The whole sampling."""
         return self._whole
 
     @property
     def indices(self) -> NDArray[np.int64]:
-        """Which points of the whole, strictly increasing, read-only."""
+        """Indices of the points in the whole, strictly increasing, shape ``(n,)``; read-only."""
         return self._indices
 
     @property
     def crowded(self) -> bool:  # type: ignore[override]
-        """Whether points of the whole crowd somewhere."""
+        """Whether points of the whole crowd somewhere, see `Sampling.crowded`."""
         return self._whole.crowded
 
     @property
     def places(self) -> NDArray[np.int64] | None:
-        """The place of each point, or None where no two coincide."""
+        """Index of the place of each point, shape ``(n,)``, or None if no points coincide."""
         places = self._whole.places
         if places is None:
             return None
@@ -96,18 +100,18 @@ class Subset(Sampling):
 
     @property
     def areas(self) -> NDArray[np.float64]:
-        """Solid angle that each point stands for in the whole, shape ``(len(self),)``."""
+        """Solid angle of each point in the whole, in steradian, shape ``(len(self),)``."""
         return self._whole.areas[self._indices]
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def subset(self, region: ArrayLike) -> Sampling:
-        """Return a part of this part, as one of the whole."""
+        """Return a part of this part, as a part of the whole."""
         return self._whole.subset(self._indices[region_indices(region, self)])
 
     def coarsen(self, p: int = 1) -> Subset:
-        """Return the complete points of the sampling `p` levels coarser.
+        """Return the points `p` levels coarser whose cells are complete.
 
         Parameters
         ----------
@@ -121,8 +125,11 @@ class Subset(Sampling):
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If the region is not closed under these levels, or the whole has not as many.
+            If `p` is negative, the region is not closed under `p` levels (see `extend_region`), or
+            the whole cannot be coarsened that often.
         """
         coarse = self
         for _ in range(check_levels(p)):
@@ -130,7 +137,7 @@ class Subset(Sampling):
         return coarse
 
     def refine(self, p: int = 1) -> Sampling:
-        """Return the points that have a share in these, `p` levels down.
+        """Return the points `p` levels finer that have a share in the cells of these.
 
         Parameters
         ----------
@@ -144,8 +151,10 @@ class Subset(Sampling):
 
         Raises
         ------
+        TypeError
+            If `p` is not an integer.
         ValueError
-            If the whole has no finer levels.
+            If `p` is negative, or the whole has no finer levels.
         """
         whole, inside = self._whole, self._inside
         for _ in range(check_levels(p)):
@@ -178,13 +187,13 @@ class Subset(Sampling):
         return csr_array(shares / shares.sum(axis=0))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the whole as `deepsphere.sampling.serialize` writes it, and encoded indices."""
+        """Return the serialized whole, and the indices encoded as text."""
         whole = {"kind": self._whole.kind, **self._whole.get_config()}
         return {"whole": whole, "indices": encode_pixels(self._indices)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make a sampling from what `get_config` returned."""
+        """Return the sampling described by a result of `get_config`."""
         from deepsphere.sampling import deserialize
 
         whole = deserialize(config["whole"])
@@ -202,32 +211,35 @@ class Subset(Sampling):
 
 
 def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[np.bool_]:
-    """Extend a region so that it can be coarsened.
+    """Extend a region to whole coarser cells, so that it can be coarsened.
 
-    A network that coarsens needs all points with a share in every coarse cell that it uses. Each
-    point of the region gets the cell in which it has its largest share, unless it has a share in
-    a complete one, and all points with a share in these cells are taken in. Where cells are
-    whole parts of coarser ones, as on HEALPix, this is the smallest such region.
+    A network that coarsens needs all points with a share in every coarse cell that it uses. If a
+    point of the region has no share in a complete cell, the cell in which it has its largest share
+    is completed: all points with a share in it are added. Where cells are nested, as on HEALPix,
+    the result is the smallest such region.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere.
     region : array_like
-        Either bool, shape ``(len(sampling),)``, such as `regions` gives, or the strictly
-        increasing indices of the points.
+        Either a mask of bool, shape ``(len(sampling),)``, as the functions of `regions` return, or
+        strictly increasing indices of points.
     p : int, default 1
-        Number of levels under which the result is closed.
+        Number of levels by which the result can be coarsened.
 
     Returns
     -------
     ndarray of bool, shape (len(sampling),)
-        True for all points of the region, and those that were added.
+        True for the points of the region and those that were added.
 
     Raises
     ------
-    TypeError, ValueError
-        If the region is not as described, or the sampling has not as many levels.
+    TypeError
+        If `region` is neither bool nor integers, or `p` is not an integer.
+    ValueError
+        If `region` is empty or has the wrong shape, its indices are out of range, masked or not
+        strictly increasing, `p` is negative, or the sampling cannot be coarsened `p` times.
 
     Examples
     --------
@@ -250,23 +262,23 @@ def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[
         extended = inside | (shares.T @ wanted > 0)
         if np.array_equal(extended, inside):
             return inside
-        inside = extended  # this may have completed other cells, which need cells of their own
+        inside = extended  # repeat, because added points may need cells of their own
 
 
 def whole_of(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
-    """Return the sampling that this is a part of, and which points of it.
+    """Return the whole of a sampling, and the indices of its points in it.
 
     Parameters
     ----------
     sampling : Sampling
-        A part, or a whole one.
+        A part or a whole.
 
     Returns
     -------
     whole : Sampling
-        The sampling itself if it is no part.
+        The whole; `sampling` itself if it is not a part.
     indices : ndarray of int64, shape (len(sampling),)
-        Strictly increasing.
+        Strictly increasing indices of the points of `sampling` in `whole`.
     """
     if isinstance(sampling, Healpix):
         return Healpix(sampling.nside), sampling.pixels
@@ -276,26 +288,26 @@ def whole_of(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
 
 
 def complete_cells(shares: csr_array, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return in which coarse cells all points with a share are inside.
+    """Return a mask of the coarse cells whose points are all inside.
 
     Parameters
     ----------
     shares : csr_array, shape (m, n)
-        Membership of the points.
+        Membership of the points, see `Sampling.membership`.
     inside : ndarray of bool, shape (n,)
-        Which points are inside.
+        True for points inside.
 
     Returns
     -------
     ndarray of bool, shape (m,)
-        True for complete cells; `TOLERANCE` of one may be missing.
+        True for complete cells, of which at most the fraction `TOLERANCE` is missing.
     """
     missing = shares @ (~inside).astype(np.float64)
     return np.asarray(missing <= TOLERANCE * shares.sum(axis=1))
 
 
 def _largest_shares(shares: csr_array) -> NDArray[np.int64]:
-    """Return the row of the largest share in each column, the first of equal ones."""
+    """Return the row of the largest share in each column, or the first of several."""
     entries = shares.tocoo()
     largest = shares.max(axis=0).toarray().ravel()
     rows = np.full(shares.shape[1], shares.shape[0])
