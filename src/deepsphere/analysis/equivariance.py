@@ -111,14 +111,14 @@ def equivariance_error(
         If ducc0, the extra ``harmonics``, is not installed. Sparse matrices do not need it in the
         isotropy form.
     TypeError
-        If `sampling` is not a `Sampling`, `degrees`, `rotations` or `channels` are not integers,
-        or `what` is of none of the types above.
+        If `sampling` is not a `Sampling`, `degrees` is empty, `degrees`, `rotations` or `channels`
+        are not integers, or `what` is of none of the types above.
     ValueError
-        If `form` is unknown; if `degrees` is empty or has a degree below 1 or above the band limit
-        of the rotation form; if `rotations` or `channels` is less than 1, or `channels` is given
-        for a matrix or function; if `what` does not act on the pixels of `sampling`; if it is not
-        linear, has several channels or changes the pixels in the isotropy form; or if the output
-        is on no level of `sampling` and `output_sampling` is not given.
+        If `form` is unknown; if a degree is below 1 or above the band limit of the rotation form;
+        if `rotations` or `channels` is less than 1, or `channels` is not 1 for a matrix or
+        function; if `what` does not act on the pixels of `sampling`; if it is not linear, has
+        several channels or changes the pixels in the isotropy form; or if the output is on no
+        level of `sampling` and `output_sampling` is not given.
 
     Notes
     -----

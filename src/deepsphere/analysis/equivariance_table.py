@@ -119,11 +119,10 @@ def laplacian_errors(
     Raises
     ------
     TypeError
-        If `sampling` is not a `Sampling`, a graph is not a `Graph`, an integer or a string, or
-        `degrees` or `vertices` are not integers.
+        If `sampling` is not a `Sampling`, a graph is not a `Graph`, an integer or a string,
+        `degrees` is empty, or `degrees` or `vertices` are not integers.
     ValueError
-        If a graph is invalid, `degrees` is empty or has a degree below 1, or `vertices` is less
-        than 1.
+        If a graph is invalid, or a degree or `vertices` is less than 1.
     """
     wanted = np.unique(check_degrees(table_degrees(sampling) if degrees is None else degrees))
     rows = some_rows(len(sampling), check_count("vertices", vertices, least=1), seed)

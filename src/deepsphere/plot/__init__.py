@@ -1,10 +1,9 @@
-"""Pictures of maps, filters, training and equivariance, for the screen and for print.
+"""Plots of maps, filters, training and equivariance, for screen and print.
 
-Every function returns a new `matplotlib.figure.Figure` and leaves matplotlib's global state alone:
-no pyplot figure is opened, no parameter stays changed. Matplotlib is imported by the functions, not
-by the modules. Save a picture with ``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``).
-`plot_filters_gnomonic` and `plot_filters_section`, which earlier code calls, do open pyplot figures
-as they did there.
+Each function returns a new `matplotlib.figure.Figure`. It opens no pyplot figure and changes no
+global Matplotlib parameter. Importing this package does not import Matplotlib. Save a plot with
+``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``). `plot_filters_gnomonic` and
+`plot_filters_section`, kept for earlier code, do open pyplot figures.
 """
 
 from deepsphere.plot.equivariance import (

@@ -1,4 +1,4 @@
-"""Grids of close-ups for filters: one panel for each pair of channel and filter."""
+"""Grids of close-ups of filters, with one panel for each pair of channel and filter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 45.0, 90.0)
-"""Angles in degrees between lines of a graticule."""
+"""Possible spacings of the graticule, in degrees."""
 
 
 def draw_close_ups(
@@ -36,29 +36,29 @@ def draw_close_ups(
     graticule: bool = False,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw filters around a pixel, on tangent planes and symmetric color scales.
+    """Draw filters around a pixel, on tangent planes with symmetric color scales.
 
     Parameters
     ----------
     kernels : ndarray, shape (pixels, channels, filters)
-        Their values on the sampling.
+        Values of the filters.
     sampling : Healpix
-        Where they lie.
+        Sampling of the values.
     position : int
-        The pixel.
+        Position of the central pixel in `sampling`.
     width_degrees : float
         Angle across each panel.
     title : str
-        Of the figure.
+        Title of the figure.
     label : callable
-        Called with the axes, the channel and the filter of each panel, to write its titles.
+        ``label(axes, channel, filter)`` labels each panel.
     shared_scale, gamma
-        As for `deepsphere.plot.plot_gnomonic_filters`.
+        As in `deepsphere.plot.plot_gnomonic_filters`.
     graticule : bool, default False
-        Whether to draw parallels and meridians, at a round distance.
+        Whether to draw parallels and meridians, at round angles.
     figsize : (float, float), optional
-        Width and height in inches. Default: as wide as a journal page or less, and more only
-        if there are so many filters that they would be narrower than 0.5 inch.
+        Width and height in inches. Default: at most as wide as a journal page, unless there are
+        so many filters that they would be narrower than 0.5 inch.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def draw_close_ups(
     peak = float(np.abs(kernels).max()) or 1.0
     norm = require("matplotlib.colors", "plot").FuncNorm
     stroke = require("matplotlib.patheffects", "plot").withStroke(linewidth=1.5, foreground="w")
-    size = 300 if rows * columns <= 64 else 100  # dots, as many as a panel has room for
+    size = 300 if rows * columns <= 64 else 100  # dots per panel side
     with house_style():
         side = max(min(1.5, (PAGE_WIDTH - 1.6) / columns), 0.5)
         width = max(columns * side + (1.55 if shared_scale else 0.8), COLUMN_WIDTH)
@@ -102,7 +102,7 @@ def draw_close_ups(
 
 
 def _draw_lines(axes: Axes, longitude: float, latitude: float, width_degrees: float) -> None:
-    """Draw parallels and meridians over what `draw_gnomonic` drew."""
+    """Draw parallels and meridians over an image by `draw_gnomonic`."""
     line: dict[str, Any] = {"color": "black", "alpha": 0.35, "linewidth": 0.4, "zorder": 2}
     reach = 0.75 * width_degrees  # to the corners
     narrowing = np.cos(np.radians(min(abs(latitude) + reach, 89.0)))
@@ -120,7 +120,7 @@ def _draw_lines(axes: Axes, longitude: float, latitude: float, width_degrees: fl
 
 
 def _round_angles(middle: float, reach: float, step: float) -> NDArray[np.float64]:
-    """Return multiples of the first of `STEPS` that is at least `step`, in some range."""
+    """Return multiples of the first of `STEPS` that is at least `step`, within a range."""
     step = next((one for one in STEPS if one >= step), STEPS[-1])
     first, last = np.ceil((middle - reach) / step), np.floor((middle + reach) / step)
     return step * np.arange(first, last + 1)
@@ -139,7 +139,7 @@ def signed_power(gamma: float) -> tuple[Callable[[Any], Any], Callable[[Any], An
 
 
 def round_ticks(peak: float, gamma: float) -> list[float]:
-    """Choose round values, evenly spread in color, from -peak to peak."""
+    """Choose round values from -peak to peak that are evenly spaced in color."""
     power = 10 ** np.floor(np.log10(peak))
     top = power * max(one for one in (1, 1.5, 2, 3, 4, 5, 6, 8) if one == 1 or one * power <= peak)
     ticks = [float(top)]

@@ -1,4 +1,4 @@
-"""What pictures of the sphere are drawn with: images, graticule, color scale, color bar."""
+"""Elements of plots of the sphere: images, graticules, color scales and color bars."""
 
 from __future__ import annotations
 
@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 IMAGE_WIDTH = 1400
-"""Pixels across a picture of the sphere: one to one for a page-wide figure at 200 dots an inch."""
+"""Pixels across an image of the sphere, one per dot of a page-wide figure at 200 dots per inch."""
 
 
 def center_of(sampling: Sampling, center: int | tuple[float, float]) -> tuple[float, float]:
-    """Return longitude and latitude in degrees of a vertex position, or check those given."""
+    """Return the longitude and latitude in degrees of a vertex, or check a given pair.
+
+    Raises
+    ------
+    ValueError
+        If `center` is neither a position in the sampling nor a finite (longitude, latitude) with
+        the latitude from -90 to 90.
+    """
     if isinstance(center, (int, np.integer)) and not isinstance(center, bool):
         if not 0 <= center < len(sampling):
             raise ValueError(
@@ -57,7 +64,13 @@ def gnomonic_values(
     width_degrees: float,
     size: int,
 ) -> np.ma.MaskedArray[Any, np.dtype[np.float64]]:
-    """Return the (size, size) image of a tangent plane; row 0 is south, column 0 is west."""
+    """Return the (size, size) image of a tangent plane; row 0 is south, column 0 is west.
+
+    Raises
+    ------
+    ValueError
+        If `width_degrees` is not above 0 and at most 150.
+    """
     if not 0 < width_degrees <= 150:
         raise ValueError(f"width_degrees must be above 0 and at most 150, got {width_degrees}")
     half = np.tan(np.radians(width_degrees / 2))
@@ -74,7 +87,7 @@ def draw_gnomonic(
     limits: tuple[float, float],
     astronomical: bool = True,
 ) -> AxesImage:
-    """Draw what `gnomonic_values` returned, with ticks at round angles from the center."""
+    """Draw an image from `gnomonic_values`, with ticks at round angles from the center."""
     half = float(np.tan(np.radians(width_degrees / 2)))
     axes.set_facecolor(BLANK)
     image = axes.imshow(
@@ -100,7 +113,13 @@ def draw_gnomonic(
 def color_limits(
     arrays: Sequence[NDArray[np.float64]], limits: tuple[float, float] | None
 ) -> tuple[float, float]:
-    """Return the ends of a color scale: those given, checked, or the extremes of all values."""
+    """Return checked limits of a color scale, by default the extremes of all values.
+
+    Raises
+    ------
+    ValueError
+        If `limits` are not finite or not increasing.
+    """
     if limits is None:
         low = min(float(np.nanmin(array)) for array in arrays)
         high = max(float(np.nanmax(array)) for array in arrays)
@@ -112,7 +131,7 @@ def color_limits(
 
 
 def with_minus(text: str) -> str:
-    """Return `text` with true minus signs, as matplotlib sets them on its own labels."""
+    """Replace hyphens in `text` by minus signs, as in Matplotlib's own labels."""
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -130,11 +149,11 @@ def draw_sphere(
     center_longitude: float,
     astronomical: bool,
 ) -> AxesImage:
-    """Draw the whole sphere into empty axes, light gray where there is no value."""
+    """Draw the whole sphere into empty axes, light gray where values are missing."""
     patches = require("matplotlib.patches", "plot")
     x, y = np.meshgrid(2 * _pixel_centers(IMAGE_WIDTH), _pixel_centers(IMAGE_WIDTH // 2))
     if projection == "mollweide":
-        # Pixels that the outline cuts take the value at the outline, which then clips them.
+        # Pixels cut by the outline take the value at the outline, which then clips them.
         radius = np.hypot(x / 2, y)
         rim = (radius > 1) & (radius < 1 + 8 / IMAGE_WIDTH)
         shrink = np.where(rim, radius * (1 + 1e-9), 1.0)
@@ -174,7 +193,7 @@ def draw_sphere(
 def draw_graticule(
     axes: Axes, projection: str, center_longitude: float, astronomical: bool, labels: bool
 ) -> None:
-    """Draw parallels every 30 degrees and meridians every 60 over what `draw_sphere` drew."""
+    """Draw parallels every 30 and meridians every 60 degrees over an image by `draw_sphere`."""
     line: dict[str, Any] = {"color": "black", "alpha": 0.25, "linewidth": 0.4, "zorder": 2}
     outline = require("matplotlib.patheffects", "plot").withStroke(linewidth=1.5, foreground="w")
     for latitude in (-60, -30, 0, 30, 60):
@@ -197,7 +216,7 @@ def draw_graticule(
     for longitude in np.arange(first, center_longitude + 180, 60):
         offset = longitude - center_longitude
         if abs(offset) == 180:
-            continue  # this is the outline
+            continue  # the outline is already drawn
         x, y = meridian(offset, projection)
         axes.plot(x, y, **line)
         if labels and abs(offset) < 170:
@@ -222,7 +241,7 @@ def add_colorbar(
     shrink: float = 1.0,
     vertical: bool = False,
 ) -> None:
-    """Add one color bar for all `axes`; it ends in arrows where values lie beyond its ends."""
+    """Add one color bar for all `axes`, with arrows at its ends if values lie beyond them."""
     low, high = image.get_clim()
     below = any(np.nanmin(array) < low for array in arrays)
     above = any(np.nanmax(array) > high for array in arrays)

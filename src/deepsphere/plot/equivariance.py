@@ -1,4 +1,4 @@
-"""How far operators and networks are from equivariant to rotations."""
+"""Plots of equivariance errors of operators and networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AGAINST = {
     "nside": "nside",
     "neighbors": "Number of neighbors k",
 }
-"""What errors are drawn against, and the labels of the axis."""
+"""Abscissae of equivariance plots, and the labels of their axes."""
 
 DASHES = ("-", "--", ":", "-.")
 
@@ -37,32 +37,31 @@ def plot_equivariance(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Draw errors of equivariance on logarithmic axes.
+    """Plot equivariance errors on logarithmic axes.
 
     Parameters
     ----------
-    lines : mapping of str to (array_like, array_like or EquivarianceError)
-        Abscissae and errors of each line by its label. What
-        `deepsphere.analysis.equivariance_error` returned is drawn with a band of one standard
-        deviation, where there is one. A label of two strings gives the color by the first and
-        the dashes by the second.
+    lines : mapping of str or (str, str) to (array_like, array_like or EquivarianceError)
+        Abscissae and errors of each line, by its label. An `EquivarianceError` is drawn with a
+        band of one standard deviation, if it is known. For a label of two strings, the first
+        determines the color and the second the dashes.
     against : {"degree", "degree / nside", "nside", "neighbors"}, default "degree"
-        What the abscissae are.
+        Quantity on the abscissa.
     title : str, optional
-        Title of the figure.
+        Title of the figure. Default: none.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel.
+        A figure with one panel.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        If there is no line, `against` is something else, there are more lines than can be told
-        apart, or numbers of abscissae and errors differ.
+        If `lines` is empty, `against` is unknown, there are more labels than colors or dashes, or
+        a line does not have as many errors as abscissae.
 
     Examples
     --------
@@ -97,28 +96,28 @@ def plot_equivariance(
 def plot_laplacian_errors(
     rows: Sequence[LaplacianError], against: str = "degree", *, title: str | None = None
 ) -> Figure:
-    """Draw errors of graph Laplacians against degree, resolution or number of neighbors.
+    """Plot equivariance errors of graph Laplacians.
 
     Parameters
     ----------
     rows : sequence of LaplacianError
-        What `deepsphere.analysis.equivariance_table.laplacian_errors` returned, for one or several
+        Errors from `deepsphere.analysis.equivariance_table.laplacian_errors`, for one or several
         samplings.
-    against : str, default "degree"
-        As for `plot_equivariance`. Against nside and the number of neighbors, the geometric mean
-        over all degrees is drawn.
+    against : {"degree", "degree / nside", "nside", "neighbors"}, default "degree"
+        Quantity on the abscissa. For ``"nside"`` and ``"neighbors"``, the geometric mean over all
+        degrees is drawn.
     title : str, optional
-        Title of the figure.
+        Title of the figure. Default: none.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A color for each Laplacian.
+        A figure with a color for each Laplacian.
 
     Raises
     ------
     ImportError, ValueError
-        As for `plot_equivariance`.
+        As in `plot_equivariance`.
     """
     several = len({row.nside for row in rows}) > 1
     lines: dict[Label, Any] = {}
@@ -146,28 +145,29 @@ def plot_layerwise_equivariance(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Draw the error of equivariance after each layer of a network, or of several.
+    """Plot the equivariance error after each layer of one or several networks.
 
     Parameters
     ----------
-    rows : sequence of LayerEquivariance, or mapping of str to such
-        What `deepsphere.analysis.layerwise_equivariance` returned; by name, of several networks
-        with the same layers.
+    rows : sequence of LayerEquivariance, or mapping of str to sequence of LayerEquivariance
+        Errors from `deepsphere.analysis.layerwise_equivariance`. A mapping holds those of several
+        networks with the same types of layers, by name.
     title : str, optional
-        Title of the figure.
+        Title of the figure. Default: none.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Layers from top to bottom, with the resolution of their output; bars of one standard
-        deviation.
+        A figure with the layers from top to bottom, the resolutions of their outputs, and error
+        bars of one standard deviation.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        If there is no layer, or the networks have different layers.
+        If `rows` has no layers, the types of the networks' layers differ, or there are more
+        networks than colors.
     """
     networks = dict(rows) if isinstance(rows, Mapping) else {"": rows}
     first = next(iter(networks.values()), ())
@@ -187,7 +187,7 @@ def plot_layerwise_equivariance(
         for i, (name, one) in enumerate(networks.items()):
             mean = np.array([row.mean for row in one])
             spans = np.array([row.deviation for row in one])
-            # Down to a tenth at most: a bar that reaches zero has no end on a logarithmic axis.
+            # A bar that reaches zero has no end on a logarithmic axis, so stop at a tenth.
             below = np.minimum(spans, 0.9 * mean)
             y = places + spread * (i - (len(networks) - 1) / 2)
             style: dict[str, Any] = {
@@ -263,7 +263,7 @@ def _draw(
 
 
 def _scale_abscissa(axes: Axes, against: str) -> None:
-    """Make the abscissa logarithmic, with labels that suit what it is."""
+    """Make the abscissa logarithmic, with suitable tick labels."""
     ticker = require("matplotlib.ticker", "plot")
     values = np.unique(np.concatenate([line.get_xdata() for line in axes.lines]))
     if against == "degree / nside":
@@ -278,7 +278,7 @@ def _scale_abscissa(axes: Axes, against: str) -> None:
 
 
 def _readable_decades(axes: Axes, which: str) -> None:
-    """Label more than the powers of ten where the axis has less than two of them."""
+    """Label more than the powers of ten if the axis has fewer than two of them."""
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     axis = axes.xaxis if which == "x" else axes.yaxis
     if high / low < 100:

@@ -1,4 +1,4 @@
-"""Four views of the filters that a graph convolution has learned."""
+"""Plots of the filters that a graph convolution has learned."""
 
 from __future__ import annotations
 
@@ -44,29 +44,33 @@ def plot_coefficients(
     max_channels: int = 6,
     max_filters: int = 6,
 ) -> Figure:
-    """Draw the coefficients of a layer's filters against the degree of the polynomial.
+    """Plot the coefficients of a layer's filters against the polynomial degree.
 
     Parameters
     ----------
-    layer, model
-        A built graph convolution: the object, or its name or index in `model`; see
+    layer : keras.layers.Layer, str or int
+        A built graph convolution, or its name or index in `model`; see
         `deepsphere.analysis.filters.graph_convolution`.
+    model : keras.Model, optional
+        Model in which a name or index is looked up.
     max_channels : int, default 6
-        Most input channels shown, one panel each; the title says how many there are.
+        Maximum number of input channels to show, one per panel; at most 24. The title gives the
+        total number.
     max_filters : int, default 6
-        Most filters shown, one line each; no more than 8 can be told apart.
+        Maximum number of filters to show, one per line; at most 8, the number of colors.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel per input channel.
+        A figure with one panel per input channel.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     TypeError, ValueError
-        If there is no such graph convolution, it is not built, or a limit is out of range.
+        As in `deepsphere.analysis.filters.graph_convolution`; ValueError also if `max_channels` or
+        `max_filters` is out of range.
     """
     name, _, coefficients, counts = _shown(layer, model, max_channels, max_filters)
     degrees = np.arange(len(coefficients))
@@ -93,30 +97,30 @@ def plot_spectral(
     max_filters: int = 6,
     points: int = 200,
 ) -> Figure:
-    """Draw the spectral response of a layer's filters: the factor on each graph frequency.
+    """Plot the spectral response of a layer's filters: their factor at each graph frequency.
 
     Parameters
     ----------
     layer, model
-        As for `plot_coefficients`.
+        As in `plot_coefficients`.
     max_channels, max_filters : int, default 6
-        As for `plot_coefficients`.
+        As in `plot_coefficients`.
     points : int, default 200
-        Number of eigenvalues, evenly spaced from 0 to the largest one of the Laplacian, at which
-        the response is drawn.
+        Number of eigenvalues at which the response is drawn, at least 2. They are evenly spaced
+        from 0 to the largest eigenvalue of the Laplacian.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel per input channel. The abscissa is the eigenvalue of the Laplacian: 0 is the
-        smoothest mode, small values are large scales on the sphere.
+        A figure with one panel per input channel. The abscissa is the eigenvalue of the Laplacian:
+        0 is the smoothest mode, and small values are large scales on the sphere.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     TypeError, ValueError
-        If there is no such graph convolution, it is not built, or a limit is out of range.
+        As in `plot_coefficients`; ValueError also if `points` is less than 2.
     """
     if points < 2:
         raise ValueError(f"points must be 2 or more, got {points}")
@@ -125,7 +129,7 @@ def plot_spectral(
     response = response_of(coefficients, conv, eigenvalues)
 
     def draw(axes: Axes, channel: int, f: int, style: dict[str, Any]) -> None:
-        spots = (f * points // 60, max(1, points // 8))  # markers of two lines do not coincide
+        spots = (f * points // 60, max(1, points // 8))  # offset the markers of different lines
         axes.plot(eigenvalues, response[:, channel, f], marker=MARKERS[f], markevery=spots, **style)
         axes.set_xlim(0, eigenvalues[-1])
 
@@ -146,40 +150,40 @@ def plot_sections(
     max_channels: int = 6,
     max_filters: int = 6,
 ) -> Figure:
-    """Draw a cut through each filter as it lies on the sphere.
+    """Plot sections through a layer's filters on the sphere.
 
-    The filter is applied to a unit impulse at one pixel; the section runs along the parallel
-    through that pixel, over the pixels whose centers lie on it (HEALPix rings), so nothing is
-    interpolated.
+    Each filter is applied to a unit impulse at one pixel. The section follows the parallel through
+    that pixel, over the pixels with centers on it (a HEALPix ring), without interpolation.
 
     Parameters
     ----------
     layer, model
-        As for `plot_coefficients`; on a HEALPix sampling, full or partial.
+        As in `plot_coefficients`; on a full or partial HEALPix sampling.
     center : int or (float, float), optional
-        Where the impulse lies: the position of a pixel in the layer's sampling, or longitude and
-        latitude in degrees, of which the nearest pixel is taken. Default: the sampled pixel
-        nearest to longitude 0 on the equator, or for a part of the sphere the one farthest from
-        its edges.
+        Location of the impulse: the position of a pixel in the layer's sampling, or longitude and
+        latitude in degrees, for the nearest pixel. Default: the pixel nearest to longitude 0 on
+        the equator, or for a part of the sphere the pixel farthest from its edges.
     width_degrees : float, optional
-        Angle from end to end of the abscissa. Default: where the filters reach 1 % of their
-        largest value, and no more than six pixels for each order of the polynomial.
+        Angle spanned by the abscissa, above 0 and at most 360. Default: the range in which the
+        filters reach 1 % of their largest value, at most six pixels per polynomial degree.
     max_channels, max_filters : int, default 6
-        As for `plot_coefficients`.
+        As in `plot_coefficients`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel per input channel. Distances are along great circles, in degrees, positive to
-        the east.
+        A figure with one panel per input channel. Distances are in degrees along great circles,
+        positive to the east.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
-    TypeError, ValueError
-        If there is no such graph convolution, it is not built, it does not lie on a HEALPix
-        sampling, or an argument is out of range.
+        If Matplotlib is not installed.
+    TypeError
+        As in `plot_coefficients`, or if the layer's sampling is not HEALPix.
+    ValueError
+        As in `plot_coefficients`, or if the layer has no sampling, or `center` or `width_degrees`
+        is out of range.
     """
     name, conv, coefficients, counts = _shown(layer, model, max_channels, max_filters)
     sampling = require_healpix(conv.sampling, name)
@@ -212,38 +216,38 @@ def plot_gnomonic_filters(
     shared_scale: bool = True,
     gamma: float = 0.5,
 ) -> Figure:
-    """Draw the filters as they lie on the sphere, seen on a tangent plane.
+    """Plot a layer's filters on the sphere, projected onto a tangent plane.
 
     Parameters
     ----------
     layer, model
-        As for `plot_coefficients`; on a HEALPix sampling, full or partial.
+        As in `plot_coefficients`; on a full or partial HEALPix sampling.
     center, width_degrees
-        As for `plot_sections`; at most 150 degrees, as for `plot_gnomonic`.
+        As in `plot_sections`, but at most 150 degrees wide.
     max_channels : int, default 5
-        Most input channels shown, one row each.
+        Maximum number of input channels to show, one per row.
     max_filters : int, default 6
-        Most filters shown, one column each.
+        Maximum number of filters to show, one per column.
     shared_scale : bool, default True
-        Whether all panels share one color scale, with a color bar. False: each panel has its
-        own, from minus to plus its largest absolute value, which is written in the panel.
+        Whether all panels share one color scale, with a color bar. Otherwise the scale of each
+        panel extends to plus and minus its largest absolute value, which is written in the panel.
     gamma : float, default 0.5
-        Depth of color grows as ``abs(value)**gamma``. The default, a square root, lets the faint
-        surroundings of a filter be seen beside its strong center; 1 is a linear scale.
+        Exponent of the color scale, above 0 and at most 1: color depth grows as
+        ``abs(value)**gamma``. The default, a square root, reveals the faint surroundings of a
+        filter next to its strong center; 1 is a linear scale.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A grid of close-ups with east to the left; white is zero, light gray is outside the
-        sampling. The title says how many channels and filters are left out.
+        A grid of close-ups with east to the left. White is zero; light gray is outside the
+        sampling. The title gives the number of omitted channels and filters.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     TypeError, ValueError
-        If there is no such graph convolution, it is not built, it does not lie on a HEALPix
-        sampling, or an argument is out of range.
+        As in `plot_sections`; ValueError also if `gamma` is out of range.
     """
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma must be above 0 and at most 1, got {gamma}")
@@ -276,9 +280,10 @@ def _shown(
     max_filters: int,
     most: tuple[int, int] = (24, len(COLORS)),
 ) -> tuple[str, GraphConv, NDArray[np.float64], tuple[int, ...]]:
-    """Find a graph convolution, and the coefficients of the first of its channels and filters.
+    """Return a graph convolution and the coefficients to show.
 
-    Returns its name, itself, those coefficients, and how many channels and filters it has.
+    The result is its name, the layer, the coefficients of its first channels and filters, and its
+    numbers of channels and filters.
     """
     name, conv = next(iter(graph_convolutions(layer, model).items()))
     coefficients = filter_coefficients(conv)

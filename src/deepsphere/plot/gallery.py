@@ -1,4 +1,4 @@
-"""A gallery of samplings: points and edges, areas, a map, and the map after pooling."""
+"""A gallery of samplings, with points and edges, areas, a map, and the pooled map."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESOLUTION = 300
-"""Pixels across a globe: more than the printer's at this size."""
+"""Pixels across a globe, more than a printer resolves at this size."""
 
 WAVES = 6.0
-"""Wave number of the map: structures of 60 degrees, which pooled maps of 100 points still hold."""
+"""Wave number of the map: structures of 60 degrees, which pooled maps of 100 points resolve."""
 
 WIDEST = 2.0
-"""Areas are colored from the mean divided by this to the mean times this; beyond, as these."""
+"""The color scale of areas extends from the mean divided by this factor to the mean times it."""
 
 COLUMNS = ("points and edges", "areas / mean", "a smooth map", "pooled by area")
 
 
 def smooth_field(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the map of the gallery: five plane waves, which turn around at `WAVES`.
+    """Return the map of the gallery, the sum of five plane waves with wave number `WAVES`.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def smooth_field(points: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (n,)
-        Between -5 and 5.
+        Values between -5 and 5.
     """
     rng = np.random.default_rng(3)
     directions = rng.standard_normal((5, 3))
@@ -63,31 +63,31 @@ def plot_sampling_gallery(
     *,
     view: tuple[float, float] = VIEW,
 ) -> Figure:
-    """Draw samplings below each other, as globes seen from afar.
+    """Plot samplings as rows of globes.
 
     Parameters
     ----------
-    samplings : sequence of Sampling, or mapping of str to such
-        Of some hundred points each, or else points and edges merge. Names stand beside the rows.
-        Default names: those of the classes.
+    samplings : sequence of Sampling, or mapping of str to Sampling
+        Samplings of a few hundred points each; with more, points and edges merge. A mapping gives
+        the names of the rows, which default to the class names.
     graph : Graph, int or str, default 8
-        Which edges, see `deepsphere.Graph`; few, so that they can be told apart.
+        Edges to draw, see `deepsphere.Graph`. Few edges are easier to distinguish.
     view : (float, float), default (25, 40)
-        Longitude and latitude in the middle of the globes, in degrees.
+        Longitude and latitude of the center of the globes, in degrees.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row for each sampling. Its columns: points and edges; areas over their mean; a smooth
-        map, the same for all (`smooth_field`), each cell in the color of its point; and the means
-        by area of the map on the sampling one level coarser.
+        A figure with a row for each sampling. The columns show points and edges; areas divided by
+        their mean; a smooth map, the same for all samplings (`smooth_field`), with each cell in
+        the color of its point; and the area-weighted means of the map on the next coarser level.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        If there is no sampling, or one cannot be made coarser.
+        If `samplings` is empty, or one has no coarser level.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def _name(sampling: Sampling, number: int, samplings: Sequence[Sampling]) -> str
 
 
 def _ratio(value: float, _: Any = None) -> str:
-    """Return a tick of the color bar of areas: its values are logarithms."""
+    """Format a tick of the color bar of areas, whose values are logarithms."""
     return {-1: f"1/{WIDEST:g}", 0: "1", 1: f"{WIDEST:g}"}[round(value)]
 
 
@@ -139,7 +139,7 @@ def _draw_row(
     frame: NDArray[np.float64],
     pixels: NDArray[np.float64],
 ) -> tuple[Any, Any]:
-    """Draw one sampling; return what the color bars are of."""
+    """Draw the row of one sampling and return the images for the color bars."""
     for axes in row:
         new_globe(axes, None if axes is row[0] else pixels)
     _draw_edges(row[0], sampling, graph, frame)

@@ -1,4 +1,4 @@
-"""Globes: the sphere seen from afar, with cells in the colors of their points."""
+"""Globes: orthographic images of the sphere with cells in the colors of their points."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VIEW = (25.0, 40.0)
-"""Longitude and latitude that the pictures look down on: the pole shows, and the equator."""
+"""Default longitude and latitude of the center, which shows both the pole and the equator."""
 
 EXTENT = (-1, 1, -1, 1)
-"""Of the picture of a globe: its radius is 1."""
+"""Extent of the image of a globe, whose radius is 1."""
 
 
 def viewing_frame(longitude: float, latitude: float) -> NDArray[np.float64]:
-    """Return the unit vectors to the right, up, and towards who looks, as rows.
+    """Return the unit vectors to the right, up, and towards the viewer, as rows.
 
     Parameters
     ----------
     longitude, latitude : float
-        What is in the middle, in degrees.
+        Center of the view, in degrees.
 
     Returns
     -------
     ndarray of float64, shape (3, 3)
-        Turns unit vectors into places in the picture and depths, positive on the side seen.
+        Matrix that maps unit vectors to image coordinates and depths, positive on the visible
+        side.
     """
     towards = unit_vectors(longitude, latitude)
     right = unit_vectors(longitude + 90, 0)
@@ -43,19 +44,19 @@ def viewing_frame(longitude: float, latitude: float) -> NDArray[np.float64]:
 
 
 def globe_pixels(frame: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return where on the sphere each pixel of a picture is.
+    """Return the point of the sphere at each pixel of an image.
 
     Parameters
     ----------
     frame : ndarray of float64, shape (3, 3)
         From `viewing_frame`.
     size : int
-        Pixels across.
+        Number of pixels across.
 
     Returns
     -------
     ndarray of float64, shape (size, size, 3)
-        Unit vectors, NaN beside the globe. Row 0 is at the bottom.
+        Unit vectors; NaN outside the globe. Row 0 is at the bottom.
     """
     steps = np.linspace(-1, 1, size)
     x, y = np.meshgrid(steps, steps)
@@ -67,21 +68,21 @@ def globe_pixels(frame: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 def cell_picture(
     sampling: Sampling, values: NDArray[np.float64], pixels: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give each pixel the value of the nearest point.
+    """Return an image with the value of the nearest point at each pixel.
 
     Parameters
     ----------
     sampling : Sampling
-        The points.
+        Sampling of the values.
     values : ndarray of float64, shape (len(sampling),)
-        One for each point.
+        One value per point.
     pixels : ndarray of float64, shape (size, size, 3)
         From `globe_pixels`.
 
     Returns
     -------
     ndarray of float64, shape (size, size)
-        NaN beside the globe, and where the nearest point was left out of a part.
+        The image; NaN outside the globe and outside the part of a partial sampling.
     """
     whole, indices = whole_of(sampling)
     padded = np.full(len(whole), np.nan)
@@ -98,9 +99,9 @@ def new_globe(axes: Axes, background: NDArray[np.float64] | None = None) -> None
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-        Empty.
+        Empty axes.
     background : ndarray of float64, shape (size, size, 3), optional
-        From `globe_pixels`: the globe is gray where nothing is drawn. Default: white.
+        From `globe_pixels`, to make the globe gray where nothing is drawn. Default: white.
     """
     axes.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
     axes.set_axis_off()
@@ -118,7 +119,7 @@ def new_globe(axes: Axes, background: NDArray[np.float64] | None = None) -> None
 def draw_picture(
     axes: Axes, picture: NDArray[np.float64], cmap: Any, limits: tuple[float, float]
 ) -> Any:
-    """Draw on a globe what `cell_picture` returned; return what a color bar is of."""
+    """Draw an image from `cell_picture` on a globe, and return it for a color bar."""
     return axes.imshow(
         picture, cmap=cmap, vmin=limits[0], vmax=limits[1], extent=EXTENT, origin="lower",
         interpolation="nearest",

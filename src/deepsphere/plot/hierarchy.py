@@ -1,4 +1,4 @@
-"""A hierarchy: which points share a coarser one, and how evenly, beside other hierarchies."""
+"""Plot of a sampling's hierarchy, and comparison of its quality with other hierarchies."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESOLUTION = 700
-"""Pixels across a globe: three of them fill a page at 300 dots per inch."""
+"""Pixels across a globe; three globes fill a page at 300 dots per inch."""
 
 PALE = 0.42
-"""Cells have this much of the colors of the house style, the rest white: points stay visible."""
+"""Share of the house style's colors in cells. The rest is white, to keep points visible."""
 
 TINTS = 7
-"""Colors of cells: one more than planar maps with a greedy choice need."""
+"""Number of cell colors, one more than a greedy choice needs for planar maps."""
 
 PANELS: dict[str, Callable[[LevelQuality], float | None]] = {
     "Mesh ratio": lambda one: one.mesh_ratio,
@@ -40,7 +40,7 @@ PANELS: dict[str, Callable[[LevelQuality], float | None]] = {
     "Variation of areas": lambda one: one.part_variation if one.level else one.area_variation,
     "Children": lambda one: one.children and one.children[1],
 }
-"""What is drawn against the level, each in its panel, and how it is read from a `LevelQuality`."""
+"""Panel titles, and functions that return the plotted value of a `LevelQuality`."""
 
 
 def plot_hierarchy(
@@ -49,34 +49,36 @@ def plot_hierarchy(
     *,
     view: tuple[float, float] = VIEW,
 ) -> Figure:
-    """Draw the hierarchy of a sampling, and how good it is beside those of others.
+    """Plot the hierarchy of a sampling, and compare its quality with other samplings.
 
     Parameters
     ----------
     samplings : mapping of str to Sampling
-        By the names that the legend gives them. Globes show the first one.
+        From 1 to 8 samplings, by their names in the legend. Globes show the first one.
     levels : int, default 3
-        How many coarser levels, from 1 to 4.
+        Number of coarser levels, from 1 to 4.
     view : (float, float), default (25, 40)
-        Longitude and latitude in the middle of the globes, in degrees.
+        Longitude and latitude of the center of the globes, in degrees.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Above, a globe for each coarser level: its points as black dots; as small dots the points
-        one level finer, whose cells have the color of the point that they belong to (to which
-        most of them belongs). Below, against the level, what
-        `deepsphere.sampling.hierarchy_quality` measures: mesh ratios of the sphere and of the
-        points, the largest distance of a child to its parent, the variation of areas, and the
-        number of children: the median, and lines from the least to the most.
+        The upper row has a globe for each coarser level, with its points as black dots and the
+        points of the next finer level as small dots. The cells of the finer points have the color
+        of the point to which they, or most of them, belong. The lower panels show the measures of
+        `deepsphere.sampling.hierarchy_quality` against the level: mesh ratios of the sphere and of
+        the points, largest distance of a child to its parent, variation of areas, and number of
+        children (median and range).
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
-    TypeError, ValueError
-        If there is no sampling or more than can be told apart, levels are not from 1 to 4, or a
-        sampling has not as many.
+        If Matplotlib is not installed.
+    TypeError
+        If a value of `samplings` is not a `Sampling`.
+    ValueError
+        If there are no samplings or more than 8, `levels` is not from 1 to 4, or a sampling has
+        fewer levels.
 
     Examples
     --------
@@ -92,7 +94,7 @@ def plot_hierarchy(
     with house_style():
         globe = PAGE_WIDTH / max(levels, 3)
         figure = new_figure(PAGE_WIDTH, globe + 3.8, "constrained")
-        figure.set_layout_engine("constrained", w_pad=0.08)  # else numbers touch the rim
+        figure.set_layout_engine("constrained", w_pad=0.08)  # keeps numbers off the edge
         halves: Any = figure.subfigures(2, 1, height_ratios=[globe + 0.4, 3.4])
         above, below = halves
         globes = above.subplots(1, levels, squeeze=False)[0]
@@ -150,19 +152,20 @@ def _tints() -> list[tuple[float, float, float]]:
 
 
 def _color(picture: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
-    """Turn numbers of parts into numbers of tints, others for parts that touch in the picture.
+    """Color parts so that parts that touch in an image have different tints.
 
     Parameters
     ----------
     picture : ndarray of float64, shape (size, size)
-        Number of the part at each pixel, NaN where there is none.
+        Number of the part at each pixel, or NaN.
     parts : int
-        How many there are.
+        Number of parts.
 
     Returns
     -------
     ndarray of float64, shape (size, size)
-        From 0 to `TINTS` - 1. Where all tints are taken around a part, it has one of these.
+        Tint of each pixel, from 0 to `TINTS` - 1, or NaN. A part whose neighbors have all tints
+        shares one of them.
     """
     sides = [(picture[1:], picture[:-1]), (picture[:, 1:], picture[:, :-1])]
     pairs = np.concatenate([np.column_stack((a.ravel(), b.ravel())) for a, b in sides])
@@ -185,7 +188,7 @@ def _color(picture: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
 
 
 def _draw_panel(axes: Axes, title: str, measured: Mapping[str, list[LevelQuality]]) -> None:
-    """Draw one figure of all samplings; those of equal height beside each other."""
+    """Draw one measure of all samplings, with equal values side by side."""
     read, bars = PANELS[title], title == "Children"
     for number, (name, qualities) in enumerate(measured.items()):
         values = [(one.level, read(one)) for one in qualities]
@@ -210,4 +213,4 @@ def _draw_panel(axes: Axes, title: str, measured: Mapping[str, list[LevelQuality
         axes.set_yscale("log")
     else:
         top = axes.get_ylim()[1]
-        axes.set_ylim(-0.03 * top, 1.03 * top)  # markers at 0 are seen
+        axes.set_ylim(-0.03 * top, 1.03 * top)  # keeps markers at 0 visible

@@ -1,4 +1,4 @@
-"""Which point of a sampling shows at a place of a picture."""
+"""Lookup of the point of a sampling that is shown at a pixel of an image."""
 
 from typing import Any
 
@@ -10,29 +10,29 @@ from deepsphere.sampling import Healpix, Sampling
 from deepsphere.sampling.missing import is_marked, split_mask
 
 REACH = 1.5
-"""How far from its nearest point a place still counts as sampled, where a sampling has no cells.
+"""Largest distance to the nearest point at which a direction counts as sampled, without cells.
 
-In units of the spacing (the 95th percentile of the distance from a point to its nearest other
-point). The gaps of regular grids reach 0.71 spacings, the diagonal of a square cell; of points
-strewn at random all but one place in a thousand lie within 1.5.
+It is in units of the spacing, the 95th percentile of the distance from a point to its nearest
+neighbor. Gaps in regular grids reach 0.71 spacings, half the diagonal of a square cell; for random
+points, all but a thousandth of the sphere lies within 1.5.
 """
 
 
 def nearest_vertex(sampling: Sampling, directions: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Find the vertex of a sampling that stands for each direction.
+    """Return the vertex of a sampling for each direction.
 
     Parameters
     ----------
     sampling : Sampling
-        HEALPix, full or partial: the pixel that holds the direction. Any other: the nearest
-        point, where one is near enough (see `REACH`).
+        On full or partial HEALPix, the vertex is the pixel that contains the direction. On other
+        samplings it is the nearest point, if it is near enough (see `REACH`).
     directions : ndarray, shape (..., 3)
         Unit vectors; NaN for no direction.
 
     Returns
     -------
     ndarray of int64, shape (...)
-        Positions in ``sampling.points``; -1 where the sampling has nothing.
+        Positions in ``sampling.points``; -1 for directions outside the sampling.
     """
     flat = directions.reshape(-1, 3)
     vertices = np.full(len(flat), -1, dtype=np.int64)
@@ -64,22 +64,22 @@ def check_values(values: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
     Parameters
     ----------
     values : array_like, shape (n,) or (n, 1)
-        One value per point of `sampling`, in its order; NaN, infinite, ``healpy.UNSEEN`` and
-        masked values of a masked array count as missing.
+        One value per point of `sampling`, in its order. NaN, infinite, ``healpy.UNSEEN`` and
+        masked values count as missing.
     sampling : Sampling
-        Where the values lie.
+        Sampling of the values.
 
     Returns
     -------
     ndarray of float64, shape (n,)
-        A copy.
+        A copy of the values.
 
     Raises
     ------
     TypeError
-        If the values are complex, or no numbers.
+        If `values` are complex or not numbers.
     ValueError
-        If the shape does not fit the sampling, or no value is there.
+        If `values` does not have shape (n,) or (n, 1), or all values are missing.
     """
     given, masked = split_mask(values, "values")
     array = given.astype(np.float64)
@@ -97,7 +97,7 @@ def check_values(values: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
 
 
 def _advice(shape: tuple[int, ...], sampling: Sampling) -> str:
-    """Return what else a message says about maps of the full sphere on a part of it."""
+    """Return advice for the error message if a map covers the full sphere and not its part."""
     if isinstance(sampling, Healpix) and shape[:1] == (12 * sampling.nside**2,):
         return f", and maps of the full sphere on Healpix({sampling.nside})"
     return ""
@@ -106,21 +106,21 @@ def _advice(shape: tuple[int, ...], sampling: Sampling) -> str:
 def look_up(
     values: NDArray[np.float64], sampling: Sampling, directions: NDArray[np.floating[Any]]
 ) -> np.ma.MaskedArray[Any, np.dtype[np.float64]]:
-    """Look up the values seen in some directions, masked where there is none.
+    """Return the values in given directions, masked where there is none.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n,)
-        As from `check_values`.
+        Values from `check_values`.
     sampling : Sampling
-        Where the values lie.
+        Sampling of the values.
     directions : ndarray, shape (..., 3)
         Unit vectors; NaN for no direction.
 
     Returns
     -------
     masked array of float64, shape (...)
-        Values of the vertices that `nearest_vertex` finds.
+        Values at the vertices from `nearest_vertex`.
     """
     vertices = nearest_vertex(sampling, directions)
     seen = np.where(vertices >= 0, values[vertices], np.nan)

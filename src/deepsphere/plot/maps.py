@@ -1,4 +1,4 @@
-"""Maps on any sampling of the sphere: the whole sphere, several side by side, and a close-up."""
+"""Plots of maps on any sampling: the whole sphere, several maps, and close-ups."""
 
 from __future__ import annotations
 
@@ -38,45 +38,48 @@ def plot_map(
     astronomical: bool = True,
     graticule: bool = True,
 ) -> Figure:
-    """Draw a map of the whole sphere.
+    """Plot a map of the whole sphere.
 
     Parameters
     ----------
     values : array_like, shape (n,) or (n, 1)
-        One value per point of `sampling`, in its order: HEALPix maps in NEST. NaN, infinite,
-        masked, and HEALPix's -1.6375e30 are missing.
+        One value per point of `sampling`, in its order (NEST for HEALPix maps). NaN, infinite,
+        masked values and HEALPix's -1.6375e30 are missing.
     sampling : Sampling
-        Where the values lie. Each place of the picture shows the HEALPix pixel that holds it, or
-        the nearest point of another sampling. Places without value are light gray.
+        Sampling of the values. Each image pixel shows the HEALPix pixel that contains it, or the
+        nearest point of another sampling. Missing values are light gray.
     projection : {"mollweide", "equirectangular"}, default "mollweide"
-        Mollweide keeps areas.
+        Map projection. Mollweide preserves areas.
     title : str, optional
-        Title above the map.
+        Title above the map. Default: none.
     unit : str, optional
-        Label of the color bar: the quantity and its unit.
+        Label of the color bar, such as the quantity and its unit. Default: none.
     cmap : str, default "viridis"
-        Matplotlib's name of the color map; for signed quantities take ``"RdBu_r"``.
+        Name of a Matplotlib color map. ``"RdBu_r"`` suits signed quantities.
     limits : (float, float), optional
-        Values at the two ends of the color scale. Default: smallest and largest value.
+        Values at the ends of the color scale. Default: the smallest and largest value.
     center_longitude : float, default 0
-        Longitude in the middle, in degrees.
+        Longitude of the center, in degrees.
     astronomical : bool, default True
-        Whether longitude grows to the left, as when looking at the sky from inside the sphere.
-        False: to the right, as on maps of the Earth.
+        Whether longitude increases to the left, as on the sky seen from inside the sphere.
+        Otherwise it increases to the right, as on maps of the Earth.
     graticule : bool, default True
-        Whether to draw parallels every 30 and meridians every 60 degrees, with their labels.
+        Whether to draw parallels every 30 and meridians every 60 degrees, with labels.
 
     Returns
     -------
     matplotlib.figure.Figure
-        As wide as a journal page (178 mm).
+        A figure as wide as a journal page (178 mm).
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
+    TypeError
+        If `values` are complex or not numbers.
     ValueError
-        If an argument does not fit.
+        If `values` does not have shape (n,) or (n, 1), all values are missing, `projection` is
+        unknown, or `limits` are not finite and increasing.
 
     Examples
     --------
@@ -117,38 +120,42 @@ def plot_maps(
     astronomical: bool = True,
     graticule: bool = True,
 ) -> Figure:
-    """Draw several maps on one color scale with one color bar.
+    """Plot several maps with a common color scale.
 
     Parameters
     ----------
     values : sequence of array_like, each of shape (n,) or (n, 1)
-        The maps.
+        The maps, at least one.
     sampling : Sampling
-        Where the values of all maps lie.
+        Sampling of all maps.
     titles : sequence of str, optional
-        One title per map.
+        One title per map. Default: none.
     projection, unit, cmap, center_longitude, astronomical
-        As for `plot_map`.
+        As in `plot_map`.
     title : str, optional
-        Title of the whole figure.
+        Title of the figure. Default: none.
     columns : int, optional
-        Maps in a row. Default: 2, or 3 from five maps on; one map stands alone.
+        Number of maps per row. Default: 1 for one map, 2 for up to four, else 3.
     limits : (float, float), optional
-        Ends of the common color scale. Default: smallest and largest value of all maps.
+        Values at the ends of the common color scale. Default: the smallest and largest value of
+        all maps.
     graticule : bool, default True
-        Whether to draw parallels and meridians (without labels: there is no room for them).
+        Whether to draw parallels and meridians, without labels for lack of space.
 
     Returns
     -------
     matplotlib.figure.Figure
-        As wide as a journal page (178 mm).
+        A figure as wide as a journal page (178 mm).
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
+    TypeError
+        If a map is complex or not numbers.
     ValueError
-        If there is no map, or an argument does not fit.
+        If `values` is empty, `titles` are not as many as maps, `columns` is less than 1, or as in
+        `plot_map`.
     """
     check_projection(projection)
     arrays = [check_values(one, sampling) for one in values]
@@ -193,35 +200,37 @@ def plot_gnomonic(
     limits: tuple[float, float] | None = None,
     astronomical: bool = True,
 ) -> Figure:
-    """Draw a close-up: the sphere projected from its center onto a tangent plane.
+    """Plot a close-up, the gnomonic projection of the sphere onto a tangent plane.
 
     Parameters
     ----------
     values, sampling, title, unit, cmap
-        As for `plot_map`.
+        As in `plot_map`.
     center : int or (float, float)
-        Where the plane touches: the position of a vertex in ``sampling.points``, or longitude
-        and latitude in degrees.
+        Point of tangency: the position of a vertex in ``sampling.points``, or longitude and
+        latitude in degrees.
     width_degrees : float, default 10
-        Angle across the picture; above 0 and at most 150, as the projection stretches without
-        bound towards 180.
+        Angle across the image, above 0 and at most 150, since the projection diverges at 180.
     limits : (float, float), optional
-        Ends of the color scale. Default: smallest and largest value in view.
+        Values at the ends of the color scale. Default: the smallest and largest value in view.
     astronomical : bool, default True
         Whether east is to the left, as on the sky.
 
     Returns
     -------
     matplotlib.figure.Figure
-        As wide as a journal column (86 mm). The axes are labeled with angles from the center,
-        exact along the two lines through it.
+        A figure as wide as a journal column (86 mm). The axes are labeled with angles from the
+        center, exact along the two lines through it.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
+    TypeError
+        If `values` are complex or not numbers.
     ValueError
-        If an argument does not fit, or nothing is in view.
+        If `values` does not have shape (n,) or (n, 1), `center` or `width_degrees` is out of
+        range, `limits` are not finite and increasing, or no value is in view.
     """
     array = check_values(values, sampling)
     longitude, latitude = center_of(sampling, center)

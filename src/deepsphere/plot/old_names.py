@@ -1,9 +1,9 @@
-"""Pictures of filters under their names in deepsphere-cosmo-tf2.
+"""Plots of filters under their names in deepsphere-cosmo-tf2.
 
-They take what its `HealpyGCNN.get_gsp_filters` returned, or anything with the same attributes
-(see `deepsphere.compat.filters.Filters`). As in the earlier code, pyplot knows of their figures:
-notebooks show them, and ``pyplot.close`` closes them. For new code there are `plot_sections` and
-`plot_gnomonic_filters`, which leave pyplot alone.
+They accept the results of `HealpyGCNN.get_gsp_filters`, or any objects with the same attributes
+(see `deepsphere.compat.filters.Filters`). As in the earlier code, the figures belong to pyplot:
+notebooks show them, and ``pyplot.close`` closes them. New code should use `plot_sections` and
+`plot_gnomonic_filters`, which do not involve pyplot.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 
 class FilterBank(Protocol):
-    """What the functions of this module need to know of some filters."""
+    """Attributes of filters that the functions of this module use."""
 
     @property
     def n_filters(self) -> int:
-        """How many they are."""
+        """Number of filters."""
 
     @property
     def sampling(self) -> Sampling | None:
-        """Where they lie."""
+        """Sampling of the filters, or None."""
 
     def localize(self, i: int) -> NDArray[np.float64]:
-        """Return their values around pixel `i`, shape (pixels, n_filters)."""
+        """Return the filters' values around pixel `i`, shape (pixels, n_filters)."""
 
 
 @pyplot_figures()
@@ -58,43 +58,45 @@ def plot_filters_gnomonic(
     *,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw filters around a pixel, seen on a tangent plane.
+    """Plot filters around a pixel, projected onto a tangent plane.
 
     Parameters
     ----------
     filters : Filters
-        With `sampling`, `n_filters` and ``localize(i)`` of shape (pixels, n_filters), which are
-        the filters of one input channel after the other. Where they have them, `n_features_in`
-        is the number of these, and `ind_in` and `ind_out` are the numbers that are shown.
+        Object with `sampling`, `n_filters` and ``localize(i)`` of shape (pixels, n_filters), in
+        which the filters are ordered by input channel. Optionally, `n_features_in` is the number
+        of input channels, and `ind_in` and `ind_out` are the channel numbers in the titles.
     order : int, default 10
-        Pixels from the center to the edges of a panel; the degree of the polynomials is what
-        the filters reach.
+        Number of pixels from the center to the edges of a panel. Filters reach as many pixels as
+        the degree of their polynomials.
     ind : int or None, default 0
-        Position of the pixel in the sampling. None: the default of `plot_gnomonic_filters`,
-        which is in the middle of a footprint.
+        Position of the pixel in the sampling. None: the default of `plot_gnomonic_filters`, in
+        the middle of a footprint.
     title : str or None, default "Filter {}->{}"
-        Title of each panel, with the numbers of channel and filter; None for no titles.
+        Title of each panel, formatted with the numbers of channel and filter; None for no titles.
     graticule : bool, default False
         Whether to draw parallels and meridians.
     figsize : (float, float), optional
-        Width and height in inches. Default: by the number of filters.
+        Width and height in inches. Default: depends on the number of filters.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row for each channel and a column for each filter.
+        A figure with a row for each channel and a column for each filter.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
-    TypeError, ValueError
-        If the filters are on no HEALPix sampling, or there is no such pixel.
+        If Matplotlib is not installed.
+    TypeError
+        If the sampling is not HEALPix.
+    ValueError
+        If the filters have no sampling, or `ind` is not a position in it.
     """
     sampling = require_healpix(filters.sampling, _name(filters))
     position = choose_pixel(sampling, ind)
     pixel = np.degrees(np.sqrt(np.pi / 3) / sampling.nside)
-    # Not wider than 120 degrees: beyond, the projection shows little else than its stretching.
+    # At most 120 degrees: beyond, the distortion of the projection dominates.
     width = float(min(2 * max(order, 1) * pixel, 120.0))
     inputs, outputs = _numbers(filters)
 
@@ -132,37 +134,39 @@ def plot_filters_section(
     ax: Axes | None = None,
     **kwargs: Any,
 ) -> Figure:
-    """Draw a cut through filters along a parallel, over angles in degrees.
+    """Plot sections through filters along a parallel, against angles in degrees.
 
     Parameters
     ----------
     filters : Filters
-        As for `plot_filters_gnomonic`. They are centered at a pixel of the equator, or in the
+        As in `plot_filters_gnomonic`. They are centered on a pixel of the equator, or in the
         middle of a footprint.
     order : int, default 10
-        Pixels drawn to either side of the center, if there are so many.
-    xlabel, ylabel : str
-        Labels of the columns and rows, with the number of the filter or the channel.
+        Number of pixels to either side of the center, or fewer if the ring is shorter.
+    xlabel, ylabel : str, default "out map {}", "in map {}"
+        Labels of columns and rows, formatted with the number of the filter or channel.
     title : str
-        Title of the figure, with the number of filters.
+        Title of the figure, formatted with the number of filters.
     figsize : (float, float), optional
-        Width and height in inches. Default: by the number of filters.
+        Width and height in inches. Default: depends on the number of filters.
     ax : matplotlib.axes.Axes, optional
-        Where to draw a single filter. Default: a new figure.
+        Axes for a single filter. Default: a new figure.
     **kwargs
         Arguments of `matplotlib.axes.Axes.plot`. Default: ``marker="o"``.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row for each channel and a column for each filter; or that of `ax`.
+        A figure with a row for each channel and a column for each filter, or the figure of `ax`.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
-    TypeError, ValueError
-        If the filters are on no HEALPix sampling, or `ax` is given for several of them.
+        If Matplotlib is not installed.
+    TypeError
+        If the sampling is not HEALPix.
+    ValueError
+        If the filters have no sampling, or `ax` is given for several filters.
     """
     sampling = require_healpix(filters.sampling, _name(filters))
     if ax is not None and filters.n_filters > 1:
@@ -191,7 +195,7 @@ def plot_filters_section(
         height = rows * min(side, 1.9) + 0.3 + title_height(title)
         width, height = figsize or (columns * side + 0.6, height)
         figure, grid = new_grid(width, height, rows, columns, "constrained")
-        # Limits are set, not shared: matplotlib takes minutes for the latter with 500 panels.
+        # Set limits instead of sharing axes, which takes Matplotlib minutes for 500 panels.
         low, high = 1.05 * min(kernels.min(), 0), 1.05 * max(kernels.max(), 0)
         for i, j in np.ndindex(rows, columns):
             axes = grid[i, j]
@@ -210,15 +214,15 @@ def plot_filters_section(
 
 
 def get_index_equator(nside: int, radius: int) -> tuple[NDArray[np.int64], int]:
-    """Return pixels in a row on the equator of the full sphere, and the one in their middle.
+    """Return consecutive pixels on the equator of the full sphere, and the central one.
 
     Parameters
     ----------
     nside : int
         Resolution, a power of two.
     radius : int
-        Number of pixels to either side of the middle; ``2 * nside - 1`` at most are taken, which
-        leaves out one pixel of the ring.
+        Number of pixels to either side of the center, capped at ``2 * nside - 1``, which omits
+        one pixel of the ring.
 
     Returns
     -------
@@ -229,12 +233,14 @@ def get_index_equator(nside: int, radius: int) -> tuple[NDArray[np.int64], int]:
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        If `nside` is not an integer.
+    ValueError
         If `nside` is not a power of two, or `radius` is negative.
     """
     from astropy_healpix.healpy import ring2nest
 
-    middle = len(Healpix(nside)) // 2  # in RING order, where the equator is a run of 4 nside
+    middle = len(Healpix(nside)) // 2  # in RING order, in which the equator is contiguous
     if radius < 0:
         raise ValueError(f"radius must be a number of pixels, 0 or more; got {radius}")
     radius = min(radius, 2 * nside - 1)

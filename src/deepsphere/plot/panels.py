@@ -1,4 +1,4 @@
-"""Grids of panels for filters: a panel per channel, a line per filter, and what is left out."""
+"""Layout of filter plots: grids of panels, titles, and the choice of pixels and ranges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw_lines(
     labels: tuple[str, str],
     title: str,
 ) -> Figure:
-    """Draw a panel per input channel and in each a line per filter, on shared axes."""
+    """Draw a panel per input channel with a line per filter, on shared axes."""
     channels, filters = counts
     columns = min(channels, 3)
     rows = -(-channels // columns)
@@ -54,11 +54,11 @@ def draw_lines(
 def new_grid(
     width: float, height: float, rows: int, columns: int, layout: str
 ) -> tuple[Figure, Any]:
-    """Make a figure with an array (rows, columns) of axes, arranged as in `new_figure`."""
+    """Return a figure and its axes, an array of shape (rows, columns), laid out by `new_figure`."""
     if rows * columns <= 100:
         figure = new_figure(width, height, layout)
         return figure, figure.subplots(rows, columns, squeeze=False)
-    # So many that matplotlib would take minutes to arrange them: margins in inches.
+    # Arranging many panels would take Matplotlib minutes, so set margins in inches.
     figure = new_figure(width, height, "none")
     grid = figure.subplots(rows, columns, squeeze=False)
     figure.subplots_adjust(
@@ -73,7 +73,13 @@ def new_grid(
 
 
 def shown(count: int, limit: int, name: str, most: int) -> int:
-    """Return how many of `count` things are drawn, or raise if `limit` is not from 1 to `most`."""
+    """Return the smaller of `count` and `limit`.
+
+    Raises
+    ------
+    ValueError
+        If `limit` is not from 1 to `most`.
+    """
     if not 1 <= limit <= most:
         raise ValueError(
             f"{name} must be from 1 to {most} for the figure to be legible; got {limit}"
@@ -82,7 +88,7 @@ def shown(count: int, limit: int, name: str, most: int) -> int:
 
 
 def with_counts(title: str, shown: tuple[int, ...], counts: tuple[int, ...]) -> str:
-    """Add to `title` how many channels and filters are shown, where some are left out."""
+    """Add the numbers of channels and filters shown to `title`, if some are omitted."""
     parts = [
         f"{some} of {every} {what}"
         for some, every, what in zip(shown, counts, ("channels", "filters"), strict=True)
@@ -92,14 +98,14 @@ def with_counts(title: str, shown: tuple[int, ...], counts: tuple[int, ...]) -> 
 
 
 def require_healpix(sampling: Sampling | None, name: str) -> Healpix:
-    """Return the sampling of a layer of that name, or raise if it is not HEALPix.
+    """Return the sampling of the layer `name`, which must be HEALPix.
 
     Raises
     ------
     TypeError
-        If the sampling is another.
+        If the sampling is not HEALPix.
     ValueError
-        If there is none.
+        If the layer has no sampling.
     """
     if sampling is None:
         raise ValueError(
@@ -112,16 +118,16 @@ def require_healpix(sampling: Sampling | None, name: str) -> Healpix:
 
 
 def choose_pixel(sampling: Healpix, center: int | tuple[float, float] | None) -> int:
-    """Choose the pixel at which filters are shown.
+    """Return the pixel at which filters are shown.
 
     Parameters
     ----------
     sampling : Healpix
-        Full or partial.
+        Full or partial sampling.
     center : int or (float, float) or None
-        Position of a pixel, returned as it is; or longitude and latitude in degrees, of which the
-        nearest pixel is taken; or None for the pixel on the equator nearest to longitude 0, in a
-        part of the sphere the pixel farthest from its edges.
+        Position of a pixel, returned unchanged; or longitude and latitude in degrees, for the
+        nearest pixel; or None for the pixel on the equator nearest to longitude 0, or for a part
+        of the sphere the pixel farthest from its edges.
 
     Returns
     -------
@@ -131,7 +137,7 @@ def choose_pixel(sampling: Healpix, center: int | tuple[float, float] | None) ->
     Raises
     ------
     ValueError
-        If `center` is neither a position nor a direction.
+        If `center` is neither a position in `sampling` nor a (longitude, latitude).
     """
     if center is not None:
         place = center_of(sampling, center)
@@ -139,7 +145,7 @@ def choose_pixel(sampling: Healpix, center: int | tuple[float, float] | None) ->
             return int(center)
         target = unit_vectors(*place)
     elif sampling.is_full:
-        # Just short of the first pixel of the equator, so that no other is as near.
+        # Just short of the first pixel of the equator, to avoid ties.
         target = unit_vectors(0.24 * 180.0 / sampling.nside, 0.0)
     else:
         return _innermost(sampling)
@@ -149,11 +155,11 @@ def choose_pixel(sampling: Healpix, center: int | tuple[float, float] | None) ->
 def _innermost(sampling: Healpix) -> int:
     """Return the position of the pixel that is farthest from the edge of a footprint.
 
-    Not the one nearest to the mean of all: of two patches that would lie between them.
+    The pixel nearest to the mean of all would be at an edge for a footprint of two patches.
     """
     from astropy_healpix import neighbours
 
-    # Where only three base pixels meet, one of the eight neighbors is missing: -1.
+    # Where only three base pixels meet, one of the eight neighbors is missing (-1).
     with np.errstate(invalid="ignore"):
         around = neighbours(sampling.pixels, sampling.nside, order="nested")
     edge = ((around >= 0) & ~np.isin(around, sampling.pixels)).any(axis=0)
@@ -164,15 +170,22 @@ def _innermost(sampling: Healpix) -> int:
 
 
 def ring_section(sampling: Healpix, position: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the pixels on the parallel of one of them, from west to east.
+    """Return the pixels on the parallel through a pixel, from west to east.
+
+    Parameters
+    ----------
+    sampling : Healpix
+        Full or partial sampling.
+    position : int
+        Position of the pixel in `sampling`.
 
     Returns
     -------
     ring : ndarray of int, shape (n,)
         Positions of the pixels.
     offsets : ndarray of float64, shape (n,)
-        Their distances along great circles from the one at `position`, in degrees, positive to
-        the east, from -180 (excluded) to 180.
+        Great-circle distances from the pixel at `position`, in degrees, positive to the east,
+        from -180 (excluded) to 180.
     """
     points = sampling.points
     ring = np.flatnonzero(np.abs(points[:, 2] - points[position, 2]) < 1e-9)
@@ -185,21 +198,21 @@ def ring_section(sampling: Healpix, position: int) -> tuple[NDArray[np.int64], N
 
 
 def title_height(title: str) -> float:
-    """Return the height in inches that a title of a figure takes up."""
+    """Return the height of a figure title, in inches."""
     return 0.16 * len(title.split("\n"))
 
 
 def fit_title(figure: Figure, title: str) -> None:
-    """Set the title of a figure, smaller where a long layer name would run over its edges."""
+    """Set the title of a figure, in a smaller font if it would not fit."""
     longest = max(1, *map(len, title.split("\n")))
-    # A character is 0.62 of the font size wide on average; below 6 points none could be read.
+    # On average a character is 0.62 of the font size wide; below 6 points text is illegible.
     fitting = 72 * figure.get_figwidth() / (0.62 * longest)
     figure.suptitle(title, fontsize=min(9.5, max(fitting, 6.0)))
 
 
 def place_name(longitude: float, latitude: float) -> str:
-    """Write a direction, given in degrees, for a title."""
-    latitude = round(latitude, 1) + 0.0  # no minus zero
+    """Format a direction, given in degrees, for a title."""
+    latitude = round(latitude, 1) + 0.0  # avoid -0.0
     return with_minus(f"longitude {longitude:.1f}°, latitude {latitude:.1f}°")
 
 
@@ -210,10 +223,16 @@ def half_width(
     order: int,
     width_degrees: float | None,
 ) -> float:
-    """Return how far from the center filters are shown, in degrees.
+    """Return the angle from the center up to which filters are shown, in degrees.
 
-    Half of `width_degrees`, or else as far as any of the `kernels` (n, channels, filters) reaches
-    1 % of their largest value, at least three pixels and at most three for each order.
+    It is half of `width_degrees` or, by default, the distance at which any of the `kernels`
+    (n, channels, filters) reaches 1 % of their largest value, at least three pixels and at most
+    three pixels per order.
+
+    Raises
+    ------
+    ValueError
+        If `width_degrees` is not above 0 and at most 360.
     """
     if width_degrees is not None:
         if not 0 < width_degrees <= 360:

@@ -1,4 +1,4 @@
-"""Projections of the sphere onto the plane, from picture to sphere."""
+"""Projections between the sphere and the image plane."""
 
 from typing import Any
 
@@ -7,20 +7,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
 PROJECTIONS = ("mollweide", "equirectangular")
-"""Projections of the whole sphere; each fills x in [-2, 2] and y in [-1, 1], x grows eastwards."""
+"""Projections of the whole sphere. Each fills x in [-2, 2], increasing eastwards, and y in
+[-1, 1]."""
 
 Floats = NDArray[np.floating[Any]]
 
 
 def check_projection(projection: str) -> str:
-    """Return `projection` if it is one of `PROJECTIONS`, else raise a ValueError naming them."""
+    """Return `projection`; raise ValueError if it is not one of `PROJECTIONS`."""
     if projection not in PROJECTIONS:
         raise ValueError(f"projection must be one of {', '.join(PROJECTIONS)}; got {projection!r}")
     return projection
 
 
 def unit_vectors(longitude: ArrayLike, latitude: ArrayLike) -> Floats:
-    """Turn longitudes and latitudes into unit vectors.
+    """Convert longitudes and latitudes to unit vectors.
 
     Parameters
     ----------
@@ -30,19 +31,19 @@ def unit_vectors(longitude: ArrayLike, latitude: ArrayLike) -> Floats:
     Returns
     -------
     ndarray, shape (..., 3)
-        Unit vectors; longitude 0 and latitude 0 is the x axis, latitude 90 the z axis.
+        Unit vectors. Longitude 0 and latitude 0 is the x axis, latitude 90 the z axis.
     """
     lon, lat = np.broadcast_arrays(np.radians(longitude), np.radians(latitude))
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def longitude_latitude(vectors: ArrayLike) -> tuple[Floats, Floats]:
-    """Turn vectors of any length into longitudes in [0, 360) and latitudes, in degrees.
+    """Convert vectors of any length to longitudes in [0, 360) and latitudes, in degrees.
 
     Parameters
     ----------
     vectors : array_like, shape (..., 3)
-        Cartesian vectors, not zero.
+        Nonzero Cartesian vectors.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def longitude_latitude(vectors: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _turned(longitude: Floats) -> Floats:
-    """Return longitudes from 0 to below 360: the remainder of a tiny negative one is 360."""
+    """Wrap longitudes to [0, 360), although the remainder of a tiny negative one rounds to 360."""
     turned = longitude % 360.0
     return np.where(turned == 360.0, 0.0, turned)
 
@@ -62,29 +63,29 @@ def _turned(longitude: Floats) -> Floats:
 def plane_to_sphere(
     x: ArrayLike, y: ArrayLike, projection: str, center_longitude: float = 0.0
 ) -> tuple[Floats, Floats]:
-    """Find which point of the sphere a point of the picture shows.
+    """Return the point of the sphere that is shown at a point of the image.
 
     Parameters
     ----------
     x, y : array_like, shape (...)
-        Position in the picture, x in [-2, 2] growing eastwards, y in [-1, 1].
+        Position in the image: x in [-2, 2], increasing eastwards, and y in [-1, 1].
     projection : str
         One of `PROJECTIONS`. For ``"mollweide"`` (equal areas; J. P. Snyder, *Map Projections:
         A Working Manual*, USGS 1395, 1987, equations 31-1 to 31-7) with ``sin(t) = y``:
         ``sin(latitude) = (2 t + sin 2 t) / pi`` and ``longitude = pi x / (2 cos t)``. For
         ``"equirectangular"`` longitude is 90 x and latitude 90 y.
-    center_longitude : float, optional
+    center_longitude : float, default 0
         Longitude in degrees at x = 0.
 
     Returns
     -------
     longitude, latitude : ndarray, shape (...)
-        Degrees, longitude in [0, 360); NaN outside the picture of the sphere.
+        Degrees, with the longitude in [0, 360); NaN outside the image of the sphere.
 
     Raises
     ------
     ValueError
-        If `projection` is not known.
+        If `projection` is not one of `PROJECTIONS`.
     """
     check_projection(projection)
     x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
@@ -94,7 +95,7 @@ def plane_to_sphere(
     else:
         inside = (x / 2) ** 2 + y**2 <= 1
         angle = np.arcsin(np.clip(y, -1, 1))
-        # At the poles the cosine vanishes, and with it any meaning of longitude.
+        # At the poles the cosine vanishes and the longitude is undefined.
         longitude = 90.0 * x / np.maximum(np.cos(angle), 1e-12)
         sine = (2 * angle + np.sin(2 * angle)) / np.pi
         latitude = np.degrees(np.arcsin(np.clip(sine, -1, 1)))
@@ -103,7 +104,7 @@ def plane_to_sphere(
 
 
 def meridian(offset: float, projection: str) -> tuple[Floats, Floats]:
-    """Return the line x, y of the meridian `offset` degrees (-180 to 180) east of the center."""
+    """Return x, y of the meridian `offset` degrees (-180 to 180) east of the center."""
     check_projection(projection)
     y = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 121))
     narrowing = 1.0 if projection == "equirectangular" else np.sqrt(1 - y**2)
@@ -111,7 +112,7 @@ def meridian(offset: float, projection: str) -> tuple[Floats, Floats]:
 
 
 def parallel(latitude: float, projection: str) -> tuple[Floats, Floats]:
-    """Return the line x, y (two points) of the parallel at `latitude` degrees."""
+    """Return x, y of the two end points of the parallel at `latitude` degrees."""
     check_projection(projection)
     if projection == "equirectangular":
         y, half = latitude / 90.0, 2.0
@@ -127,14 +128,14 @@ def parallel(latitude: float, projection: str) -> tuple[Floats, Floats]:
 def gnomonic_vectors(
     east: ArrayLike, north: ArrayLike, longitude: float, latitude: float
 ) -> Floats:
-    """Find the directions that points of a tangent plane show.
+    """Return the directions that are shown at points of a tangent plane.
 
     Parameters
     ----------
     east, north : array_like, shape (...)
-        Position in the plane that touches the unit sphere at its center: tangents of angles.
+        Position in the plane tangent to the unit sphere: tangents of the angles from the center.
     longitude, latitude : float
-        Center in degrees.
+        Point of tangency, in degrees.
 
     Returns
     -------
@@ -151,19 +152,19 @@ def gnomonic_vectors(
 
 
 def gnomonic_plane(vectors: ArrayLike, longitude: float, latitude: float) -> tuple[Floats, Floats]:
-    """Find where a tangent plane shows some directions: the inverse of `gnomonic_vectors`.
+    """Return the positions of directions in a tangent plane, the inverse of `gnomonic_vectors`.
 
     Parameters
     ----------
     vectors : array_like, shape (..., 3)
         Unit vectors.
     longitude, latitude : float
-        Where the plane touches, in degrees.
+        Point of tangency, in degrees.
 
     Returns
     -------
     east, north : ndarray, shape (...)
-        Tangents of angles from the center; NaN for the half of the sphere that is not seen.
+        Tangents of the angles from the center; NaN for the opposite half of the sphere.
     """
     center, to_east, to_north = _tangent_axes(longitude, latitude)
     array = np.asarray(vectors, dtype=np.float64)
@@ -173,7 +174,7 @@ def gnomonic_plane(vectors: ArrayLike, longitude: float, latitude: float) -> tup
 
 
 def _tangent_axes(longitude: float, latitude: float) -> tuple[Floats, Floats, Floats]:
-    """Return unit vectors to a point of the sphere, and there to the east and to the north."""
+    """Return the unit vector to a point of the sphere, and those to its east and north."""
     lon, lat = np.radians(longitude), np.radians(latitude)
     to_east = np.array([-np.sin(lon), np.cos(lon), 0.0])
     to_north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
@@ -182,6 +183,6 @@ def _tangent_axes(longitude: float, latitude: float) -> tuple[Floats, Floats, Fl
 
 def angles_from(points: Floats, center: Floats) -> Floats:
     """Return the angles in degrees, shape (n,), from a unit vector (3,) to others (n, 3)."""
-    # From the chord, which keeps small angles accurate; the arc cosine does not.
+    # The chord is accurate for small angles; the arc cosine is not.
     chord = np.linalg.norm(points - center, axis=-1)
     return np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1.0)))

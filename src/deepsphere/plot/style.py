@@ -1,4 +1,4 @@
-"""The house style of every picture: sizes, fonts and colors, applied without lasting effect."""
+"""House style of all plots: sizes, fonts and colors, applied temporarily."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ COLORS = (
     "#000000",
     "#A6761D",
 )
-"""Line colors that color-blind readers can tell apart: the Okabe-Ito palette, its yellow
-(too faint for a line on white) replaced by brown."""
+"""Line colors that color-blind readers can distinguish: the Okabe-Ito palette, with its yellow
+(too faint for lines on white) replaced by brown."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Markers that go with `COLORS`, so that lines can be told apart in gray too."""
+"""Markers for the lines of `COLORS`, to distinguish them in grayscale too."""
 
 BLANK = "#dcdcdc"
-"""Color of those parts of the sphere that hold no value."""
+"""Color of parts of the sphere without values."""
 
 SEQUENTIAL = "viridis"
-"""Color map of quantities that run from low to high; perceptually uniform."""
+"""Color map of quantities that range from low to high; perceptually uniform."""
 
 DIVERGING = "RdBu_r"
 """Color map of quantities with a meaningful zero; safe for color-blind readers."""
 
 _SETTINGS: dict[str, Any] = {
-    # One concrete family that matplotlib brings along: names like "sans-serif" are resolved only
-    # when the figure is drawn, by then with the settings of whoever draws it.
+    # A concrete family that Matplotlib includes: names like "sans-serif" are resolved only when
+    # the figure is drawn, with the settings in effect at that time.
     "font.family": ["DejaVu Sans"],
     "font.size": 8.0,
     "axes.titlesize": 8.5,
@@ -85,12 +85,12 @@ def house_style() -> AbstractContextManager[None]:
     Returns
     -------
     context manager
-        Sets matplotlib's parameters on entry and restores them on exit.
+        Sets Matplotlib's parameters on entry and restores them on exit.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
 
     Examples
     --------
@@ -106,11 +106,11 @@ _by_pyplot = ContextVar("_by_pyplot", default=False)
 
 @contextmanager
 def pyplot_figures() -> Iterator[None]:
-    """Let pyplot know of the figures that are made while the returned context is open.
+    """Register figures created within the returned context with pyplot.
 
-    For functions of the earlier code: notebooks show the figures that pyplot knows of.
+    Functions of the earlier code do this, so that notebooks show their figures.
     """
-    require("matplotlib.pyplot", "plot")  # before a style is set: the import chooses a backend
+    require("matplotlib.pyplot", "plot")  # before setting a style: the import chooses a backend
     token = _by_pyplot.set(True)
     try:
         yield
@@ -119,27 +119,27 @@ def pyplot_figures() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, layout: str = "compressed") -> Figure:
-    """Make a figure that pyplot knows nothing of, so that it needs no closing.
+    """Return a new figure that is not registered with pyplot and so need not be closed.
 
-    Inside of `pyplot_figures`, pyplot knows of it.
+    Within `pyplot_figures`, the figure is registered.
 
     Parameters
     ----------
     width, height : float
         Size in inches.
     layout : str, default "compressed"
-        How matplotlib arranges the contents. The default suits images, whose sides have a fixed
-        ratio; ``"constrained"`` suits curves, which fill the room they are given.
+        Layout engine of Matplotlib. The default suits images with a fixed aspect ratio;
+        ``"constrained"`` suits curves, which fill the available space.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Empty figure at 200 dots per inch: sharp on a screen and enough for print at this size.
+        An empty figure at 200 dots per inch, enough for screen and print at this size.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     """
     if _by_pyplot.get():
         make = require("matplotlib.pyplot", "plot").figure

@@ -1,4 +1,4 @@
-"""How a network learned, and what it takes for what."""
+"""Plots of training histories and confusion matrices."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ RATE_KEYS = ("learning_rate", "lr")
 
 
 def plot_history(history: Mapping[str, Sequence[float]], *, title: str | None = None) -> Figure:
-    """Draw the loss, the accuracy and the learning rate against the epoch.
+    """Plot the loss, a metric and the learning rate against the epoch.
 
     Parameters
     ----------
     history : mapping of str to sequence of float
-        One value per epoch for each name, as in the ``history`` attribute of what `fit` returns:
-        ``loss``, a metric such as ``accuracy``, the same with ``val_`` before it for validation
-        data, and ``learning_rate``. Only ``loss`` is necessary. Of several metrics one is drawn:
-        the first with "acc" in its name, or else the first.
+        One value per epoch for each name, like the ``history`` attribute of the result of `fit`:
+        ``loss``, a metric such as ``accuracy``, both with the prefix ``val_`` for validation data,
+        and ``learning_rate``. Only ``loss`` is required. If there are several metrics, the first
+        with "acc" in its name is drawn, or else the first.
     title : str, optional
-        Title of the figure.
+        Title of the figure. Default: none.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel each for loss, metric and learning rate, as far as they are there. A dotted line
-        marks the epoch of least validation loss. Loss and learning rate are drawn on logarithmic
-        scales where they are positive and span more than a factor 1.5.
+        A figure with one panel each for loss, metric and learning rate, if available. A dotted
+        line marks the epoch with the lowest validation loss. Scales of loss and learning rate are
+        logarithmic if the values are positive and span more than a factor of 1.5.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        If there is no ``loss``, no epoch, or not as many values for each name.
+        If ``loss`` is missing, there are no epochs, or the numbers of values differ.
     """
     series = {name: np.asarray(values, dtype=np.float64) for name, values in history.items()}
     _check_history(series)
@@ -69,9 +69,9 @@ def plot_history(history: Mapping[str, Sequence[float]], *, title: str | None = 
                 axes.yaxis.set_major_formatter(
                     ticker.PercentFormatter(1.0, decimals=0 if high - low > 0.05 else None)
                 )
-        # One legend below all panels: within one it would cover curves.
+        # Put one legend below all panels, where it covers no curves.
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        columns = len(handles) if len(names) > 1 else 2  # what has room
+        columns = len(handles) if len(names) > 1 else 2  # as many as fit
         figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         if title:
             figure.suptitle(title)
@@ -81,28 +81,29 @@ def plot_history(history: Mapping[str, Sequence[float]], *, title: str | None = 
 def plot_confusion(
     matrix: ArrayLike, class_names: Sequence[str] | None = None, *, title: str | None = None
 ) -> Figure:
-    """Draw a confusion matrix.
+    """Plot a confusion matrix.
 
     Parameters
     ----------
     matrix : array_like, shape (classes, classes)
-        How many examples of the class of the row were taken for the class of the column.
+        Number of examples by true class (row) and predicted class (column).
     class_names : sequence of str, optional
-        Default: 0, 1, 2, ...
+        Names of the classes. Default: 0, 1, 2, ...
     title : str, optional
-        Title of the figure.
+        Title of the figure. Default: none.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The numbers with, beneath, their share of the row, which also gives the color.
+        A figure with the numbers and, below each, its share of the row, which sets the color.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        If the matrix is not square or has negative numbers, or the names are not as many.
+        If `matrix` is not square or empty, has negative or non-finite entries, or `class_names`
+        are not as many as classes.
     """
     counts = np.asarray(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
@@ -185,7 +186,7 @@ def _draw_series(
     axes: Axes, series: Mapping[str, NDArray[np.float64]], name: str, best: int | None
 ) -> None:
     epochs = np.arange(1, len(series[name]) + 1)
-    # A single epoch is a point, and a few look better with theirs marked.
+    # A single epoch needs a marker to be visible, and few epochs look better with markers.
     marker = "o" if len(epochs) <= 30 else None
     axes.plot(epochs, series[name], color=COLORS[0], marker=marker, label="Training")
     if f"val_{name}" in series:
@@ -218,7 +219,7 @@ def _draw_series(
 
 
 def _scale(axes: Axes, series: Mapping[str, NDArray[np.float64]], name: str) -> None:
-    """Make the ordinate logarithmic, with labels that suit its span, if that serves."""
+    """Make the ordinate logarithmic if suitable, with tick labels that match its range."""
     values = np.concatenate([series[name], series.get(f"val_{name}", np.empty(0))])
     values = values[np.isfinite(values)]
     if len(values) == 0 or values.min() <= 0 or values.max() < 1.5 * values.min():
