@@ -1,4 +1,4 @@
-"""Networks assembled from layers."""
+"""Ready-made networks, and base models to build your own."""
 
 from deepsphere.models.autoencoder import Autoencoder
 from deepsphere.models.classifiers import cnn_classifier, fcn_classifier

@@ -1,4 +1,4 @@
-"""Auto-encoders: maps through a few numbers at a coarse resolution, and back."""
+"""Autoencoders of maps."""
 
 from __future__ import annotations
 
@@ -31,63 +31,69 @@ from deepsphere.sampling import Sampling
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Autoencoder(SphereModel):
-    """An encoder to a few features on a coarse sphere, and a decoder back to maps.
+    """Autoencoder with latent features on a coarse sampling of the sphere.
 
     Train it on the maps themselves: ``model.fit(x, x)``. Input and output have shape
-    ``(batch, len(sampling), channels)``, the latent features ``(batch, len(latent_sampling),
-    latent)``: what lies far apart on the sphere stays apart.
+    ``(batch, len(sampling), channels)``, and the latent features
+    ``(batch, len(latent_sampling), latent)``. Each latent feature thus describes one region.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the maps are sampled. It needs ``len(filters)`` coarser levels.
+        Sampling of the maps. It needs ``len(filters)`` coarser levels.
     channels : int, default 1
         Number of channels of the maps.
     filters : sequence of int, default (4, 8, 16)
         Number of channels after each step down.
-    pooling : str, default "patch"
-        How to step down, learned: ``"patch"``, a `deepsphere.layers.PatchConv`, or ``"conv"``, a
-        `deepsphere.layers.ConvPool`, which is more equivariant to rotations.
+    pooling : {"patch", "conv"}, default "patch"
+        Learned down-sampling: `deepsphere.layers.PatchConv`, or `deepsphere.layers.ConvPool`,
+        which is more equivariant to rotations.
     latent : int, default 16
-        Number of latent features of each coarse pixel.
+        Number of latent features per coarse pixel.
     decoder_filters : sequence of int, optional
-        Number of channels after each step up but the last, which leads to `channels`. Default:
+        Number of channels after each step up except the last, which outputs `channels`. Default:
         the last of `filters` for all.
     order : int, default 4
         Degree of the polynomials of the graph convolution at the coarse resolution.
     activation : str or callable, default "elu"
-        Keras activation after each step but the last.
+        Keras activation after each step except the last.
     last_activation : str or callable, optional
-        Keras activation of the output, in single precision. Default: none.
+        Keras activation of the output, computed in single precision. Default: the identity.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at the pixels that a survey observed. The others never change the result, may hold
-        NaN, are 0 in the output, and do not count in the loss.
+        True at observed pixels. The others never affect the result, may be NaN, are 0 in the
+        output, and do not count in the loss.
     **kwargs
         Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
 
     Attributes
     ----------
     encoder, decoder : deepsphere.models.Sequential
-        The two halves, which can be used alone.
+        The two halves, which can be used separately.
     latent_sampling : Sampling
-        Where the latent features are sampled.
+        Sampling of the latent features.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has too few coarser levels.
+    TypeError
+        If `sampling` is not a `Sampling`, `channels`, `latent`, `order` or an entry of `filters`
+        or `decoder_filters` is not an integer, or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If one of these integers is less than 1 (`order`: less than 0), `pooling` or `graph` is an
+        unknown name, `filters` is empty, `decoder_filters` does not have one entry less, `mask`
+        does not hold one bool per pixel or is False everywhere, or the sampling has too few coarser
+        levels.
 
     Notes
     -----
-    The network and its sizes are those of the notebook on generative models of the earlier
-    TensorFlow implementation (deepsphere-cosmo-tf2): learned down-sampling by `PatchConv`, one
-    `ChebyshevConv` and a normalization; learned up-sampling by `PatchConvTranspose`. The
-    normalization is over the features of each coarse pixel, where the notebook's was over the
-    pixels of each feature: this one knows no place on the sphere, and no mask either. The idea is
-    that of Hinton & Salakhutdinov, Science 313, 504 (2006).
+    Network and sizes follow the notebook on generative models of the earlier TensorFlow
+    implementation (deepsphere-cosmo-tf2): learned down-sampling by `PatchConv`, one
+    `ChebyshevConv` and a normalization, and learned up-sampling by `PatchConvTranspose`. The
+    normalization is over the features of each coarse pixel instead of the pixels of each feature,
+    so it depends neither on the position on the sphere nor on a mask. The idea is due to Hinton &
+    Salakhutdinov, Science 313, 504 (2006).
 
     Examples
     --------
@@ -176,7 +182,7 @@ class Autoencoder(SphereModel):
         return model
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check the shape of the input; encoder and decoder are built from the start."""
+        """Check the shape of the input; the constructor has built encoder and decoder."""
         if len(input_shape) == 3 and input_shape[2] != self.channels:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} was made for channels={self.channels}, got "
@@ -194,7 +200,7 @@ class Autoencoder(SphereModel):
         training : bool, optional
             Whether the model is in training.
         mask : tensor of bool, shape (batch, len(sampling)), optional
-            True at observed pixels, besides the model's own mask.
+            True at observed pixels; combined with the model's own mask.
 
         Returns
         -------
@@ -204,7 +210,7 @@ class Autoencoder(SphereModel):
         return self.encoder(x, training=training, mask=mask)
 
     def decode(self, z: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return the maps that belong to latent features.
+        """Return the maps for latent features.
 
         Parameters
         ----------
@@ -213,12 +219,12 @@ class Autoencoder(SphereModel):
         training : bool, optional
             Whether the model is in training.
         mask : tensor of bool, shape (batch, len(latent_sampling)), optional
-            True where they are known, besides the model's own mask.
+            True at coarse pixels with latent features; combined with the model's own mask.
 
         Returns
         -------
         tensor, shape (batch, len(sampling), channels)
-            The maps; 0 at the pixels that the model's mask leaves out.
+            The maps, 0 at pixels outside the model's mask.
         """
         return self.decoder(z, training=training, mask=mask)
 

@@ -1,4 +1,4 @@
-"""What the ready-made models share: sampling, survey mask, checks, and how they are saved."""
+"""Base class of the ready-made models, and checks of their arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POOLINGS = ("max", "mean", "area", *LEARNED_POOLINGS, "smooth_max", "smooth_mean
 
 
 def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:
-    """Return numbers of channels as a tuple, or raise if they are not `least` positive integers."""
+    """Return channel numbers as a tuple; raise unless they are >= `least` positive integers."""
     if isinstance(widths, (int, str)) or not hasattr(widths, "__iter__"):
         raise TypeError(f"{name} must be a sequence of integers, got {widths!r}")
     checked = tuple(check_count(f"each of {name}", width, least=1) for width in widths)
@@ -33,35 +33,35 @@ def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int,
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
-    """Return `value`, or raise if it is not one of the choices."""
+    """Return `value`; raise ValueError if it is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
     return value
 
 
 def make_pool(pooling: str, filters: int, **options: Any) -> SphereLayer:
-    """Return a layer that goes down one level, by the name that models have for it.
+    """Return the layer that a model's argument `pooling` names, which goes down one level.
 
     Parameters
     ----------
     pooling : str
-        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; the same after
-        ``"smooth_"``, see `deepsphere.layers.SmoothPool`; or, learned, ``"patch"``, see
-        `deepsphere.layers.PatchConv`, or ``"conv"``, see `deepsphere.layers.ConvPool`.
+        ``"max"``, ``"mean"`` or ``"area"`` for `deepsphere.layers.Pool`; with the prefix
+        ``"smooth_"`` for `deepsphere.layers.SmoothPool`; ``"patch"`` for the learned
+        `deepsphere.layers.PatchConv`; ``"conv"`` for the learned `deepsphere.layers.ConvPool`.
     filters : int
-        Number of output channels, where it is learned.
+        Number of output channels of learned poolings.
     **options
         Other arguments of the layer.
 
     Returns
     -------
     SphereLayer
-        Not yet on a sampling, nor a graph: `SphereLayer.bind` gives both.
+        The layer, without sampling and graph, which `SphereLayer.bind` sets.
 
     Raises
     ------
     ValueError
-        If there is no such pooling.
+        If `pooling` is unknown.
     """
     check_choice("pooling", pooling, POOLINGS)
     if pooling in LEARNED_POOLINGS:
@@ -72,14 +72,14 @@ def make_pool(pooling: str, filters: int, **options: Any) -> SphereLayer:
 
 
 def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
-    """Return the sampling and its next coarser ones, or raise if there are not that many.
+    """Return a sampling and its next coarser samplings.
 
     Parameters
     ----------
     sampling : Sampling
-        Where a network begins.
+        The finest sampling.
     steps : int
-        How often it halves the resolution.
+        Number of levels to go down.
 
     Returns
     -------
@@ -88,8 +88,10 @@ def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
 
     Raises
     ------
-    TypeError, ValueError
-        If `sampling` is not a sampling, or has too few coarser levels.
+    TypeError
+        If `sampling` is not a `Sampling`.
+    ValueError
+        If `sampling` has fewer than `steps` complete coarser levels.
     """
     if not isinstance(sampling, Sampling):
         raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
@@ -110,7 +112,7 @@ Model = TypeVar("Model", bound=keras.Model)
 
 
 def on_sampling(model: Model, sampling: Sampling) -> Model:
-    """Return a model, or raise if it is on another sampling than its place in a larger one."""
+    """Return a model; raise ValueError if it is not on `sampling`."""
     if model.sampling != sampling:
         raise ValueError(
             f"{type(model).__name__} {model.name!r} is on {model.sampling}, but its place in the "
@@ -120,18 +122,18 @@ def on_sampling(model: Model, sampling: Sampling) -> Model:
 
 
 class SphereModel(SavedModel, ObservedPixels):
-    """Base of the models that are classes of their own.
+    """Base class of the ready-made models.
 
-    A subclass makes its layers from its constructor's arguments, so that its configuration holds
-    the sampling once and no layer.
+    Subclasses create their layers from the constructor's arguments. Their configuration thus holds
+    the sampling only once, and no layers.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the inputs are sampled.
+        Sampling of the input.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at the pixels that a survey observed, see `deepsphere.layers.SurveyMask`. Losses and
-        metrics are given these only: predictions of shape ``(batch, observed pixels, channels)``.
+        True at observed pixels, see `deepsphere.layers.SurveyMask`. Losses and metrics get these
+        pixels only: predictions of shape ``(batch, observed pixels, channels)``.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`.
@@ -140,8 +142,11 @@ class SphereModel(SavedModel, ObservedPixels):
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `sampling` is not a `Sampling`, or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If `graph` is an unknown name, or `mask` does not hold one bool per pixel or is False
+        everywhere.
     """
 
     def __init__(
@@ -164,15 +169,15 @@ class SphereModel(SavedModel, ObservedPixels):
 
     @property
     def output_sampling(self) -> Sampling:
-        """Where the output is sampled: as the input is."""
+        """Sampling of the output, the same as that of the input."""
         return self.sampling
 
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:  # noqa: ARG002
-        """Return this model, as part of another one; raise ValueError on another sampling."""
+        """Return this model; raise ValueError if it is on another sampling."""
         return on_sampling(self, sampling)
 
     def _as_features(self, inputs: Any) -> Any:
-        # An unknown number of pixels becomes that of the sampling.
+        # Replace an unknown number of pixels by that of the sampling.
         inputs = super()._as_features(inputs)
         shape = tuple(getattr(inputs, "shape", None) or ())
         if len(shape) >= 3 and shape[-2] is None:
@@ -180,7 +185,7 @@ class SphereModel(SavedModel, ObservedPixels):
         return inputs
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Take note of the input's shape, or raise if it does not lie on the sampling."""
+        """Check the input's shape; raise ValueError if it does not match the sampling."""
         points = len(self.sampling)
         if len(input_shape) != 3 or input_shape[1] not in (points, None) or not input_shape[2]:
             raise ValueError(
@@ -195,7 +200,7 @@ class SphereModel(SavedModel, ObservedPixels):
         )
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Return which pixels are observed, at the resolution of input and output."""
+        """Return the mask of the output, at the resolution of the input."""
         if self.survey is None:
             return previous_mask
         return self.survey.compute_mask(inputs, previous_mask)
@@ -211,7 +216,7 @@ class SphereModel(SavedModel, ObservedPixels):
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Write the model for other runtimes, see `keras.Model.export`."""
-        if self.built:  # Keras asks for one call, which a loaded model has not seen
+        if self.built:  # Keras requires a call before, also of loaded models
             self(keras.Input(self._map_shape))
         super().export(filepath, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Networks from a map to a few numbers: classes, or parameters to regress."""
+"""Networks that classify maps or regress parameters from them."""
 
 from __future__ import annotations
 
@@ -37,53 +37,54 @@ def fcn_classifier(
 ) -> Sequential:
     """Return the fully convolutional network of the cosmology paper.
 
-    For each entry of `filters` a graph convolution with batch norm and activation and a pooling,
-    then a linear graph convolution to one channel per class, statistics over the pixels, and a
-    softmax. No weight belongs to a place on the sphere: the classes do not change when the sphere
-    is rotated, as far as the layers are equivariant, and the weights fit every part of the sphere.
+    Each entry of `filters` adds a graph convolution with batch normalization and activation,
+    followed by a pooling. A linear graph convolution to one channel per class, statistics over the
+    pixels and a softmax follow. No weight depends on the position: the output is invariant to
+    rotations as far as the layers are equivariant, and the weights fit any part of the sphere.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the maps are sampled: the sphere at any resolution or a part of it, with at least
-        ``len(filters)`` coarser levels.
+        Sampling of the maps, on the whole sphere or a part of it, with at least ``len(filters)``
+        coarser levels.
     classes : int
         Number of classes, or of values to regress.
-    channels : int, optional
-        Number of channels of the maps, for which the model is built. With None, it is built when
-        it meets its first maps. Default: 1.
+    channels : int or None, default 1
+        Number of channels of the maps, for which the model is built. With None, it is built on
+        its first call.
     filters : sequence of int, default (16, 32, 64, 64, 64)
-        Number of channels of each convolution that is followed by a pooling; those of the paper.
+        Number of channels of each convolution that is followed by a pooling. The default is that of
+        the paper.
     order : int, default 4
-        Degree of the polynomials of all convolutions; 4 is ``K = 5`` of the paper.
+        Degree of the polynomials of all convolutions. 4 is ``K = 5`` in the paper.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        one that suits the sampling, with 20 neighbors (the paper used 8; 20 came with
-        arXiv 2012.15000).
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: `deepsphere.Graph()`, with 20 neighbors as in arXiv 2012.15000 (this paper used 8).
     batch_norm : bool, default True
-        Whether all convolutions but the last normalize their channels.
+        Whether all convolutions except the last normalize their channels.
     activation : str or callable, default "relu"
-        Keras activation of all convolutions but the last.
+        Keras activation of all convolutions except the last.
     pooling : str, default "max"
-        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; ``"smooth_max"``,
-        ``"smooth_mean"`` or ``"smooth_area"``, after a low-pass filter and more equivariant to
-        rotations, see `deepsphere.layers.SmoothPool`; or learned, as many channels to as many:
-        ``"conv"``, a `deepsphere.layers.ConvPool`, or ``"patch"``, a `deepsphere.layers.PatchConv`.
+        ``"max"``, ``"mean"`` or ``"area"`` for `deepsphere.layers.Pool`; ``"smooth_max"``,
+        ``"smooth_mean"`` or ``"smooth_area"`` for `deepsphere.layers.SmoothPool`, which applies a
+        low-pass filter first and is more equivariant to rotations; ``"conv"`` for the learned
+        `deepsphere.layers.ConvPool`; ``"patch"`` for the learned `deepsphere.layers.PatchConv`.
+        Learned poolings keep the number of channels.
     statistics : str, default "mean"
-        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`; kinds with several
+        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`. Kinds with several
         values per channel are followed by a dense layer with one unit per class.
     output_bias : bool, default False
-        Whether the last layer has a bias; the paper's has none. Use one to regress values whose
-        mean is not 0.
+        Whether the last layer has a bias. The default is that of the paper. Use a bias to regress
+        values whose mean is not 0.
     classifier_activation : str or callable, default "softmax"
-        Keras activation of the output, in single precision. Give None for logits, or to regress.
+        Keras activation of the output, computed in single precision. Use None for logits or
+        regression.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at the pixels that a survey observed. The others never change the result, and may
-        hold NaN.
+        True at observed pixels. The others never affect the result and may be NaN.
     name : str, optional
         Name of the model.
     **conv
-        Further arguments of every `deepsphere.layers.ChebyshevConv`, but for the poolings, such as
+        Further arguments of every `deepsphere.layers.ChebyshevConv` (not of the poolings), such as
         `filter_dropout`, `kernel_regularizer` or `scale`.
 
     Returns
@@ -93,20 +94,25 @@ def fcn_classifier(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has too few coarser levels.
+    TypeError
+        If `sampling` is not a `Sampling`, `classes`, `channels`, `order` or an entry of `filters`
+        is not an integer, or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If one of these integers is less than 1 (`order`: less than 0), `filters` is empty,
+        `pooling`, `statistics` or `graph` is an unknown name, `mask` does not hold one bool per
+        pixel or is False everywhere, or the sampling has too few coarser levels.
 
     Notes
     -----
     Perraudin, Defferrard, Kacprzak & Sgier, "DeepSphere: efficient spherical convolutional neural
     network with HEALPix sampling for cosmological applications", arXiv 1810.12186: network FCN,
-    with 54 720 trainable weights for 2 classes and maps with 1 channel. They trained it on parts
-    of the sphere at nside 1024: an order-2 part, say, is one of the 48 pixels of nside 2, with
-    all that is inside.
+    with 54 720 trainable weights for 2 classes and maps with 1 channel. The authors trained it on
+    parts of the sphere at nside 1024. An order-2 part, for example, consists of all pixels within
+    one of the 48 pixels of nside 2.
 
     Examples
     --------
-    A 48th of the sphere, here at nside 64 to be quick:
+    On a 48th of the sphere, at nside 64 to be fast:
 
     >>> from deepsphere.sampling import Healpix
     >>> part = Healpix(2, [7]).refine(5)
@@ -152,24 +158,25 @@ def cnn_classifier(
     name: str | None = None,
     **conv: Any,
 ) -> Sequential:
-    """Return the convolutional network with a dense end of the cosmology paper.
+    """Return the convolutional network with dense layers of the cosmology paper.
 
-    The convolutions and poolings of `fcn_classifier`, then dense layers on all that is left:
-    these know places on the sphere, and so a network that is right where the position matters,
-    and needs more data where it does not. With `statistics` the dense layers see those only.
+    The convolutions and poolings of `fcn_classifier`, followed by dense layers on the remaining
+    pixels. The dense layers depend on the position: the network suits tasks where the position
+    matters, and needs more data where it does not. With `statistics`, the dense layers see only
+    the statistics.
 
     Parameters
     ----------
     sampling, classes, channels, filters, order, graph, batch_norm, activation, \
 pooling, output_bias, classifier_activation, mask, name, **conv
-        As for `fcn_classifier`.
+        See `fcn_classifier`.
     statistics : str, optional
-        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`. Default: None,
-        all pixels and channels, flattened.
+        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`. Default: none; all
+        pixels and channels are flattened.
     hidden : sequence of int, default ()
         Number of units of each hidden dense layer, with bias and `activation`.
     dropout : float, default 0
-        Share of its inputs that each dense layer loses in training.
+        Fraction of the inputs of each dense layer that is dropped in training.
 
     Returns
     -------
@@ -179,12 +186,13 @@ pooling, output_bias, classifier_activation, mask, name, **conv
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or the sampling has too few coarser levels.
+        Under the conditions listed at `fcn_classifier`; TypeError also if an entry of `hidden` is
+        not an integer, and ValueError if it is less than 1.
 
     Notes
     -----
-    Perraudin et al., arXiv 1810.12186, network CNN: on a 12th of the sphere at nside 1024, the
-    last layer has 131 072 weights for 2 classes.
+    Perraudin et al., arXiv 1810.12186, network CNN. On a 12th of the sphere at nside 1024, the last
+    layer has 131 072 weights for 2 classes.
 
     Examples
     --------
@@ -208,14 +216,14 @@ pooling, output_bias, classifier_activation, mask, name, **conv
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FlattenMap(keras.layers.Flatten):
-    """`keras.layers.Flatten` for maps: 0 at unobserved pixels, and no mask after it."""
+    """`keras.layers.Flatten` that sets unobserved pixels to 0 and drops the mask."""
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Put pixels and channels into one axis."""
+        """Flatten pixels and channels into one axis."""
         return super().call(hide(x, mask))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
-        """Return None: no pixels are left that could be masked."""
+        """Return None, because the output has no pixels to mask."""
 
     def compute_output_spec(self, x: Any, mask: Any = None) -> Any:  # noqa: ARG002
         """Return shape and dtype of the output."""
@@ -223,12 +231,12 @@ class FlattenMap(keras.layers.Flatten):
 
 
 def survey_layers(mask: ArrayLike | None) -> list[keras.layers.Layer]:
-    """Return what a network starts with."""
+    """Return the first layers of a network: a `SurveyMask` if there is a mask."""
     return [] if mask is None else [SurveyMask(mask)]
 
 
 def dropout_layers(rate: float) -> list[keras.layers.Layer]:
-    """Return what precedes a dense layer."""
+    """Return the layers before a dense layer: a `Dropout` if `rate` is not 0."""
     return [keras.layers.Dropout(rate)] if rate else []
 
 
@@ -239,8 +247,8 @@ def finish(
     channels: int | None,
     **kwargs: Any,
 ) -> Sequential:
-    """Return the model of these layers and a last activation, built if `channels` are given."""
-    # In single precision whatever that of the others is: losses need the digits.
+    """Return the model of the layers and a final activation, built if `channels` is given."""
+    # In single precision even if other layers are not, because losses need the digits.
     layers.append(
         keras.layers.Activation(activation, dtype=keras.config.floatx(), name="predictions")
     )

@@ -1,4 +1,4 @@
-"""The U-Net that the papers segment extreme climate events with."""
+"""U-Net of the papers for the segmentation of extreme climate events."""
 
 from __future__ import annotations
 
@@ -21,45 +21,51 @@ PAPER_GRAPH = Graph(20, laplacian="combinatorial")
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ClimateUNet(SphereModel):
-    """The U-Net of the papers for extreme climate events, layer for layer.
+    """U-Net of the papers for extreme climate events, layer for layer.
 
-    Two convolutions at the finest resolution, then one after each pooling, of which the last has
-    neither normalization nor activation. On the way up each resolution repeats the values of the
-    coarser one, convolves, joins what the way down found there, and convolves again; the finest
-    joins nothing. The output are probabilities of the classes: background, tropical cyclones and
-    atmospheric rivers. Input shape ``(batch, len(sampling), channels)``, output shape
-    ``(batch, len(sampling), outputs)``.
+    The encoder has two convolutions at the finest resolution and one after each pooling, the last
+    of them without normalization and activation. At each resolution, the decoder unpools the
+    features of the coarser one, convolves, concatenates the features of the encoder and convolves
+    again; the finest resolution has no such skip connection. The output is the probabilities of the
+    classes: background, tropical cyclones and atmospheric rivers. Input shape
+    ``(batch, len(sampling), channels)``, output shape ``(batch, len(sampling), outputs)``.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the maps are sampled, with ``len(filters) - 1`` coarser levels. The papers use
+        Sampling of the maps, with ``len(filters) - 1`` coarser levels. The papers use
         ``Icosahedral(5)``.
     outputs : int, default 3
         Number of classes.
     filters : sequence of int, default (64, 128, 256, 512, 512, 512)
-        Number of channels at each resolution, from fine to coarse; the first is even.
+        Number of channels at each resolution, from fine to coarse. The first must be even.
     order : int, default 2
-        Degree of the polynomials: three terms, the ``kernel_size=3`` of the papers' code.
+        Degree of the polynomials. The default has three terms, the ``kernel_size=3`` of the papers'
+        code.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default:
-        ``Graph(20, laplacian="combinatorial")``, as in the paper's code.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: ``Graph(20, laplacian="combinatorial")``, as in the papers' code.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at the pixels that were observed, see `UNet`.
+        True at observed pixels, see `UNet`.
     **kwargs
         Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has too few coarser levels.
+    TypeError
+        If `sampling` is not a `Sampling`, `outputs`, `order` or an entry of `filters` is not an
+        integer, or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If one of these integers is less than 1 (`order`: less than 0), `filters` is empty or its
+        first entry is odd, `graph` is an unknown name, `mask` does not hold one bool per pixel or
+        is False everywhere, or the sampling has too few coarser levels.
 
     Notes
     -----
     Defferrard et al., arXiv 2012.15000, section 4.3, and ``SphericalUNet`` of the PyTorch code,
-    which has 5 763 491 trained weights for 16 input channels. This class leaves out 6 912 of them
-    that are redundant: each batch normalization had an offset beside the bias of its convolution,
-    and a factor beside the kernel.
+    which has 5 763 491 trainable weights for 16 input channels. This class omits 6 912 redundant
+    ones: offsets and factors of batch normalization, which duplicate bias and kernel of the
+    convolution.
 
     Examples
     --------
@@ -104,7 +110,7 @@ class ClimateUNet(SphereModel):
             for i, (_, level) in enumerate(inner)
         ]
         self.bottom = conv(filters=last[0], sampling=last[1], name="bottom")
-        # From coarse to fine; at the finest resolution nothing is joined.
+        # From coarse to fine; the finest resolution has no skip connection.
         self.unpools = [
             Unpool(1, levels[i + 1], finer=levels[i], name=f"unpool_{i}", **shared)
             for i in reversed(range(len(inner)))
@@ -138,7 +144,7 @@ class ClimateUNet(SphereModel):
         self.last_activate.build(_build(self.last, shape))
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Go down, keep what was found at each resolution, and come up again."""
+        """Apply encoder and decoder."""
         mask = self.compute_mask(x, mask)
         x = self.first(hide(x, mask), training=training, mask=mask)
         kept = []

@@ -1,4 +1,4 @@
-"""A stack of layers that starts on a sampling and walks its resolutions."""
+"""`Sequential`, a stack of layers on a sampling."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ from deepsphere.sampling import Sampling, deserialize, serialize
 class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     """A `keras.Sequential` on a sampling of the sphere.
 
-    Walks through the layers with the current sampling, gives each layer of this package the
-    sampling of its input (and graph layers their graph), and checks on the way that the pixels
-    allow every change of resolution. Any other Keras layer may stand between. Input shape
-    ``(batch, len(sampling), channels)``.
+    The model sets the sampling of each layer of this package, and the graph of graph layers. It
+    tracks the resolution through the layers and checks that the sampling allows every change. Other
+    Keras layers may stand in between. Input shape ``(batch, len(sampling), channels)``.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the inputs are sampled, for instance ``Healpix(64)``.
+        Sampling of the input, for example ``Healpix(64)``.
     layers : sequence of keras.layers.Layer, optional
-        The layers, in order; more can be added with `add`. Layers of this package are copied
-        (`SphereLayer.bind`): the same list makes several independent models. Other Keras layers
-        are used as they are.
+        The layers, in order; `add` appends more. Layers of this package are copied
+        (`SphereLayer.bind`), so the same list can make several independent models. Other Keras
+        layers are used directly.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`.
@@ -47,9 +46,11 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
 
     Raises
     ------
-    TypeError, ValueError
-        If `sampling` is not a sampling, or a layer does not fit its place: the sampling has no
-        such coarser resolution, or is not closed under it.
+    TypeError
+        If `sampling` is not a `Sampling`, or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If `graph` is an unknown name, a layer is on another sampling, or the sampling lacks a
+        resolution that a layer needs or does not fill its coarse pixels.
 
     Examples
     --------
@@ -91,7 +92,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
 
     @property
     def output_sampling(self) -> Sampling:
-        """Where the output of the last layer that knows its sampling is sampled."""
+        """Sampling of the output of the last layer that has a sampling."""
         for layer in reversed(self._layers):
             sampling = find_output_sampling(layer)
             if sampling is not None:
@@ -99,25 +100,30 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         return self.sampling
 
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:  # noqa: ARG002
-        """Return this model, as part of another one; raise ValueError on another sampling."""
+        """Return this model; raise ValueError if it is on another sampling."""
         return on_sampling(self, sampling)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
-        """Add a layer on top of the stack, on the sampling reached so far.
+        """Append a layer, on the current output sampling.
 
         Parameters
         ----------
         layer : keras.layers.Layer
-            A layer of this package is copied, and so is one in a wrapper such as
-            `keras.layers.TimeDistributed`; models and any other layers are used as they are.
+            Layers of this package are copied, also within wrappers such as
+            `keras.layers.TimeDistributed`; models and other layers are used directly.
         rebuild : bool, default True
-            Whether to build the model again, if its input is known.
+            Whether to rebuild the model if its input shape is known.
+
+        Raises
+        ------
+        ValueError
+            If the layer is on another sampling, or the sampling lacks a resolution that it needs.
         """
         layer = bind(layer, self.output_sampling, self.graph_spec)
         super().add(layer, rebuild=rebuild)
 
     def _as_features(self, inputs: Any) -> Any:
-        # An unknown number of pixels becomes that of the sampling.
+        # Replace an unknown number of pixels by that of the sampling.
         inputs = super()._as_features(inputs)
         shape = tuple(getattr(inputs, "shape", None) or ())
         if len(shape) >= 2 and shape[1] is None:
@@ -133,14 +139,14 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
                 f"the model is on {self.sampling} and needs inputs of shape "
                 f"(batch, {len(self.sampling)}, channels), got {tuple(input_shape)}"
             )
-        if input_shape is not None:  # a batch size that happened to be first is no commitment
+        if input_shape is not None:  # do not fix the batch size of the first batch
             input_shape = (None, len(self.sampling), *input_shape[2:])
         super().build(input_shape)
 
     def observed_output(self) -> NDArray[np.bool_] | None:
-        """Return which pixels of the output a `SurveyMask` among the layers leaves observed.
+        """Return which pixels of the output are observed, given the layers' `SurveyMask`.
 
-        None if that is all of them, or the output has no pixels.
+        None if all are observed or the output has no pixels.
         """
         key = tuple(map(id, self.layers))
         found = getattr(self, "_observed_output", None)
@@ -150,11 +156,11 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         return found[1]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
-        """Return which pixels of the output are observed, given those of the input."""
+        """Return the mask of the output for a mask of the input."""
         return None if previous_mask is None else carry_mask(previous_mask, self.layers)
 
     def predicts_maps(self) -> bool:
-        """Return whether the output has pixels, as far as that is known before it is built."""
+        """Return whether the output has pixels; False before the model is built."""
         return self.built and len(self.output_shape) > 2
 
     def get_config(self) -> dict[str, Any]:
@@ -163,7 +169,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         bound = {layer.name for layer in self.layers if is_bound_by_copy(layer)}
         for layer in config["layers"]:
             if layer["config"].get("name") in bound:
-                # Found again by walking: the sampling is kept once, not in each layer.
+                # `bind` sets it again, so only the model saves the sampling.
                 layer["config"]["sampling"] = None
                 layer.pop("build_config", None)  # built by the model, on its sampling
         return {**config, **self._spherical_config()}
@@ -189,7 +195,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
 
     @classmethod
     def _arguments(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return the constructor's arguments in a configuration, but for the layers."""
+        """Return the constructor's arguments in a configuration, except for the layers."""
         return {
             "name": config["name"],
             "trainable": config.get("trainable", True),
@@ -202,19 +208,19 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         clone_function: Callable[[keras.layers.Layer], keras.layers.Layer] | None = None,
         input_tensors: Any = None,
     ) -> Self:
-        """Return a model of the same layers with new weights, as `keras.models.clone_model` does.
+        """Return a model with the same layers and new weights, like `keras.models.clone_model`.
 
         Parameters
         ----------
         clone_function : callable, optional
-            Makes a layer of the clone from one of this model. Default: makes an equal layer.
+            Takes a layer and returns its copy. Default: makes an equal layer.
         input_tensors : keras.KerasTensor, optional
             Input of the clone. Default: a new one.
 
         Returns
         -------
         Sequential
-            A model of the same class on the same sampling, compiled as this one is.
+            A model of the same class on the same sampling, compiled like this one.
         """
         config = {**keras.Model.get_config(self), **self._spherical_config(), "name": self.name}
         arguments = self._arguments(config)
@@ -224,7 +230,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
                 copy = type(layer).from_config(layer.get_config())
             else:
                 copy = clone_function(layer)
-            # What knows its place is used as it is: it may be shared with this model.
+            # A layer that has a sampling may be shared with this model, so it is not copied.
             if getattr(copy, "sampling", None) is None:
                 copy = bind(copy, model.output_sampling, self.graph_spec)
             keras.Sequential.add(model, copy, rebuild=False)
@@ -244,10 +250,10 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
 def _layers_with_whole_graphs(
     config: dict[str, Any], custom_objects: Any = None
 ) -> list[dict[str, Any]]:
-    """Return the descriptions of the layers, in which each graph is a whole one.
+    """Return the layers' configurations, each with its complete graph.
 
-    Before there was `Graph`, a layer could have its own number of neighbors and the model's
-    Laplacian, or the other way round.
+    In files written before `Graph` existed, a layer could have its own number of neighbors and the
+    model's Laplacian, or vice versa.
     """
     if "graph" in config:
         return list(config["layers"])
@@ -256,7 +262,7 @@ def _layers_with_whole_graphs(
         name, own = described.get("registered_name"), described["config"]
         cls = keras.saving.get_registered_object(name, custom_objects) if name else None
         if isinstance(cls, type) and issubclass(cls, keras.Model):
-            return described  # on a graph of its own
+            return described  # has its own graph
         if getattr(cls, "on_graph", False):
             given = {part: value for part in outer if (value := own.get(part)) is not None}
             outer = {**outer, **given}
@@ -280,6 +286,6 @@ def _clone_spheres_too(original: Callable[..., Any]) -> Callable[..., Any]:
     return clone
 
 
-# `keras.models.clone_model` makes a plain `keras.Sequential` of every subclass, which has lost its
-# sampling, and offers no hook. Other models still get what Keras does.
+# `keras.models.clone_model` turns every subclass into a plain `keras.Sequential`, without its
+# sampling, and offers no hook. Other models are cloned as before.
 cloning._clone_sequential_model = _clone_spheres_too(cloning._clone_sequential_model)
