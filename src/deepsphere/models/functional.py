@@ -1,4 +1,4 @@
-"""A graph of layers, as `keras.Model` makes it, that knows which pixels are observed."""
+"""`Model`, a functional `keras.Model` whose losses and metrics use observed pixels only."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from deepsphere.models.saving import SavedModel
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Model(SavedModel, ObservedPixels, Functional):
-    """A `keras.Model` of inputs and outputs, with losses and metrics of the observed pixels.
+    """Functional `keras.Model` whose losses and metrics use observed pixels only.
 
-    Where a `SurveyMask` stands among the layers, the mask is followed to each output. Targets,
-    predictions and weights of that output are cut to its observed pixels, as those of
-    `deepsphere.models.Sequential` are: elsewhere targets may be anything, also NaN. Outputs may be
-    several, with and without pixels, on different resolutions, each with its losses and metrics.
+    The masks of `SurveyMask` layers are followed to each output. As in
+    `deepsphere.models.Sequential`, targets, predictions and sample weights are restricted to the
+    observed pixels; elsewhere targets are arbitrary, including NaN. A model may have several
+    outputs, with and without pixels and on different resolutions, each with its own losses and
+    metrics.
 
-    Layers need their sampling (``sampling=``), since nobody walks the resolutions here. Files,
-    frozen and quantized layers are as safe as in the other models of this package.
+    Every layer must be given its ``sampling``, because a functional model does not set it. Files,
+    frozen and quantized layers are handled as in the other models of this package.
 
     Parameters
     ----------
     inputs, outputs : keras.KerasTensor, or list or dict of them
-        As of `keras.Model`.
+        Inputs and outputs of `keras.Model`.
     name : str, optional
         Name of the model.
     **kwargs
@@ -38,7 +39,7 @@ class Model(SavedModel, ObservedPixels, Functional):
     Raises
     ------
     ValueError
-        If they do not make a graph.
+        If `inputs` and `outputs` are not connected by layers.
 
     Examples
     --------
@@ -54,16 +55,16 @@ class Model(SavedModel, ObservedPixels, Functional):
     [100, 25]
     """
 
-    # No constructor of its own: by its arguments Keras tells a graph from other models.
+    # No constructor: Keras recognizes functional models by the arguments of theirs.
 
     def observed_outputs(self) -> list[Observed]:
         """Return which pixels of each output are observed, in the order of `outputs`.
 
-        None stands for all, for an output without pixels, and where the mask depends on the data.
+        None if all pixels are observed, the output has no pixels, or the mask depends on the data.
         """
         found: list[Observed] | None = getattr(self, "_observed_outputs", None)
         if found is None:
-            with ThreadPoolExecutor(1) as pool:  # where no backend is tracing what it compiles
+            with ThreadPoolExecutor(1) as pool:  # a new thread, outside of any backend's tracing
                 masks = pool.submit(follow_masks, self, [None] * len(self.inputs)).result()
             found = [self._observed(*pair) for pair in zip(self.outputs, masks, strict=True)]
             object.__setattr__(self, "_observed_outputs", found)
@@ -80,7 +81,7 @@ class Model(SavedModel, ObservedPixels, Functional):
         return None if mask.all() else mask[0]
 
     def observed_output(self) -> Observed:
-        """Return which pixels of the only output are observed, or None if there are several."""
+        """Return which pixels of the single output are observed; None with several outputs."""
         observed = self.observed_outputs()
         return observed[0] if len(observed) == 1 else None
 
@@ -89,31 +90,31 @@ class Model(SavedModel, ObservedPixels, Functional):
         return any(len(output.shape) > 2 for output in self.outputs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
-        """Return None: the outputs carry the masks that their layers have given them."""
+        """Return None, because the outputs carry the masks set by their layers."""
         return None
 
     def get_config(self) -> dict[str, Any]:
         """Return the model's arguments, for `from_config`."""
         config = super().get_config()
-        for name in ("frozen", "quantized"):  # which Keras writes for each layer of a graph
+        for name in ("frozen", "quantized"):  # Keras saves these with each layer
             config.pop(name, None)
         return config
 
 
 def follow_masks(model: Functional, before: list[Any]) -> list[Any]:
-    """Return the mask of each output of a graph, as Keras sets them when it is called.
+    """Return the mask of each output, as Keras sets it in a call of the model.
 
     Parameters
     ----------
     model : Functional
-        The graph.
+        The model.
     before : list of ndarray of bool, shape (1, pixels), or None
         The mask of each input.
 
     Returns
     -------
     list of ndarray of bool, shape (1, pixels), or None
-        None where Keras has none, or it depends on the data.
+        The masks; None if Keras has no mask or the mask depends on the data.
     """
     masks = {id(tensor): mask for tensor, mask in zip(model.inputs, before, strict=True)}
     for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True):
@@ -129,13 +130,13 @@ def follow_masks(model: Functional, before: list[Any]) -> list[Any]:
 def _masks_after(node: Any, masks: dict[int, Any]) -> Any:
     operation, arguments = node.operation, node.arguments
     if not isinstance(operation, keras.layers.Layer):
-        # Keras drops masks here, but pixels stay. As `keras.layers.Add` does: what any term has.
+        # Keras drops masks here, although pixels remain. Combine them as `keras.layers.Add` does.
         points = node.outputs[0].shape[1:2]
         maps = [tensor for tensor in arguments.keras_tensors if tensor.shape[1:2] == points]
         given = [masks.get(id(tensor)) for tensor in maps]
         known = [mask for mask in given if mask is not None]
         return np.logical_or.reduce(known) if known and len(known) == len(given) else None
-    # Keras takes the masks of the first argument; the masks themselves are further arguments.
+    # Keras propagates the masks of the first argument only.
     first = next(iter((*arguments.args, *arguments.kwargs.values())))
     before = keras.tree.map_structure(lambda tensor: masks.get(id(tensor)), first)
     if isinstance(operation, Functional):

@@ -1,4 +1,4 @@
-"""Losses and metrics over observed pixels only."""
+"""Losses and metrics over observed pixels."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Observed = NDArray[np.bool_] | None
 
 
 class ObservedPixels(Features, keras.Model):
-    """Mixin of models whose losses and metrics never meet what a survey did not observe.
+    """Mixin for models whose losses and metrics use observed pixels only.
 
-    Keras gives a loss the whole maps and multiplies by 0 where a mask is False, which does not
-    remove NaN; many of its metrics count such pixels, and under JAX it loses the mask of the output
-    before the metrics of `fit`. A model with a `SurveyMask` knows beforehand which pixels of its
-    output are observed: targets, predictions and weights are cut to these.
+    Keras computes losses on whole maps and multiplies them by 0 where the mask is False, which does
+    not remove NaN. Many of its metrics ignore masks, and on JAX it loses the output's mask before
+    the metrics of `fit`. This mixin restricts targets, predictions and sample weights to the pixels
+    that the model's `SurveyMask` leaves observed.
     """
 
     def observed_output(self) -> Observed:
-        """Return which pixels of the output are observed, or None if all are or it has none."""
+        """Return which pixels of the output are observed; None if all are or it has no pixels."""
         raise NotImplementedError
 
     def observed_outputs(self) -> list[Observed]:
-        """Return `observed_output` for each output; one of them stands for all."""
+        """Return `observed_output` for each output; a single entry applies to all outputs."""
         return [self.observed_output()]
 
     def _select(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
@@ -53,7 +53,7 @@ class ObservedPixels(Features, keras.Model):
     def _each_output(
         self, what: str, function: Any, values: Any, y_pred: Any, observed: list[Observed]
     ) -> Any:
-        """Apply a function to what belongs to each output, in any form that Keras takes."""
+        """Apply a function to the values of each output, in any structure that Keras accepts."""
         names = list(getattr(self, "output_names", None) or ())
         if isinstance(y_pred, dict) and not (
             isinstance(values, dict) and set(values) <= set(names)
@@ -62,7 +62,7 @@ class ObservedPixels(Features, keras.Model):
         else:
             places = {name: place for place, name in enumerate(names)}
         if isinstance(values, dict) and set(values) == set(places):
-            # In the form of the predictions: Keras looks for weights by their places in these.
+            # Keras finds weights by their position in the structure of the predictions.
             leaves = [values[name] for name in sorted(places, key=places.__getitem__)]
             values = keras.tree.pack_sequence_as(y_pred, leaves)
         leaves = keras.tree.flatten(values)
@@ -89,48 +89,45 @@ class ObservedPixels(Features, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the loss over observed pixels; elsewhere targets may be anything, also NaN.
+        """Return the loss over observed pixels, see `keras.Model.compute_loss`.
 
-        Arguments are those of `keras.Model.compute_loss`. Losses are given tensors of shape
-        ``(batch, observed pixels, channels)``.
+        Losses get tensors of shape ``(batch, observed pixels, channels)``. Targets at other pixels
+        are arbitrary, including NaN.
         """
         if y is not None:
             y, y_pred, sample_weight = self._select(y, y_pred, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the metrics over observed pixels."""
+        """Return the metrics over observed pixels, see `keras.Model.compute_metrics`."""
         if y is not None:
             y, y_pred, sample_weight = self._select(y, y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train, see `keras.Model.fit`; masked arrays are a ValueError."""
+        """Train the model, see `keras.Model.fit`; NumPy masked arrays raise ValueError."""
         x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
         self._check_class_weight(kwargs.get("class_weight"))
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Return losses and metrics, see `keras.Model.evaluate`; masked arrays are a ValueError."""
+        """Return loss and metrics, see `keras.Model.evaluate`; masked arrays raise ValueError."""
         x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
         return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the outputs for many inputs, see `keras.Model.predict`.
-
-        Masked arrays are a ValueError.
-        """
+        """Return the outputs, see `keras.Model.predict`; NumPy masked arrays raise ValueError."""
         x = self._plain_data(x)[0]
         return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Take one step of training, see `keras.Model.train_on_batch`."""
+        """Train on one batch, see `keras.Model.train_on_batch`."""
         x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
         self._check_class_weight(kwargs.get("class_weight"))
         return super().train_on_batch(x, y, *args, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Return losses and metrics of one batch, see `keras.Model.test_on_batch`."""
+        """Return loss and metrics of one batch, see `keras.Model.test_on_batch`."""
         x, y, args, kwargs = self._plain_data(x, y, args, kwargs)
         return super().test_on_batch(x, y, *args, **kwargs)
 
@@ -141,7 +138,7 @@ class ObservedPixels(Features, keras.Model):
     def _plain_data(
         self, x: Any, y: Any = None, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any]]:
-        """Return data without what Keras and the backends misread, or raise; see `plain_array`."""
+        """Convert or refuse data that Keras or a backend would misread; see `plain_array`."""
         self._refuse_complex(x)  # JAX would drop the imaginary part before the model is called
 
         def plain(values: Any, name: str) -> Any:
@@ -154,7 +151,7 @@ class ObservedPixels(Features, keras.Model):
         return plain(x, "x"), plain(y, "y"), tuple(plain(arg, "the data") for arg in args), more
 
     def _check_class_weight(self, class_weight: Any) -> None:
-        # Keras looks for one class a map: it would take the pixels for the classes.
+        # Keras expects one class per map and would take pixels for classes.
         if class_weight is not None and self.predicts_maps():
             raise ValueError(
                 "class_weight is for models with one class per map, and the output of "
@@ -168,9 +165,10 @@ class ObservedPixels(Features, keras.Model):
 
 
 def select(values: Any, observed: Observed) -> Any:
-    """Return what a tensor of shape (batch, pixels, ...) holds at observed pixels.
+    """Return the observed pixels of a tensor of shape (batch, pixels, ...).
 
-    A tensor without these pixels, and with None for `observed` any, is returned as it is.
+    Tensors with another number of pixels, and all tensors if `observed` is None, are returned
+    unchanged.
     """
     if observed is None:
         return values
@@ -181,29 +179,30 @@ def select(values: Any, observed: Observed) -> Any:
 
 
 def select_weights(values: Any, observed: Observed) -> Any:
-    """Return the weights of observed pixels, also where there is one for each map."""
+    """Return the weights of observed pixels, given weights per pixel or per map."""
     if observed is None:
         return values
     values = keras.ops.convert_to_tensor(values)
-    if len(values.shape) == 1:  # Keras would take it for one a pixel
+    if len(values.shape) == 1:  # one weight per map, which Keras would take for one per pixel
         values = keras.ops.repeat(values[:, None], len(observed), axis=1)
     return select(values, observed)
 
 
 def observed_after(layers: list[Any]) -> NDArray[np.bool_] | None:
-    """Return which pixels a survey mask leaves observed at the end of a stack of layers.
+    """Return which pixels are observed after a stack of layers with survey masks.
 
     Parameters
     ----------
     layers : list of keras.layers.Layer
-        The stack, built.
+        The built layers.
 
     Returns
     -------
     ndarray of bool, shape (pixels,), or None
-        None where there are no pixels, all of them are observed, or the mask depends on the data.
+        True at observed pixels; None if all are, the output has no pixels, or the mask depends on
+        the data.
     """
-    # In a thread of its own, where no backend is tracing what it compiles.
+    # A new thread is outside of any backend's tracing.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_observed_after, layers).result()
 
@@ -217,12 +216,12 @@ def _observed_after(layers: list[Any]) -> NDArray[np.bool_] | None:
 
 
 def carry_mask(mask: Any, layers: list[Any]) -> Any:
-    """Return the mask after some layers, given that before them; None stands for no mask."""
+    """Return the mask after some layers for a mask before them; None means no mask."""
     for layer in layers:
         if isinstance(layer, keras.Sequential):
             mask = carry_mask(mask, layer.layers)
             continue
-        if mask is not None:  # Keras drops it where a layer does not say what becomes of it
+        if mask is not None:  # Keras drops the mask at layers that do not support masking
             known = layer.supports_masking and not isinstance(layer, keras.layers.Masking)
             mask = layer.compute_mask(None, mask) if known else None
         if mask is None and isinstance(layer, SurveyMask):

@@ -1,4 +1,4 @@
-"""How models are written to files, whole or not at all, and how they are read."""
+"""Safe saving and loading of models."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LEGACY_SUFFIXES = (".h5", ".hdf5")
 
 
 class SavedModel(SublayerState):
-    """Mixin for the models of this package: safe files, and nothing lost in them.
+    """Mixin that saves models atomically and checks files on loading.
 
     Put it before the Keras class among the bases. Files are written under a temporary name in the
-    same directory, read back, flushed to the disk and renamed: when the disk is full, or the
-    process is killed, the file that was there before stays as it was.
+    same directory, read back, flushed to disk and renamed. If the disk is full or the process is
+    killed, an existing file remains intact.
     """
 
     def save(
@@ -39,20 +39,19 @@ class SavedModel(SublayerState):
         Parameters
         ----------
         filepath : path
-            Where to. A file that is there already is replaced in one step, when the new one is
-            complete.
+            Name of the file. An existing file is replaced in one step once the new one is complete.
         overwrite : bool, default True
             Whether to replace an existing file without asking.
         zipped : bool, optional
-            False writes a directory in place of one file.
+            False writes a directory instead of a single file.
         **kwargs
             Other arguments of `keras.Model.save`.
 
         Raises
         ------
         ValueError
-            If the name ends in ``.h5`` or ``.hdf5``: that format of Keras 2 has no room for
-            samplings, and what it holds could not be loaded.
+            If the name ends in ``.h5`` or ``.hdf5``. This format of Keras 2 cannot store samplings,
+            and such files could not be loaded.
         OSError
             If the file cannot be written.
         """
@@ -79,16 +78,16 @@ class SavedModel(SublayerState):
         Parameters
         ----------
         filepath : path
-            Where to. A file that is there already is replaced when the new one is complete.
+            Name of the file. An existing file is replaced once the new one is complete.
         overwrite : bool, default True
             Whether to replace an existing file without asking.
         max_shard_size : float, optional
-            Size in GB of each file, where there are to be several.
+            Maximum size of each file in GB, to split the weights into several files.
 
         Raises
         ------
         ValueError
-            If the name does not end as Keras asks.
+            If the name does not have the ending that Keras requires.
         OSError
             If the file cannot be written.
         """
@@ -105,7 +104,7 @@ class SavedModel(SublayerState):
                 if file.suffix == ".h5":
                     _check_hdf5(file)
                 flush(file)
-            for file in files:  # the list of several files last
+            for file in files:  # the index of shards comes last
                 file.replace(path.parent / file.name)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
@@ -114,18 +113,18 @@ class SavedModel(SublayerState):
         Parameters
         ----------
         filepath : path
-            A file that `save_weights` or `save` wrote.
+            A file written by `save_weights` or `save`.
         skip_mismatch : bool, default False
-            Whether to warn about weights that do not fit, or for which the model has no place, and
-            load the others.
+            Whether to warn about weights that do not match or that the model lacks, and load the
+            others, instead of raising an error.
         **kwargs
             Other arguments of `keras.Model.load_weights`.
 
         Raises
         ------
         ValueError
-            If the file does not hold the weights of a model like this one, or more than these; the
-            message names the weights that differ, with their shapes.
+            If weights in the file are missing, superfluous or of another shape. The message lists
+            the weights that differ, with their shapes.
         """
         try:
             super().load_weights(filepath, skip_mismatch, **kwargs)  # type: ignore[misc]
@@ -141,9 +140,9 @@ class SavedModel(SublayerState):
             ) from error
 
     def load_own_variables(self, store: Any) -> None:
-        """Read what the model itself has; raise ValueError if the file has more layers than it.
+        """Load the model's own variables; raise ValueError if the file has superfluous weights.
 
-        Keras calls this for each part of a model, and reports the error or warns.
+        Keras calls this for each part of a model, and raises the error or turns it into a warning.
         """
         super().load_own_variables(store)  # type: ignore[misc]
         superfluous = superfluous_weights(self, store)
@@ -159,8 +158,8 @@ class SavedModel(SublayerState):
         Raises
         ------
         ValueError
-            If `keras.saving.save_model`, or `save` of a plain Keras model around this one, writes
-            the HDF5 format of Keras 2.
+            If it is called to write the HDF5 format of Keras 2, by `keras.saving.save_model` or by
+            `save` of a plain Keras model that contains this one.
         """
         if global_state.get_global_attribute("use_legacy_config", False):
             refuse_legacy_file(self)
@@ -168,16 +167,16 @@ class SavedModel(SublayerState):
         return config
 
     def get_compile_config(self) -> dict[str, Any] | None:
-        """Return how the model was compiled, in terms that every backend knows."""
+        """Return the arguments of `compile`, in a form that works on every backend."""
         return portable_compile_config(super().get_compile_config())  # type: ignore[misc]
 
 
 MOST_SHOWN = 8
-"""How many differences an error message lists."""
+"""Maximum number of differences in an error message."""
 
 
 def size_of_weights(model: keras.Model) -> int:
-    """Return about how many bytes a file of a model's weights and optimizer takes.
+    """Return the approximate size in bytes of a file with a model's weights and optimizer.
 
     Parameters
     ----------
@@ -187,7 +186,7 @@ def size_of_weights(model: keras.Model) -> int:
     Returns
     -------
     int
-        Size of all variables, and something for the structure of the file.
+        Size of all variables, plus an allowance for the structure of the file.
     """
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
@@ -198,7 +197,7 @@ def size_of_weights(model: keras.Model) -> int:
 
 
 def refuse_legacy_file(model: Any, name: str | None = None) -> None:
-    """Raise an error that names the format to use; without a name, Keras has begun the file."""
+    """Raise ValueError with the format to use; `name` is None if Keras has begun the file."""
     path = Path("model.h5" if name is None else name)
     begun = "" if name is not None else "; the file that Keras has begun holds no model"
     raise ValueError(
@@ -210,9 +209,9 @@ def refuse_legacy_file(model: Any, name: str | None = None) -> None:
 
 
 def portable_compile_config(config: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what Keras writes about a compiled model without the name of a backend in it."""
+    """Return a compile configuration that names no backend."""
     optimizer = (config or {}).get("optimizer")
-    # Under PyTorch Keras writes its private subclass, which needs PyTorch to be loaded.
+    # On PyTorch, Keras names its private subclass, which can only be loaded with PyTorch.
     if isinstance(optimizer, dict) and optimizer["module"].startswith("keras.src.backend."):
         optimizer.update(module="keras.optimizers", registered_name=None)
     return config
@@ -260,7 +259,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def weight_differences(model: Any, filepath: Any) -> list[str]:
-    """Compare the weights in a file with those of a model, by name and shape.
+    """Compare the weights in a file with those of a model by name and shape.
 
     Parameters
     ----------
@@ -272,8 +271,8 @@ def weight_differences(model: Any, filepath: Any) -> list[str]:
     Returns
     -------
     list of str
-        One line per weight that is missing, superfluous or of another shape; the states of
-        optimizers and metrics do not count. Empty if the file is of another kind.
+        One line per weight that is missing, superfluous or of another shape, not counting states of
+        optimizers and metrics. Empty if the file is of another kind.
     """
     found = _shapes_in_file(Path(filepath))
     if not found:
@@ -291,16 +290,14 @@ def weight_differences(model: Any, filepath: Any) -> list[str]:
 
 
 def superfluous_weights(model: Any, store: Any) -> list[str]:
-    """Return the weights in an open file for which a model has no place.
-
-    Keras reads what a model has, and leaves out the rest without a word.
+    """Return the weights in an open file that a model lacks, which Keras would silently ignore.
 
     Parameters
     ----------
     model : keras.Model
         A built model, or one inside the model that is loaded.
     store : H5IOStore
-        What Keras hands to `load_own_variables`.
+        The argument that Keras passes to `load_own_variables`.
 
     Returns
     -------
@@ -320,14 +317,14 @@ def superfluous_weights(model: Any, store: Any) -> list[str]:
         for name, shape in shapes.items()
         if name.startswith(prefix)
     }
-    if len(found) <= _count_of_weights(model):  # Keras has found all of these
+    if len(found) <= _count_of_weights(model):  # Keras has loaded all of them
         return []
     wanted = _shapes_in_model(model)
     return [f"{name}: {found[name]}" for name in sorted(found.keys() - wanted.keys())]
 
 
 def _count_of_weights(model: Any) -> int:
-    """Return how many variables Keras writes; `weights` lacks some of batch normalization."""
+    """Return the number of variables that Keras saves, which `weights` does not fully list."""
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     return sum(
         id(variable) not in metrics and variable.name != "seed_generator_state"
@@ -358,7 +355,7 @@ def _shapes_in_file(path: Path) -> Shapes:
 
 
 def _shapes_in_shards(path: Path, shards: dict[str, Any]) -> Shapes:
-    """Return the shapes in all files that a ``.weights.json`` file names."""
+    """Return the shapes in all files listed in a ``.weights.json`` file."""
     names: set[str] = set()
     for files in shards["weight_map"].values():
         names.update([files] if isinstance(files, str) else files)
@@ -381,7 +378,7 @@ def _shapes_in_group(group: h5py.Group) -> Shapes:
 
 
 NO_WEIGHTS = frozenset({"optimizer", "metrics", "_loss_tracker", "_compile_metrics"})
-"""Groups of a weights file that belong to the training and not to the network."""
+"""Groups of a weights file that belong to training, not to the network."""
 
 
 def _read_dataset(_: str, item: Any) -> None:

@@ -1,4 +1,4 @@
-"""U-Net with a memory: a map from the maps before it."""
+"""U-Net for sequences of maps."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from deepsphere.sampling import Sampling
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TemporalUNet(UNet):
-    """A network from sequences of maps to a map: what comes next, or what the last one shows.
+    """U-Net from sequences of maps to one map, for forecasts or segmentation of the last map.
 
-    Each map goes down the same `UNet`. At its coarsest resolution, where one step looks far, a
-    `GraphConvLSTM` remembers them; from there the last state comes up, joined by what the last map
-    left at each resolution. Input shape ``(batch, time, len(sampling), channels)``, output shape
-    ``(batch, len(sampling), outputs)``.
+    The encoder of a `UNet` is applied to each map. At the coarsest resolution, where the receptive
+    field of one step is largest, a `GraphConvLSTM` processes the sequence. The decoder starts from
+    its last state and uses the encoder's features of the last map. Input shape
+    ``(batch, time, len(sampling), channels)``, output shape ``(batch, len(sampling), outputs)``.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the maps are sampled.
+        Sampling of the maps. It needs ``len(filters) - 1`` coarser levels.
     outputs : int
         Number of channels of the output.
     **options
-        Other arguments of `UNet`; the memory has the last of `filters`, and `order`. With a mask,
-        the same pixels are observed at all times.
+        Other arguments of `UNet`. The LSTM uses the last entry of `filters`, and `order`. A mask
+        applies to all time steps.
 
     Raises
     ------
     TypeError, ValueError
-        As for `UNet`; or, when the model meets its input, if that is not a sequence of maps of
-        known length.
+        Under the conditions listed at `UNet`; ValueError also if the input, when the model is
+        built, does not have shape ``(batch, time, len(sampling), channels)`` with known ``time``.
 
     Notes
     -----
-    Shi et al., arXiv 1506.04214, inside of Ronneberger et al., arXiv 1505.04597. The memory's
-    weights do not depend on the number of pixels: at the defaults they are 10.5 million. The
+    Shi et al., arXiv 1506.04214, within Ronneberger et al., arXiv 1505.04597. The number of weights
+    of the LSTM does not depend on the number of pixels; with the defaults it is 10.5 million. The
     earlier PyTorch code, with a dense LSTM over all pixels of the coarsest maps, has 302 million.
 
-    For a few steps that matter as such, a `UNet` that takes them as channels is simpler, see
+    For a fixed small number of steps, a `UNet` that takes them as channels is simpler, see
     `deepsphere.layers.GraphConvLSTM`.
 
     Examples
@@ -83,7 +83,7 @@ class TemporalUNet(UNet):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={2: points, 3: channels})
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Take each map down, remember, and come up from there; `mask` is that of the pixels."""
+        """Encode each map, apply the LSTM and decode; `mask` has shape ``(batch, pixels)``."""
         steps = x.shape[1]
         mask = self.compute_mask(x[:, -1], mask)
         masks = None if mask is None else keras.ops.repeat(mask, steps, axis=0)

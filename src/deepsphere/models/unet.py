@@ -1,4 +1,4 @@
-"""U-Net: a map of every pixel from what is around it, near and far."""
+"""U-Net for maps on the sphere."""
 
 from __future__ import annotations
 
@@ -30,67 +30,73 @@ UNPOOLINGS = ("patch", "repeat")
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class UNet(SphereModel):
-    """A network from maps to maps at the same resolution: segmentation, denoising, forecasts.
+    """U-Net from maps to maps at the same resolution: segmentation, denoising, forecasts.
 
-    At each resolution two graph convolutions, then a pooling; from the coarsest resolution back
-    up, each step joined by what the way down found at that resolution. Any number of channels
-    goes in: input shape ``(batch, len(sampling), channels)``, output shape
+    The encoder applies two graph convolutions and a pooling at each resolution. The decoder goes
+    back up and joins the encoder's features at each resolution. Input shape
+    ``(batch, len(sampling), channels)`` with any number of channels, output shape
     ``(batch, len(sampling), outputs)``.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the maps are sampled. It needs ``len(filters) - 1`` coarser levels.
+        Sampling of the maps. It needs ``len(filters) - 1`` coarser levels.
     outputs : int
-        Number of channels of the output: classes, or as many as the input has to denoise it.
+        Number of channels of the output: that of the classes, or that of the input for denoising.
     filters : sequence of int, default (64, 128, 256, 512)
-        Number of channels at each resolution, from fine to coarse; the widths of the paper,
-        with one level less, as a map of the sphere soon has few pixels.
+        Number of channels at each resolution, from fine to coarse. The default is that of the paper
+        with one level less, because coarse maps of the sphere have few pixels.
     order : int, default 4
         Degree of the polynomials of the graph convolutions.
-    block : str, default "plain"
-        ``"plain"``: two convolutions. ``"residual"``: the same, added to their input (He et al.,
-        arXiv 1512.03385), which one linear map per pixel brings to the same number of channels
-        where that changes.
-    skip : str, default "concatenate"
-        How the two ways meet: ``"concatenate"`` channels, as in the paper, or ``"add"``, which
-        halves the input of the convolutions that follow.
+    block : {"plain", "residual"}, default "plain"
+        ``"plain"``: two convolutions. ``"residual"``: two convolutions added to their input (He et
+        al., arXiv 1512.03385); where the number of channels changes, a linear map per pixel adapts
+        the input.
+    skip : {"concatenate", "add"}, default "concatenate"
+        How the decoder joins the encoder's features. The default is that of the paper; ``"add"``
+        halves the input channels of the following convolution.
     pooling : str, default "max"
-        ``"max"``, ``"mean"`` or ``"area"``, see `deepsphere.layers.Pool`; ``"smooth_max"``,
-        ``"smooth_mean"`` or ``"smooth_area"``, after a low-pass filter and more equivariant to
-        rotations, see `deepsphere.layers.SmoothPool`; or learned: ``"conv"``, a
-        `deepsphere.layers.ConvPool`, or ``"patch"``, a `deepsphere.layers.PatchConv`.
-    unpooling : str, optional
-        ``"patch"``, the learned `deepsphere.layers.PatchConvTranspose`, or ``"repeat"``: a linear
-        map per pixel, then `deepsphere.layers.Unpool`, the same value for all children, which no
-        rotation by which the hierarchy is symmetric can tell apart. Default: ``"patch"`` where
-        children lie side by side, as on HEALPix, which patches need, or else ``"repeat"``.
+        ``"max"``, ``"mean"`` or ``"area"`` for `deepsphere.layers.Pool`; ``"smooth_max"``,
+        ``"smooth_mean"`` or ``"smooth_area"`` for `deepsphere.layers.SmoothPool`, which applies a
+        low-pass filter first and is more equivariant to rotations; ``"conv"`` for the learned
+        `deepsphere.layers.ConvPool`; ``"patch"`` for the learned `deepsphere.layers.PatchConv`.
+    unpooling : {"patch", "repeat"}, optional
+        ``"patch"`` for the learned `deepsphere.layers.PatchConvTranspose`. ``"repeat"`` for a
+        linear map per pixel followed by `deepsphere.layers.Unpool`, which gives all children the
+        same value and so commutes with rotations that preserve the hierarchy. Default: ``"patch"``
+        where children are adjacent in memory, as on HEALPix (a requirement of ``"patch"``), else
+        ``"repeat"``.
     batch_norm : bool, default True
-        Whether the convolutions normalize their channels (the paper is older than that).
+        Whether the convolutions normalize their channels (the paper predates this).
     activation : str or callable, default "relu"
         Keras activation of the convolutions.
     last_activation : str or callable, optional
-        Keras activation of the output, computed in single precision: ``"softmax"`` for classes;
-        None, the default, for logits and regression.
+        Keras activation of the output, computed in single precision, for example ``"softmax"`` for
+        classes. Default: the identity, for logits and regression.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at the pixels that a survey observed. The others never change the result, may hold
-        NaN (in targets too), are 0 in the output, and do not count in the loss.
+        True at observed pixels. The others never affect the result, may be NaN (also in targets),
+        are 0 in the output, and do not count in the loss.
     **kwargs
         Arguments of `keras.Model`: ``name``, ``dtype``, ``trainable``.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has too few coarser levels.
+    TypeError
+        If `sampling` is not a `Sampling`, `outputs`, `order` or an entry of `filters` is not an
+        integer, or `graph` is not a `Graph`, an integer or a string.
+    ValueError
+        If one of these integers is less than 1 (`order`: less than 0), `filters` is empty, `block`,
+        `skip`, `pooling`, `unpooling` or `graph` is an unknown name, `mask` does not hold one bool
+        per pixel or is False everywhere, or the sampling has too few coarser levels.
 
     Notes
     -----
-    Ronneberger, Fischer & Brox, "U-Net", arXiv 1505.04597; on the sphere Defferrard et al.,
-    "DeepSphere: a graph-based spherical CNN", arXiv 2012.15000. The way down and the
-    way up have one block for each resolution, and a linear map per pixel ends the network.
+    Ronneberger, Fischer & Brox, "U-Net", arXiv 1505.04597; on the sphere, Defferrard et al.,
+    "DeepSphere: a graph-based spherical CNN", arXiv 2012.15000. Encoder and decoder have one block
+    per resolution, and the network ends with a linear map per pixel.
 
     Examples
     --------
@@ -200,13 +206,13 @@ class UNet(SphereModel):
         self.last_activate.build((*shape[:2], self.output_channels))
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Go down, keep what was found at each resolution, and come up again."""
+        """Apply encoder and decoder."""
         mask = self.compute_mask(x, mask)
         x, _, kept = self._go_down(x, mask, training)
         return self._come_up(x, kept, mask, training)
 
     def _go_down(self, x: Any, mask: Any, training: bool | None) -> tuple[Any, Any, list[Any]]:
-        """Return features and mask of the coarsest resolution, and a list of those of the finer."""
+        """Return features and mask of the coarsest resolution, and a list of the finer ones."""
         x = self.down_blocks[0](hide(x, mask), training=training, mask=mask)
         kept = []
         for pool, down in zip(self.pools, self.down_blocks[1:], strict=True):
@@ -217,7 +223,7 @@ class UNet(SphereModel):
         return x, mask, kept
 
     def _come_up(self, x: Any, kept: list[Any], mask: Any, training: bool | None) -> Any:
-        """Return the output from what `_go_down` found, hidden by the mask of the finest."""
+        """Return the output, given the results of `_go_down` and the mask of the input."""
         for i, (unpool, up) in enumerate(zip(self.unpools, self.up_blocks, strict=True)):
             x = unpool(x)
             before, mask = kept.pop()
@@ -250,7 +256,7 @@ class UNet(SphereModel):
 
 
 class UNetBlock(keras.layers.Layer):
-    """Two convolutions, beside a shortcut if `residual`."""
+    """Two convolutions, with a shortcut if `residual`."""
 
     def __init__(self, conv: Any, activation: Any, residual: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -262,7 +268,7 @@ class UNetBlock(keras.layers.Layer):
         self.shortcut: keras.layers.Layer | None = None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build both convolutions, and the shortcut if it changes the number of channels."""
+        """Build both convolutions, and a linear shortcut if the number of channels changes."""
         shape = self.compute_output_shape(input_shape)
         self.conv1.build(input_shape)
         self.conv2.build(shape)
@@ -273,7 +279,7 @@ class UNetBlock(keras.layers.Layer):
             self.shortcut.build(input_shape)
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Convolve twice, and add the input if the block is residual."""
+        """Convolve twice; add the input if the block is residual."""
         y = self.conv1(x, training=training, mask=mask)
         y = self.conv2(y, training=training, mask=mask)
         if not self.residual:

@@ -1,4 +1,4 @@
-"""The variational auto-encoder: a model of how maps are distributed, to draw new ones from."""
+"""Variational autoencoder, a generative model of maps."""
 
 from __future__ import annotations
 
@@ -14,48 +14,49 @@ from deepsphere.sampling import Sampling
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class VariationalAutoencoder(Autoencoder):
-    """An auto-encoder whose latent features are drawn from a normal distribution.
+    """Autoencoder whose latent features are drawn from a normal distribution.
 
-    The encoder gives a mean and a log variance of each latent feature of each coarse pixel; in
-    training the features are drawn from that distribution, otherwise they are the means. Train it
-    on the maps themselves: ``model.fit(x, x)``. Maps are drawn from the prior by `sample`.
+    The encoder returns a mean and a log variance of each latent feature. In training, the features
+    are drawn from that distribution; otherwise they are the means. Train the model on the maps
+    themselves: ``model.fit(x, x)``. `sample` draws new maps.
 
-    The loss is what the model is compiled with, plus ``beta`` times the divergence
-    ``KL(q(z|x) || N(0, 1))``, summed over all latent features and divided by the number of input
-    values (observed pixels times channels), as Keras divides the loss. With ``"mse"`` that is the
-    evidence lower bound of maps with white noise of variance ``beta / 2``, up to a factor.
+    The loss is the compiled loss plus ``beta`` times the divergence ``KL(q(z|x) || N(0, 1))``,
+    summed over all latent features and divided by the number of input values (observed pixels times
+    channels), as Keras divides the loss. With ``"mse"`` it is, up to a factor, the negative
+    evidence lower bound of maps with white noise of variance ``beta / 2``.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the maps are sampled. It needs ``len(filters)`` coarser levels.
+        Sampling of the maps. It needs ``len(filters)`` coarser levels.
     beta : float, default 1
-        Weight of the divergence, 0 or more. With 0 only the noise in the features is left.
+        Weight of the divergence, at least 0. With 0, only the noise in the features remains.
     seed : int, optional
-        Seed of the draws in training and of `sample`. Default: a random one.
+        Seed of the draws in training and in `sample`. Default: random.
     channels, filters, pooling, latent, decoder_filters, order, activation, last_activation, \
 graph, mask, **kwargs
-        As for `Autoencoder`.
+        See `Autoencoder`.
 
     Attributes
     ----------
     encoder : deepsphere.models.Sequential
-        To ``2 * latent`` channels: first all means, then all log variances.
+        Network from maps to ``2 * latent`` channels: all means, then all log variances.
     decoder : deepsphere.models.Sequential
-        From ``latent`` channels to maps.
+        Network from ``latent`` channels to maps.
     latent_sampling : Sampling
-        Where the latent features are sampled.
+        Sampling of the latent features.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or the sampling has too few coarser levels.
+        Under the conditions listed at `Autoencoder`; TypeError also if `seed` is not an integer,
+        and ValueError if `seed` is negative or `beta` is negative or infinite.
 
     Notes
     -----
-    Kingma & Welling, "Auto-encoding variational Bayes", arXiv 1312.6114, equation 10; `beta` is
-    that of Higgins et al., "beta-VAE" (ICLR 2017), for a loss divided by the number of values.
-    The network is that of `Autoencoder`, and one more linear map per coarse pixel.
+    Kingma & Welling, "Auto-encoding variational Bayes", arXiv 1312.6114, equation 10. `beta` is
+    that of Higgins et al., "beta-VAE" (ICLR 2017), for a loss divided by the number of values. The
+    network is that of `Autoencoder` with one more linear map per coarse pixel.
 
     Examples
     --------
@@ -68,7 +69,7 @@ graph, mask, **kwargs
     def __init__(
         self, sampling: Sampling, *, beta: float = 1.0, seed: int | None = None, **kwargs: Any
     ) -> None:
-        # All before the constructor of the base, which builds the model.
+        # Set before the base's constructor, which builds the model.
         self.beta = float(beta)
         if not 0 <= self.beta < float("inf"):
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
@@ -81,7 +82,7 @@ graph, mask, **kwargs
         return [
             ChebyshevConv(self.filters[-1], self.order, activation=self.activation, dtype=dtype),
             LayerNormalization(dtype=dtype),
-            # In single precision: half of it is too coarse for a sum of exponentials.
+            # Half precision is too coarse for a sum of exponentials.
             keras.layers.Dense(2 * self.latent, dtype=self.variable_dtype, name="posterior"),
         ]
 
@@ -95,37 +96,44 @@ graph, mask, **kwargs
         training : bool, optional
             Whether the model is in training.
         mask : tensor of bool, shape (batch, len(sampling)), optional
-            True at observed pixels, besides the model's own mask.
+            True at observed pixels; combined with the model's own mask.
 
         Returns
         -------
         mean, log_variance : tensor, shape (batch, len(latent_sampling), latent)
-            Of each feature: the normal distributions are independent.
+            Parameters of the independent normal distributions of the features.
         """
         posterior = self.encoder(x, training=training, mask=mask)
         return posterior[..., : self.latent], posterior[..., self.latent :]
 
     def sample(self, n: int, seed: Any = None) -> Any:
-        """Draw maps: decode features that are drawn from the standard normal distribution.
+        """Return new maps, decoded from standard normal latent features.
 
         Parameters
         ----------
         n : int
-            How many.
+            Number of maps.
         seed : int or keras.random.SeedGenerator, optional
-            Seed of the draws. Default: go on with the model's own.
+            Seed of the draws. Default: the model's seed generator.
 
         Returns
         -------
         tensor, shape (n, len(sampling), channels)
-            The maps; 0 at the pixels that the model's mask leaves out.
+            The maps, 0 at pixels outside the model's mask.
+
+        Raises
+        ------
+        TypeError
+            If `n` is not an integer.
+        ValueError
+            If `n` is less than 1.
         """
         shape = (check_count("n", n, least=1), len(self.latent_sampling), self.latent)
         seed = self.seed_generator if seed is None else seed
         return self.decode(keras.random.normal(shape, dtype=self.variable_dtype, seed=seed))
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Encode, draw or take the mean, decode; the divergence goes to the model's losses."""
+        """Encode, draw features or take the means, decode, and add the divergence to the losses."""
         mask = self.compute_mask(x, mask)
         mean, log_variance = self.encode(x, training, mask)
         self.add_loss(self.beta * self._divergence(mean, log_variance, mask))

@@ -1,4 +1,4 @@
-"""A vision transformer that classifies maps."""
+"""Vision transformer that classifies maps."""
 
 from __future__ import annotations
 
@@ -33,44 +33,46 @@ def vit_classifier(
     mask: ArrayLike | None = None,
     name: str | None = None,
 ) -> Sequential:
-    """Return a vision transformer: coarse pixels as the words of a sentence.
+    """Return a vision transformer that classifies maps, with coarse pixels as tokens.
 
-    All pixels within a coarse pixel become one vector, each such vector attends to all others in
-    every layer, and statistics over the coarse pixels and a dense layer give the classes. The
-    cost grows with the square of the number of coarse pixels, ``(pixels / 4**p)**2`` on HEALPix.
+    The pixels within each coarse pixel are embedded into one vector, the vectors attend to each
+    other in every block, and statistics over the coarse pixels and a dense layer return the
+    classes. The cost grows with the square of the number of coarse pixels,
+    ``(pixels / 4**p)**2`` on HEALPix.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the maps are sampled, with at least `p` coarser levels.
+        Sampling of the maps, with at least `p` coarser levels.
     classes : int
         Number of classes, or of values to regress.
-    channels : int, optional
-        Number of channels of the maps, for which the model is built. With None, it is built when
-        it meets its first maps. Default: 1.
+    channels : int or None, default 1
+        Number of channels of the maps, for which the model is built. With None, it is built on
+        its first call.
     key_dim : int, default 16
-        Size of each head; a coarse pixel is a vector of ``key_dim * num_heads`` numbers.
+        Number of channels per head; a coarse pixel has ``key_dim * num_heads`` channels.
     num_heads : int, default 4
-        Number of heads.
+        Number of attention heads.
     p : int, default 3
-        Number of levels from the pixels to the coarse pixels: patches of 64 pixels on HEALPix.
+        Number of levels from the pixels to the coarse pixels. The default gives patches of 64
+        pixels on HEALPix.
     num_layers : int, default 4
-        Number of layers of attention.
+        Number of attention blocks.
     position_embedding : bool, default True
-        Whether a learned vector for each coarse pixel tells where it is.
+        Whether to add a learned vector to each coarse pixel.
     activation : str or callable, default "relu"
-        Keras activation inside of the transformer.
+        Keras activation in the blocks; None means the identity.
     layer_norm : bool, default True
-        Whether the transformer normalizes its features.
+        Whether the blocks normalize, see `deepsphere.layers.TransformerBlock`.
     statistics : str, default "mean"
         Kind of statistics over the coarse pixels, see `deepsphere.layers.Statistics`.
     dropout : float, default 0
-        Share of its inputs that the dense layer loses in training.
+        Fraction of the inputs of the dense layer that is dropped in training.
     classifier_activation : str or callable, default "softmax"
-        Keras activation of the output, in single precision. Give None for logits, or to regress.
+        Keras activation of the output, computed in single precision. Use None for logits or
+        regression.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at the pixels that a survey observed. The others never change the result, and may
-        hold NaN.
+        True at observed pixels. The others never affect the result and may be NaN.
     name : str, optional
         Name of the model.
 
@@ -81,13 +83,17 @@ def vit_classifier(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or the sampling has too few coarser levels.
+    TypeError
+        If `sampling` is not a `Sampling`, or `classes`, `channels`, `key_dim`, `num_heads`, `p` or
+        `num_layers` is not an integer.
+    ValueError
+        If one of these integers is less than 1, `statistics` is unknown, `mask` does not hold one
+        bool per pixel or is False everywhere, or the sampling has too few coarser levels.
 
     Notes
     -----
-    Dosovitskiy et al., "An image is worth 16x16 words", arXiv 2010.11929; the mean over the
-    patches in place of a class token is the variant of its appendix D.3.
+    Dosovitskiy et al., "An image is worth 16x16 words", arXiv 2010.11929. The mean over the patches
+    instead of a class token is the variant of its appendix D.3.
 
     Examples
     --------
