@@ -1,4 +1,4 @@
-"""Where the points of xarray data are: the latitudes and longitudes that their metadata name."""
+"""Latitudes and longitudes of xarray data, found by their metadata."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Angles(NamedTuple):
 
 
 def variables_of(data: Any) -> Mapping[Any, Any]:
-    """Return the variables among which coordinates are sought: all of them, by name."""
-    # Files often have latitudes and longitudes among a data set's variables.
+    """Return all variables by name, among which to look for coordinates."""
+    # Files often store latitudes and longitudes as data variables.
     return getattr(data, "variables", None) or data.coords
 
 
@@ -44,30 +44,33 @@ def maps_of(data: Any) -> dict[str, tuple[str, ...]]:
 
 
 def has_angles(data: Any) -> bool:
-    """Return whether there are latitudes and longitudes, one or more of each."""
+    """Return whether the data have latitudes and longitudes."""
     return all(_candidates(variables_of(data), name) for name in DIRECTIONS)
 
 
 def latitudes_longitudes(data: Any) -> tuple[Angles, Angles]:
-    """Find the latitudes and longitudes of a data set, and bring them to degrees.
+    """Return the latitudes and longitudes of a data set in degrees.
 
     Parameters
     ----------
     data : xarray.Dataset or xarray.DataArray
-        With coordinates or variables that are known, in this order of precedence, by the attribute
-        ``standard_name``, by the names lat, latitude, lon and longitude, or by units such as
-        degrees_north.
+        Data whose coordinates or variables are recognized, in this order of precedence, by the
+        attribute ``standard_name``, by the names lat, latitude, lon and longitude, or by units such
+        as degrees_north.
 
     Returns
     -------
     latitudes, longitudes : Angles
-        In degrees, as the attribute ``units`` says; without it they are taken for degrees.
+        Angles in degrees, converted from the unit in the attribute ``units``. Angles without that
+        attribute are assumed to be in degrees.
 
     Raises
     ------
+    TypeError
+        If the angles are not real numbers.
     ValueError
-        If there are none or several, if their units are not known or those of the other, or if
-        they have none and are radians by all appearances.
+        If there are no latitudes or longitudes or several, they are empty or masked, their units
+        are unknown or those of the other direction, or they have no units and look like radians.
     """
     variables = variables_of(data)
     latitudes, longitudes = (_find(data, variables, name) for name in DIRECTIONS)
@@ -96,7 +99,7 @@ def latitudes_longitudes(data: Any) -> tuple[Angles, Angles]:
 
 def _find(data: Any, variables: Mapping[Any, Any], kind: str) -> Angles:
     found = _candidates(variables, kind)
-    if len(found) > 1:  # such as those of cells, edges and vertices: take those of the maps
+    if len(found) > 1:  # of cells, edges and vertices, for instance: take those of the maps
         dims = {dim for dims in maps_of(data).values() for dim in dims}
         found = [name for name in found if set(variables[name].dims) <= dims] or found
     if len(found) > 1:
@@ -121,7 +124,7 @@ def _find(data: Any, variables: Mapping[Any, Any], kind: str) -> Angles:
 
 
 def _candidates(variables: Mapping[Any, Any], kind: str) -> list[Any]:
-    """Return the names of the variables that are latitudes or longitudes, by the best sign."""
+    """Return the names of the latitudes or longitudes, by the most reliable metadata present."""
     bounds = {
         text
         for variable in variables.values()
@@ -131,7 +134,7 @@ def _candidates(variables: Mapping[Any, Any], kind: str) -> list[Any]:
     by_standard_name = [
         name for name in names if variables[name].attrs.get("standard_name") == kind
     ]
-    # The rest has another meaning if it has a standard_name, such as grid_latitude.
+    # Variables with another standard_name, such as grid_latitude, mean something else.
     names = [name for name in names if "standard_name" not in variables[name].attrs]
     by_name = [name for name in names if str(name).lower() in (kind, kind[:3])]
     by_units = [
@@ -143,7 +146,7 @@ def _candidates(variables: Mapping[Any, Any], kind: str) -> list[Any]:
 
 
 def _units_of(variable: Any) -> str | None:
-    """Return the unit that a variable's attribute or data name, or None."""
+    """Return the unit of a variable, from its data or its attribute, or None."""
     data = variable.data
     units = getattr(data, "units", None) or getattr(data, "unit", None)
     units = variable.attrs.get("units") if units is None else units

@@ -1,4 +1,4 @@
-"""Samplings as coordinates of xarray data sets, and back."""
+"""Conversion between samplings and coordinates of xarray data sets."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import xarray
 
 CELLS = "cells"
-"""Name of the dimension along which points go that form no grid, as in xdggs."""
+"""Name of the dimension of points that do not form a grid, as in xdggs."""
 
 SAME = 1e-3
-"""Distance, as a part of that between points, up to which coordinates are those of a sampling.
+"""Largest distance of coordinates to the points of a sampling, relative to the point spacing.
 
-Files hold degrees in single precision, right to 3e-5, or rounded to 3 or 4 decimals.
+Files store degrees in single precision, with errors of 3e-5, or rounded to 3 or 4 decimals.
 """
 
 LATITUDE = {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"}
@@ -39,7 +39,7 @@ LONGITUDE = {"standard_name": "longitude", "long_name": "longitude", "units": "d
 
 
 def to_coordinates(sampling: Sampling) -> xarray.Dataset:
-    """Write where a sampling's points lie as the coordinates of a data set.
+    """Return the points of a sampling as coordinates of an xarray data set.
 
     Parameters
     ----------
@@ -49,15 +49,15 @@ def to_coordinates(sampling: Sampling) -> xarray.Dataset:
     Returns
     -------
     xarray.Dataset
-        Without variables. ``lat`` and ``lon`` in degrees, with the attributes of the CF
-        conventions: along dimensions of their own for `Equiangular` and `GaussLegendre`, along
-        ``cells`` for all others. `Healpix` also has the NEST numbers of its pixels in
-        ``cell_ids``, with the attributes by which xdggs knows them.
+        A data set with coordinates only: ``lat`` and ``lon`` in degrees, with attributes of the CF
+        conventions. They have dimensions of their own for `Equiangular` and `GaussLegendre`, and
+        share the dimension ``cells`` for all other samplings. `Healpix` also has the NEST indices
+        of its pixels in ``cell_ids``, with the attributes that xdggs expects.
 
     Raises
     ------
     ImportError
-        If xarray is not installed: the extra ``weather``.
+        If xarray is not installed (extra ``weather``).
 
     Notes
     -----
@@ -92,39 +92,39 @@ def to_coordinates(sampling: Sampling) -> xarray.Dataset:
 
 
 def from_coordinates(data: xarray.Dataset | xarray.DataArray) -> Sampling:
-    """Find out how a data set is sampled.
+    """Return the sampling of an xarray data set.
 
     Parameters
     ----------
     data : xarray.Dataset or xarray.DataArray
-        With HEALPix cells, known by the attributes or the index of xdggs or by a grid mapping of
-        the CF conventions or easy.gems; or with latitudes and longitudes, known by their CF
-        attribute ``standard_name``, by the names lat, latitude, lon and longitude, or by units
-        such as degrees_north. Their attribute ``units`` may be degrees or radians.
+        Data with HEALPix cells or with latitudes and longitudes. HEALPix cells are recognized by
+        the attributes or the index of xdggs, or by a grid mapping of the CF conventions or of
+        easy.gems. Latitudes and longitudes are recognized by their CF attribute ``standard_name``,
+        by the names lat, latitude, lon and longitude, or by units such as degrees_north. Their
+        attribute ``units`` may be degrees or radians.
 
     Returns
     -------
     Sampling
-        - `Healpix`, if there are such cells.
+        - `Healpix`, if there are HEALPix cells.
         - `Equiangular` or `GaussLegendre`, if latitudes and longitudes are those of such a grid.
         - `Healpix`, `ReducedGaussian`, `Icosahedral`, `IcosahedralFaces`, `CubedSphere` or
-          `Fibonacci`, if all points are those of such a sampling of the sphere, in its order.
-        - `Scattered` otherwise: points in the order of the coordinates, on grids row by row.
-          Parts of grids are scattered, too.
+          `Fibonacci`, if the points are all points of such a sampling, in its order.
+        - `Scattered` otherwise, for parts of grids too, with points in the order of the coordinates
+          (row by row on grids).
 
     Raises
     ------
     ValueError
         If there are no such coordinates, or their metadata are incomplete or contradictory. Also
-        if the values are in another order than the sampling's: longitudes before latitudes,
-        latitudes from south to north, longitudes that do not start at 0 or come round to it
-        again, cells in RING ordering or not sorted. The message shows how to turn the data;
-        `from_dataarray` does so.
+        if the values are not in the order of the sampling: longitudes before latitudes, latitudes
+        from south to north, longitudes that do not start at 0 or repeat it, cells in RING ordering
+        or not sorted. The message shows how to reorder the data; `from_dataarray` does it.
 
     Notes
     -----
-    Coordinates count as those of a sampling if they are right to a thousandth of the distance
-    between its points.
+    Coordinates match a sampling if they differ from its points by less than a thousandth of the
+    point spacing.
 
     Examples
     --------
@@ -148,33 +148,33 @@ def from_coordinates(data: xarray.Dataset | xarray.DataArray) -> Sampling:
 def from_dataarray(
     array: xarray.DataArray, channels: str | None = None
 ) -> tuple[NDArray[Any], Sampling]:
-    """Return the values of an array as layers take them, and how they are sampled.
+    """Return the values of an xarray data array in the order of its sampling, and the sampling.
 
-    Unlike `from_coordinates` this accepts dimensions in any order, latitudes from south to north,
-    longitudes from any start or with one more column that repeats the first, and HEALPix cells
-    in RING or no ordering: it brings the values into the sampling's order.
+    Unlike `from_coordinates`, this function accepts dimensions in any order, latitudes from south
+    to north, longitudes that start anywhere or repeat the first column, and HEALPix cells in RING
+    or no ordering. It reorders the values.
 
     Parameters
     ----------
     array : xarray.DataArray
-        With coordinates as for `from_coordinates`.
+        Data with coordinates that `from_coordinates` recognizes.
     channels : str, optional
-        Name of a dimension that goes last, such as that of levels. Default: none.
+        Name of a dimension to put last, such as that of levels. Defaults to none.
 
     Returns
     -------
     values : ndarray, shape (..., n) or (..., n, channels)
-        The other dimensions come first, in the order of the array.
+        The values. Other dimensions come first, in the order of the array.
     sampling : Sampling
-        Where the n values lie.
+        The sampling of the n values.
 
     Raises
     ------
     TypeError
-        If this is no DataArray.
+        If `array` is not a DataArray.
     ValueError
-        If the array lacks a dimension of the coordinates or the one named by `channels`, or if
-        its coordinates are not understood (`from_coordinates`).
+        If `array` lacks a dimension of the coordinates or the dimension `channels`, or its
+        coordinates are not recognized (see `from_coordinates`).
 
     Examples
     --------
@@ -200,7 +200,7 @@ def from_dataarray(
             f"the array must have the dimensions {place.dims} of {place.sampling} and that of "
             f"the channels besides; got {array.dims} and channels={channels!r}"
         )
-    variable = array.variable.isel(place.order)  # without the indexes, which would want to follow
+    variable = array.variable.isel(place.order)  # without indexes, which isel would reorder too
     first = [dim for dim in variable.dims if dim not in (*place.dims, *last)]
     values = variable.transpose(*first, *place.dims, *last).to_numpy()
     before, after = values.shape[: len(first)], values.shape[len(first) + len(place.dims) :]
@@ -208,10 +208,10 @@ def from_dataarray(
 
 
 class _Place(NamedTuple):
-    """How data are sampled, and what it takes to bring maps into the sampling's order.
+    """The sampling of data, and how to reorder maps to it.
 
-    `dims` are those that the points go along, the slowest first; `order` are the positions along
-    these that come one after the other; `advice` is empty if that is how they are.
+    `dims` are the dimensions of the points, the slowest first. `order` holds the positions to take
+    along them. `advice` says how to reorder the data, and is empty if they are in order.
     """
 
     sampling: Sampling
@@ -259,7 +259,7 @@ def _ring_order(sampling: Healpix) -> NDArray[np.int64]:
 
 
 def _side_by_side(dims: tuple[str, ...], among: tuple[str, ...]) -> bool:
-    """Return whether dimensions follow each other in this order."""
+    """Return whether `dims` are consecutive and in this order in `among`."""
     first = among.index(dims[0]) if dims else 0
     return among[first : first + len(dims)] == dims
 
@@ -271,7 +271,7 @@ def _grid(latitudes: Angles, longitudes: Angles) -> _Place:
     spacing = 360 / len(lon)
     repeats = np.diff(lon[eastwards] % 360, append=lon[eastwards[0]] % 360 + 360) < SAME * spacing
     if repeats.any() and len(lon) > 1:
-        # the later of the two goes, which is the last column where the first comes round again
+        # drop the later of two equal longitudes: the last column where it repeats the first
         pairs = np.stack((eastwards, np.roll(eastwards, -1)))[:, repeats]
         keep = np.setdiff1d(np.arange(len(lon)), pairs.max(axis=0))
         name = longitudes.name
@@ -318,7 +318,7 @@ def _grid(latitudes: Angles, longitudes: Angles) -> _Place:
 
 
 def _as_slice(kept: NDArray[np.int64]) -> str:
-    """Write positions as text: a slice if they follow each other."""
+    """Return positions as text, as a slice if they are consecutive."""
     if np.all(np.diff(kept) == 1):
         return f"slice({kept[0]}, {kept[-1] + 1})"
     return str(kept.tolist())
@@ -336,7 +336,7 @@ def _grids_of(nlat: int, nlon: int) -> Iterator[Equiangular | GaussLegendre]:
 
 
 def _samplings_of(n: int) -> Iterator[Sampling]:
-    """Yield all samplings of so many points that are known by their number."""
+    """Yield the samplings that have n points."""
     octahedral = int(np.sqrt(n / 4 + 81 / 4) - 9 / 2 + 0.5)  # there are 4 N (N + 9) points
     candidates: list[Sampling] = [ReducedGaussian(max(octahedral, 1))]
     candidates += [ReducedGaussian(number, "classical") for number in NUMBERS]

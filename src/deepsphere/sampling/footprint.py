@@ -1,4 +1,4 @@
-"""The footprint of a survey: the pixels a network works on, and which of them were observed."""
+"""The footprint of a survey: the pixels that a network uses, and which of them were observed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from deepsphere.sampling.missing import UNSEEN, check_fill, is_marked, split_mas
 
 
 class Footprint:
-    """A part of the sphere that was observed, padded to what a network needs.
+    """The observed part of the sphere, padded to the pixels that a network needs.
 
     A network that coarsens down to some `nside` works on whole pixels of that resolution. A
-    footprint knows the padded set of pixels (`sampling`), which of them hold data (`observed`),
-    and brings maps of the full sphere to this set and back.
+    footprint holds the padded set of pixels (`sampling`) and which of them have data (`observed`).
+    It converts maps of the full sphere to this set and back.
 
     Parameters
     ----------
     sampling : Healpix
-        The pixels a network works on.
+        The pixels that the network works on.
     observed : array_like of bool, shape (len(sampling),)
-        True where there is data, False where the footprint was padded. Where a masked array is
-        masked, there is none.
+        True for observed pixels, False for padding. Masked entries of a masked array count as
+        False.
 
     Attributes
     ----------
@@ -33,9 +33,10 @@ class Footprint:
 
     Raises
     ------
-    TypeError, ValueError
-        If `sampling` is no `Healpix`, or `observed` does not have one bool per pixel, or is
-        False everywhere.
+    TypeError
+        If `sampling` is not a `Healpix`.
+    ValueError
+        If `observed` does not hold one bool per pixel, or is False everywhere.
 
     Examples
     --------
@@ -70,31 +71,33 @@ class Footprint:
 
     @classmethod
     def from_mask(cls, mask: ArrayLike, coarse_nside: int | None = None, *, nest: bool) -> Self:
-        """Make the footprint of a boolean map of the full sphere.
+        """Return the footprint of a boolean map of the full sphere.
 
         Parameters
         ----------
         mask : array_like of bool, shape (12 * nside**2,)
-            True where there is data; regions come from `deepsphere.sampling.regions`. Where a
-            masked array is masked, there is none. An apodized mask of weights from 0 to 1 needs a
-            threshold: ``weights > 0`` keeps all that was observed, ``weights == 1`` only what is
-            not attenuated.
+            True for observed pixels; see `deepsphere.sampling.regions` for masks of regions. Masked
+            entries of a masked array count as False. Turn an apodized mask of weights from 0 to 1
+            into a bool: ``weights > 0`` keeps everything observed, ``weights == 1`` only pixels
+            that are not attenuated.
         coarse_nside : int, optional
-            Coarsest resolution of the network: the footprint is padded to whole pixels of it.
-            Default: no padding.
+            Coarsest resolution of the network. The footprint is padded to whole pixels of it.
+            Defaults to no padding.
         nest : bool
-            Ordering of `mask`: NEST, or RING if False.
+            Whether `mask` is in NEST ordering; RING if False.
 
         Returns
         -------
         Footprint
-            Its sampling is the smallest closed set that holds the mask.
+            The footprint with the smallest set of whole coarse pixels that contains the mask.
 
         Raises
         ------
+        TypeError
+            If `coarse_nside` is not an integer, or `nest` is not a bool.
         ValueError
-            If the map is not boolean, of no HEALPix size, or False everywhere; or
-            `coarse_nside` is not a power of two up to the map's `nside`.
+            If `mask` is not boolean, not of a HEALPix size, or False everywhere, or `coarse_nside`
+            is not a power of two or is greater than the `nside` of the mask.
         """
         check_nest(nest)
         mask = _seen(mask, "mask")
@@ -115,29 +118,32 @@ class Footprint:
 
     @classmethod
     def from_maps(cls, maps: ArrayLike, coarse_nside: int | None = None, *, nest: bool) -> Self:
-        """Make the footprint of maps that tell which of their pixels are missing.
+        """Return the footprint of maps whose missing pixels are marked.
 
-        Missing are pixels that are masked in a masked array, NaN, or `UNSEEN`.
+        Missing pixels are masked in a masked array, NaN or `UNSEEN`.
 
         Parameters
         ----------
-        maps : array_like, shape (12 * nside**2,), (maps, 12 * nside**2) or (maps, ..., channels)
-            Maps of the full sphere. A pixel is observed if every map and channel has it.
-            Integers have no missing pixels unless they are masked.
+        maps : array_like, shape (npix,), (maps, npix) or (maps, npix, channels)
+            Maps of the full sphere, with ``npix = 12 * nside**2``. A pixel is observed if it is not
+            missing in any map or channel. Pixels of integers are missing only if masked.
         coarse_nside, nest
             As for `from_mask`.
 
         Returns
         -------
         Footprint
-            What all maps have in common.
+            The footprint of the pixels that all maps have in common.
 
         Raises
         ------
         TypeError
-            If the maps are complex or no numbers, or booleans that are not masked.
+            If `maps` are complex, not numbers, or booleans without masked pixels, `coarse_nside` is
+            not an integer, or `nest` is not a bool.
         ValueError
-            If the maps hold infinite values, or for the reasons of `from_mask`.
+            If `maps` hold infinite values or have the wrong number of dimensions or pixels, no
+            pixel is observed, or `coarse_nside` is not a power of two up to the `nside` of the
+            maps.
         """
         array, masked = split_mask(maps, "maps")
         if array.dtype == bool and not masked.any():
@@ -156,32 +162,33 @@ class Footprint:
         return self.sampling.nside
 
     def pack(self, maps: ArrayLike, *, nest: bool, fill: float = 0.0) -> NDArray[Any]:
-        """Bring maps of the full sphere to the footprint.
+        """Convert maps of the full sphere to maps on the footprint.
 
         Parameters
         ----------
         maps : array_like, shape (npix,), (maps, npix) or (maps, npix, channels)
-            Maps with ``npix = 12 * nside**2``; outside the footprint they may hold anything.
-            They may be masked there, too: the result is a plain array.
+            Maps with ``npix = 12 * nside**2``. Values outside the footprint are ignored, and may be
+            masked.
         nest : bool
-            Ordering of `maps`: NEST, or RING if False.
+            Whether `maps` are in NEST ordering; RING if False.
         fill : float, default 0
-            Value of the padded pixels; zero is the mean of most maps that are fed to a network.
-            In maps of integers it is a class or a flag like any other: only `observed` tells that
-            it stands for nothing.
+            Value of padded pixels. The default is the mean of most maps that networks are trained
+            on. In maps of integers it cannot be told from a class or flag of the same value, except
+            by `observed`.
 
         Returns
         -------
         ndarray, shape (n,), (maps, n) or (maps, n, channels)
-            The maps on the pixels of `sampling`, in NEST ordering, dtype as given.
+            The maps on the pixels of `sampling`, in NEST ordering, with the dtype of `maps`; a
+            plain array.
 
         Raises
         ------
-        ValueError
-            If the shape does not fit, an observed pixel is missing (masked, NaN or `UNSEEN`) or
-            infinite, or the maps' dtype cannot hold `fill`.
         TypeError
-            If the maps are complex, or no numbers.
+            If `maps` are complex or not numbers, `fill` is not a number, or `nest` is not a bool.
+        ValueError
+            If `maps` have the wrong shape, an observed pixel is missing (masked, NaN or `UNSEEN`)
+            or infinite, or the dtype of `maps` cannot represent `fill`.
         """
         check_nest(nest)
         maps, masked = split_mask(maps, "maps")
@@ -207,33 +214,32 @@ class Footprint:
         return np.where(observed, packed, value)
 
     def unpack(self, values: ArrayLike, *, nest: bool, fill: float | None = None) -> NDArray[Any]:
-        """Bring values on the footprint to maps of the full sphere.
+        """Convert values on the footprint to maps of the full sphere.
 
         Parameters
         ----------
         values : array_like, shape (n,), (maps, n) or (maps, n, channels)
             Values on the pixels of `sampling`: numbers, classes or flags.
         nest : bool
-            Ordering of the result: NEST, or RING if False.
+            Whether the result is in NEST ordering; RING if False.
         fill : float, int or bool, optional
-            Value of pixels that were not observed, the padded ones among them, and of those that
-            are masked in a masked array. Default: `UNSEEN`, which only floating-point numbers of
-            32 bits or more hold. Integers and booleans need a value that is none of theirs, such
-            as 255 or -1 for classes; to have missing values for flags, pass
-            ``values.astype("float32")``.
+            Value of pixels that were not observed, including padding, and of masked values.
+            Defaults to `UNSEEN`, which only floating-point numbers of 32 bits or more can
+            represent. Integers and booleans need a value that does not occur among them, such as
+            255 or -1 for classes. To mark missing flags, pass ``values.astype("float32")``.
 
         Returns
         -------
         ndarray, shape (npix,), (maps, npix) or (maps, npix, channels)
-            Full maps, dtype as given.
+            Maps of the full sphere, with the dtype of `values`.
 
         Raises
         ------
-        ValueError
-            If the shape does not fit, or the values' dtype cannot hold `fill`: by default if
-            it is an integer, bool, float16 or bfloat16.
         TypeError
-            If the values are complex, or no numbers.
+            If `values` are complex or not numbers, `fill` is not a number, or `nest` is not a bool.
+        ValueError
+            If `values` have the wrong shape, or their dtype cannot represent `fill`. The default
+            `fill` does not suit integers, bool, float16 and bfloat16.
         """
         check_nest(nest)
         values, masked = split_mask(values, "values")
@@ -255,7 +261,7 @@ class Footprint:
         return full
 
     def _positions(self, nest: bool) -> NDArray[np.int64]:
-        """Where the footprint's pixels lie in a full map."""
+        """Return the positions of the footprint's pixels in a full map."""
         from astropy_healpix.healpy import nest2ring
 
         pixels = self.sampling.pixels
@@ -266,20 +272,20 @@ class Footprint:
 
 
 def to_nest(ring_map: NDArray[Any], nside: int) -> NDArray[Any]:
-    """Return a map in NEST ordering, given in RING along its first axis."""
+    """Reorder the first axis of a map from RING to NEST."""
     from astropy_healpix.healpy import nest2ring
 
     return ring_map[nest2ring(nside, np.arange(12 * nside**2))]
 
 
 def _seen(mask: ArrayLike, name: str) -> NDArray[Any]:
-    """Return a copy of a mask, False where a masked array is masked."""
+    """Return a copy of a boolean mask in which masked entries are False."""
     array, masked = split_mask(mask, name)
     return array & ~masked if array.dtype == bool else array
 
 
 def _default_fill(dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return `UNSEEN`, or raise if this type would turn it into something else."""
+    """Return `UNSEEN` in a dtype, or raise ValueError if it cannot represent it."""
     if dtype.kind in "biu":
         raise ValueError(
             f"{dtype} values cannot mark pixels that were not observed by UNSEEN; give fill, a "
@@ -296,7 +302,7 @@ def _default_fill(dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _check_finite(array: NDArray[Any], where: NDArray[np.bool_], name: str) -> None:
-    """Raise ValueError if values are infinite somewhere that matters."""
+    """Raise ValueError if values selected by a mask are infinite."""
     if array.dtype.kind in "biu":
         return
     infinite = np.count_nonzero(np.isinf(array) & where)

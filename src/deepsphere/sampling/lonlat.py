@@ -1,4 +1,4 @@
-"""Longitudes and latitudes in degrees, to unit vectors and back."""
+"""Conversion of longitudes and latitudes to unit vectors and back, and units of angles."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ DEGREES = re.compile(r"(deg(ree)?s?|°)[ _]?(?P<direction>true|north|n|east|e|)"
 RADIANS = re.compile(r"rad(ian)?s?[ _]?(?P<direction>true|north|n|east|e|)")
 
 BEYOND = 1e-5
-"""Degrees by which latitudes may lie beyond a pole: pi/2 in single precision does by 2.5e-6."""
+"""Tolerance in degrees for latitudes beyond a pole. pi/2 in single precision exceeds by 2.5e-6."""
 
 
 def to_vectors(lonlat: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return unit vectors.
+    """Convert longitudes and latitudes to unit vectors.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def to_vectors(lonlat: NDArray[np.floating]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (n, 3)
-        The z axis points to the north pole, the x axis to longitude 0 on the equator.
+        Unit vectors. The z axis points to the north pole, the x axis to longitude 0 on the equator.
 
     Raises
     ------
     ValueError
-        If numbers are not finite, or latitudes are beyond the poles.
+        If a number is not finite, or a latitude is not from -90 to 90.
     """
     lonlat = np.asarray(lonlat, dtype=np.float64)
     wrong = np.flatnonzero(~(np.isfinite(lonlat).all(axis=1) & (np.abs(lonlat[:, 1]) <= 90)))
@@ -45,7 +45,7 @@ def to_vectors(lonlat: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def to_lonlat(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return longitudes and latitudes.
+    """Convert unit vectors to longitudes and latitudes.
 
     Parameters
     ----------
@@ -64,29 +64,30 @@ def to_lonlat(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def to_degrees(angles: Any, name: str, units: str | None = None) -> NDArray[np.float64]:
-    """Return angles in degrees.
+    """Convert angles to degrees.
 
     Parameters
     ----------
-    angles : array_like, or a quantity of astropy or pint
-        Quantities carry their unit.
+    angles : array_like, or astropy or pint quantity
+        Angles. Quantities are converted from their own unit.
     name : str
-        What messages call the angles.
+        Name of the angles in error messages.
     units : str, optional
-        Unit of plain numbers, in any spelling of degrees or radians that files use. Default:
+        Unit of plain numbers, in any spelling of degrees or radians that files use. Defaults to
         degrees.
 
     Returns
     -------
     ndarray of float64
-        Of the same shape.
+        Angles in degrees, in the shape of `angles`.
 
     Raises
     ------
     TypeError
-        If the angles are no real numbers.
+        If the angles are not real numbers.
     ValueError
-        If the unit is another, or an angle is masked.
+        If the unit is not degrees or radians (quantities: not a unit of angle), or an angle is
+        masked.
     """
     try:
         if hasattr(angles, "to_value"):  # astropy; vectors have no unit
@@ -95,7 +96,7 @@ def to_degrees(angles: Any, name: str, units: str | None = None) -> NDArray[np.f
             angles = angles.magnitude if angles.unitless else angles.to("degree").magnitude
         elif units is not None and is_radians(units, name):
             angles = np.rad2deg(np.ma.asarray(angles, dtype=np.float64))
-    except (TypeError, ValueError) as error:  # both libraries' errors of units are one of these
+    except (TypeError, ValueError) as error:  # base classes of both libraries' unit errors
         raise ValueError(f"{name} must be in degrees or radians: {error}") from error
     if np.ma.is_masked(angles):
         raise ValueError(
@@ -109,7 +110,7 @@ def to_degrees(angles: Any, name: str, units: str | None = None) -> NDArray[np.f
 
 
 def is_radians(units: str, name: str) -> bool:
-    """Return whether a unit is that of radians, not degrees, or raise ValueError if neither."""
+    """Return True for radians and False for degrees, or raise ValueError for other units."""
     text = str(units).strip().lower()
     if RADIANS.fullmatch(text):
         return True
@@ -122,14 +123,14 @@ def is_radians(units: str, name: str) -> bool:
 
 
 def direction(units: str) -> str:
-    """Return to which direction a unit of angles counts: "n", "e", or "" if it does not say."""
+    """Return the direction that a unit of angle names: "n", "e", or "" for none."""
     text = str(units).strip().lower()
     match = DEGREES.fullmatch(text) or RADIANS.fullmatch(text)
     return match["direction"][:1].replace("t", "") if match else ""
 
 
 def resembles_radians(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> bool:
-    """Return whether numbers fit into the range of radians, and none is as large as degrees are."""
+    """Return whether all numbers lie in the range of radians."""
     return bool(
         min(len(lon), len(lat)) > 3
         and np.abs(lat).max() <= np.pi / 2 + BEYOND
@@ -139,11 +140,11 @@ def resembles_radians(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> boo
 
 
 def covers_as_radians(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> bool:
-    """Return whether numbers cover much of the sphere if they are radians, and little else."""
+    """Return whether numbers lie in the range of radians and, as such, cover much of the sphere."""
     return resembles_radians(lon, lat) and bool(np.ptp(lat) > 2 and np.ptp(lon) > 4)
 
 
 def list_some(indices: NDArray[np.int64]) -> str:
-    """Return the first few of some indices as text, and how many there are, for messages."""
+    """Return the first five indices and the number of the others as text, for messages."""
     some = ", ".join(str(i) for i in indices[:5].tolist())
     return f"index {some}" + (f" and {len(indices) - 5} more" if len(indices) > 5 else "")

@@ -1,4 +1,4 @@
-"""Missing values of maps: masked, NaN, or the number by which HEALPix maps mark them."""
+"""Missing values of maps: masked, NaN, or `UNSEEN`, which marks them in HEALPix maps."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 UNSEEN = -1.6375e30
-"""The value by which HEALPix maps mark missing pixels (``healpy.UNSEEN``)."""
+"""Value of missing pixels in HEALPix maps (``healpy.UNSEEN``)."""
 
 
 def is_marked(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where a plain array holds NaN or `UNSEEN`; integers and booleans cannot."""
+    """Return a mask of the values that are NaN or `UNSEEN`; False for integers and booleans."""
     if array.dtype.kind in "biu":
         return np.zeros(array.shape, dtype=bool)
-    if array.dtype.itemsize < 4:  # float16, and bfloat16, with which numpy computes in part only
+    if array.dtype.itemsize < 4:  # float16, and bfloat16, which NumPy supports only in part
         array = array.astype(np.float32)
-    # As in healpy, since float32 holds another number than float64.
+    # A tolerance as in healpy, because float32 cannot represent the number exactly.
     return np.isnan(array) | (np.abs(array - UNSEEN) <= 1e-5 * abs(UNSEEN))
 
 
 def split_mask(values: ArrayLike, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return values as a plain array, and where they are masked.
+    """Split values into a plain array and a mask.
 
     Parameters
     ----------
     values : array_like
-        Real numbers or booleans: an array, a masked array of numpy or astropy, or a list of such.
+        Real numbers or booleans: an array, a masked array of NumPy or astropy, or a list of these.
     name : str
-        What messages call them.
+        Name of the values in error messages.
 
     Returns
     -------
     array : ndarray
-        The values; where they are masked, whatever lies under the mask.
+        The values, including those under the mask.
     masked : ndarray of bool
-        True where they are masked, of the same shape.
+        True for masked values, in the shape of `array`.
 
     Raises
     ------
     TypeError
-        If the values are complex, or no numbers.
+        If the values are complex or not numbers.
     """
     if isinstance(values, (list, tuple)) and any(isinstance(v, np.ma.MaskedArray) for v in values):
         values = np.ma.stack(values)  # np.asarray would drop the masks
@@ -66,33 +66,34 @@ def check_real(array: NDArray[Any], name: str) -> NDArray[Any]:
             f"{name} must be real, got {array.dtype}; "
             "take the real and the imaginary part as two channels"
         )
-    # can_cast: numpy calls bfloat16 and other small floats of ml_dtypes "void"
+    # can_cast, because NumPy reports bfloat16 and other small floats of ml_dtypes as "void"
     if array.dtype.kind not in "biuf" and not np.can_cast(array.dtype, np.float32):
         raise TypeError(f"{name} must be numbers or booleans, got an array of {array.dtype}")
     return array
 
 
 def check_fill(fill: Any, dtype: DTypeLike) -> NDArray[Any]:
-    """Return the value of a fill argument in another type, or raise if that cannot hold it.
+    """Convert a fill value to a dtype, or raise if the dtype cannot represent it.
 
     Parameters
     ----------
     fill : float, int or bool
         The value.
     dtype : dtype
-        Type of the values that it stands among.
+        Type of the array to fill.
 
     Returns
     -------
     ndarray, shape ()
-        The same value; as a floating-point number it may be rounded.
+        The value, rounded to the precision of a floating-point dtype.
 
     Raises
     ------
     TypeError
-        If it is no real number.
+        If `fill` is not a real number.
     ValueError
-        If the type does not hold it: NaN or a fraction as an integer, a number out of range.
+        If the dtype cannot represent it: NaN or a fraction in an integer dtype, or a number out of
+        range.
     """
     value, dtype = np.asarray(fill), np.dtype(dtype)
     if value.ndim or value.dtype.kind not in "biuf":
@@ -100,7 +101,7 @@ def check_fill(fill: Any, dtype: DTypeLike) -> NDArray[Any]:
     with np.errstate(all="ignore"):
         cast = value.astype(dtype)
     if dtype.kind in "biu":
-        # compared as Python numbers, which are exact
+        # compare Python numbers, which are exact
         held = not (value.dtype.kind == "f" and not np.isfinite(value))
         held = held and cast.item() == value.item()
     else:
