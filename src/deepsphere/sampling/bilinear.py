@@ -1,4 +1,4 @@
-"""Interpolation between the points around, right to second order."""
+"""Linear interpolation between the points of a sampling, accurate to second order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 NOTHING = 1e-12
-"""Weight below which a point has none but for rounding."""
+"""Weights below this are rounding errors."""
 
 
 def bilinear_matrix(source: Sampling, points: Floats) -> csr_array:
@@ -26,28 +26,29 @@ def bilinear_matrix(source: Sampling, points: Floats) -> csr_array:
     Parameters
     ----------
     source : Sampling
-        Where values lie.
+        The sampling of the values.
     points : ndarray of float64, shape (m, 3)
-        Unit vectors: where values are wanted.
+        Unit vectors at which to interpolate.
 
     Returns
     -------
     csr_array of float64, shape (m, len(source))
-        Weights are not negative and rows sum to 1. A point of the source gets its own value. Of a
-        smooth field, errors fall with the square of the distance between points.
+        Nonnegative weights; rows sum to 1. A point of the source gets its own value. For a smooth
+        field, the error falls with the square of the point spacing.
 
     Notes
     -----
-    - On rings of latitude (grids, Gaussian or not, reduced or not): linear in longitude on the
-      rings to the north and to the south, then linear in latitude. At a pole that has no row, the
-      value is the mean of the ring around it.
-    - On HEALPix: the same with its rings, by astropy-healpix; healpy's ``get_interp_val`` does so.
-      The rings at the poles have 4, 8, 12, ... pixels: right to first order only there.
-    - Elsewhere: linear in the triangle of the spherical Delaunay triangulation around a point.
-      Points on one circle span no triangles; there the two nearest count by inverse distance.
+    - On rings of latitude (all longitude-latitude grids): linear in longitude on the rings to the
+      north and to the south, then linear in latitude. The value at a pole without a row is the mean
+      of the ring around it.
+    - On HEALPix: the same on its rings, by astropy-healpix, as in healpy's ``get_interp_val``. Near
+      the poles, where rings have 4, 8, 12, ... pixels, the accuracy is first order only.
+    - On other samplings: linear in the triangle of the spherical Delaunay triangulation that
+      contains the point. Points on one circle span no triangles; the two nearest are then weighted
+      by inverse distance.
 
-    On a part of a sampling, weights of points that it lacks go to those around that it has; where
-    it has none of them, the nearest point is taken.
+    On a part of a sampling, the weights of missing points go to the other surrounding points. If
+    all are missing, the nearest point is used.
     """
     whole = source.whole if isinstance(source, Subset) else source
     if isinstance(whole, RingSampling):
@@ -82,7 +83,7 @@ def _on_rings(grid: RingSampling, points: Floats) -> csr_array:
     sizes, rings = grid.ring_sizes, grid.colatitudes
     starts = np.cumsum(sizes) - sizes
     below = np.searchsorted(rings, colatitudes)
-    # Poles count as rings, too, but as none where the first or the last ring is one.
+    # Add the poles as rings, with a gap of 0 where the first or the last ring lies at a pole.
     edges = np.concatenate(([0.0], rings, [np.pi]))
     gaps = np.diff(edges)[below]
     shares = np.where(gaps > 0, (colatitudes - edges[below]) / np.where(gaps > 0, gaps, 1), 1.0)
@@ -132,7 +133,7 @@ def _in_triangles(vertices: Floats, points: Floats) -> csr_array:
     else:
         vertices, triangles, neighbors, outwards = _triangulation(vertices)
         corners, weights = _located(vertices, triangles, neighbors, outwards, points)
-    weights = np.where(corners < n, weights, 0)  # not those that only fill a gap
+    weights = np.where(corners < n, weights, 0)  # vertices added by _triangulation have no value
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
     rows = np.broadcast_to(np.arange(len(points))[:, None], corners.shape)
     parts = (weights.ravel(), (rows.ravel(), np.minimum(corners, n - 1).ravel()))
@@ -140,7 +141,7 @@ def _in_triangles(vertices: Floats, points: Floats) -> csr_array:
 
 
 def _triangulation(vertices: Floats) -> tuple[Floats, Integers, Integers, NDArray[np.bool_]]:
-    """Return triangles all around: more vertices, where they leave half of the sphere empty."""
+    """Return triangles that cover the sphere, adding vertices where half of it is empty."""
     while True:
         hull = ConvexHull(vertices)
         widest = hull.equations[:, 3].argmax()
@@ -159,10 +160,10 @@ def _located(
     outwards: NDArray[np.bool_],
     points: Floats,
 ) -> tuple[Integers, Floats]:
-    """Return the corners of the triangle around each point, and the point's weights for them.
+    """Return the corners of the triangle around each point, and their weights.
 
-    Walks from a triangle at the nearest vertex, always across the side that the point lies
-    farthest beyond (B. Joe; L. De Floriani: the walk ends in any Delaunay triangulation).
+    The search walks from a triangle at the nearest vertex, always across the side that the point
+    lies farthest beyond. In a Delaunay triangulation the walk ends (B. Joe; L. De Floriani).
     """
     first = np.zeros(len(vertices), np.int64)
     first[triangles.ravel()] = np.repeat(np.arange(len(triangles)), 3)

@@ -1,4 +1,4 @@
-"""HEALPix cells of xarray data: what the metadata of their several conventions say."""
+"""HEALPix cells of xarray data, found by the metadata of several conventions."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ LEVELS = ("level", "refinement_level", "healpix_level", "zoom", "order", "resolu
 NSIDES = ("nside", "healpix_nside")
 SCHEMES = ("indexing_scheme", "healpix_order", "ordering", "order", "nest")
 NUMBERS = ("cell_ids", "healpix_index", "cell", "cells", "ipix")
-"""Names of the coordinate that numbers the cells, where no metadata tell which it is."""
+"""Names of the coordinate of cell indices, if no metadata identify it."""
 
 
 class Cells(NamedTuple):
-    """The cells of a data set and how its maps must be turned to have those of a sampling.
+    """The cells of a data set, and how to reorder its maps to those of a sampling.
 
     Attributes
     ----------
     sampling : Healpix
         The cells.
     dim : str
-        The dimension along which they go.
+        Dimension of the cells.
     order : ndarray of int64 or None
-        Where along it the cells of the sampling are; None if they are in its order.
+        Positions of the cells of the sampling along `dim`; None if they are in order.
     advice : str
-        What to do about that.
+        How to reorder the data, for error messages.
     """
 
     sampling: Healpix
@@ -43,30 +43,30 @@ class Cells(NamedTuple):
 
 
 def find_cells(data: Any) -> Cells | None:
-    """Return the HEALPix cells of a data set, or None if its metadata speak of none.
+    """Return the HEALPix cells of a data set, or None if its metadata name none.
 
     Parameters
     ----------
     data : xarray.Dataset or xarray.DataArray
-        With a coordinate whose attribute ``grid_name`` is healpix, or with the index that xdggs
-        makes of it; or with a grid mapping whose ``grid_mapping_name`` is healpix, as in the CF
+        Data with a coordinate whose attribute ``grid_name`` is healpix, with the index that xdggs
+        makes of it, or with a grid mapping whose ``grid_mapping_name`` is healpix, as in the CF
         conventions and at easy.gems.
 
     Returns
     -------
     Cells or None
-        Their level, numbers, order and dimension.
+        The cells.
 
     Raises
     ------
     ValueError
-        If the metadata are not complete or contradict each other or the data; if the cells are
-        of several levels in one; or if there is a grid mapping that the data lack and no
+        If the metadata are incomplete, contradict each other or contradict the data, cells of
+        several levels are mixed, or the data name a grid mapping that they lack and have no
         latitudes and longitudes.
     """
     variables = variables_of(data)
     for name, attributes in _numbered(data, variables):
-        known = _scheme(attributes, name) or "nested"  # what xdggs takes it for
+        known = _scheme(attributes, name) or "nested"  # the default of xdggs
         return _cells(data, name, _level(attributes, name), known)
     for name, attributes in _mappings(data, variables):
         level, scheme = _level(attributes, name), _scheme(attributes, name)
@@ -87,9 +87,9 @@ def find_cells(data: Any) -> Cells | None:
 
 
 def _numbered(data: Any, variables: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the coordinates that hold numbers of HEALPix cells, and what they say of them."""
+    """Yield the names and attributes of coordinates that hold indices of HEALPix cells."""
     for name, index in getattr(data, "xindexes", {}).items():
-        info: Any = getattr(index, "grid_info", None)  # xdggs took it from the attributes
+        info: Any = getattr(index, "grid_info", None)  # xdggs moves the attributes there
         if hasattr(info, "to_dict"):
             attributes = info.to_dict()
             if attributes.get("grid_name") == "healpix":
@@ -102,7 +102,7 @@ def _numbered(data: Any, variables: Mapping[Any, Any]) -> Iterator[tuple[str, di
 
 
 def _mappings(data: Any, variables: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the grid mappings of HEALPix, and raise if one is named that is not there."""
+    """Yield the grid mappings of HEALPix, and raise ValueError if a named one is missing."""
     for name, variable in variables.items():
         if variable.attrs.get("grid_mapping_name") == "healpix":
             yield str(name), variable.attrs
@@ -165,7 +165,7 @@ def _scheme(attributes: Mapping[str, Any], name: str) -> str | None:
 
 
 def _check_sphere(attributes: Mapping[str, Any], name: str) -> None:
-    """Warn where cells lie on an ellipsoid: a sampling's points are on the sphere."""
+    """Warn if cells lie on an ellipsoid, because a sampling's points lie on the sphere."""
     ellipsoid = attributes.get("ellipsoid")
     flattening = float(attributes.get("inverse_flattening", 0) or 0)
     named = ellipsoid.get("name") if isinstance(ellipsoid, Mapping) else ellipsoid
@@ -227,7 +227,7 @@ def _cells(data: Any, name: str | None, level: int, scheme: str) -> Cells:
 
 
 def _integers(numbers: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return numbers of cells that may have become floating-point when a file was read."""
+    """Return cell indices as integers, which reading a file may have turned into floats."""
     if numbers.dtype.kind != "f":
         return numbers
     missing = np.count_nonzero(~np.isfinite(numbers))

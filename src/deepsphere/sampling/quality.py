@@ -1,4 +1,4 @@
-"""How good a hierarchy is: how evenly each level covers the sphere, and how even its parts are."""
+"""Measures of how evenly the levels of a hierarchy cover the sphere."""
 
 from __future__ import annotations
 
@@ -16,90 +16,92 @@ from deepsphere.sampling.voronoi import TIE, farthest_places
 
 @dataclass(frozen=True)
 class LevelQuality:
-    """Figures of one level of a hierarchy; angles in degrees.
+    """Measures of one level of a hierarchy, with angles in degrees.
 
-    Those of the parts, and of children, are None on the finest level.
+    Those that involve children are None at the finest level.
     """
 
     level: int
-    """How many levels coarser than the finest, which is 0."""
+    """Number of levels above the finest, which is 0."""
 
     points: int
     """Number of points."""
 
     spacing: float
-    """Side of a square of the mean area: 58.6 degrees for 12 points on the sphere."""
+    """Side of a square of the mean area; 58.6 degrees for 12 points on the sphere."""
 
     separation: float
-    """Least distance between two points; NaN for a single point."""
+    """Smallest distance between two points; NaN for a single point."""
 
     covering: float
-    """Largest distance of any place of the sphere to its nearest point: the covering radius."""
+    """Covering radius: the largest distance of any place on the sphere to its nearest point."""
 
     area_variation: float
-    """Standard deviation of the areas of the points, over their mean."""
+    """Standard deviation of the points' areas, divided by their mean."""
 
     part_variation: float | None = None
-    """The same of the areas of the parts, which are sums of those of the children."""
+    """Standard deviation of the summed areas of each point's children, divided by their mean."""
 
     children: tuple[float, float, float] | None = None
-    """Least, median and largest number of children; what is shared counts by its shares."""
+    """Smallest, median and largest number of children. A shared child counts by its shares."""
 
     farthest_child: float | None = None
-    """Largest distance of a child to its parent, or to one of them."""
+    """Largest distance between a child and a parent."""
 
     @property
     def mesh_ratio(self) -> float:
-        """Covering radius over half of the separation: 1.15 for a hexagonal grid, 1.41 for squares.
+        """Covering radius divided by half the separation: 1.15 for hexagons, 1.41 for squares.
 
-        So in R. S. Womersley, "Efficient spherical designs with good geometric properties" (2018);
-        others divide by all of the separation. D. P. Hardin, T. Michaels and E. B. Saff, "A
-        comparison of popular point configurations on S²", Dolomites Res. Notes Approx. 9 (2016),
-        survey it for many samplings.
+        The definition is that of R. S. Womersley, "Efficient spherical designs with good geometric
+        properties" (2018); others divide by the whole separation. D. P. Hardin, T. Michaels and
+        E. B. Saff, "A comparison of popular point configurations on S²", Dolomites Res. Notes
+        Approx. 9 (2016), survey it for many samplings.
         """
         return 2 * self.covering / self.separation
 
     @property
     def child_ratio(self) -> float | None:
-        """The mesh ratio that counts no other places than the points one level finer.
+        """The mesh ratio over the points one level finer only, instead of the whole sphere.
 
-        Where points leave a sea empty, it tells how good the choice is where they are. For
-        `Scattered` it is 2 or less: T. F. Gonzalez (1985).
+        If the points leave a region empty, an ocean for instance, this ratio measures the choice of
+        points outside of it. For `Scattered` it is at most 2 (T. F. Gonzalez, 1985).
         """
         return None if self.farthest_child is None else 2 * self.farthest_child / self.separation
 
     @property
     def reach(self) -> float | None:
-        """Largest distance of a child to its parent, in units of the spacing of this level."""
+        """Largest distance between a child and a parent, in units of the spacing of this level."""
         return None if self.farthest_child is None else self.farthest_child / self.spacing
 
 
 def hierarchy_quality(sampling: Sampling, levels: int = 3) -> list[LevelQuality]:
-    """Measure each level of a hierarchy.
+    """Measure how evenly each level of a hierarchy covers the sphere.
 
     Parameters
     ----------
     sampling : Sampling
         The finest level.
     levels : int, default 3
-        How many coarser levels.
+        Number of coarser levels.
 
     Returns
     -------
     list of LevelQuality
-        Of the finest level and `levels` coarser ones, in this order.
+        Measures of the finest level, followed by those of `levels` coarser ones.
 
     Raises
     ------
-    TypeError, ValueError
-        If `sampling` is no sampling, or has not as many coarser levels.
+    TypeError
+        If `sampling` is not a `Sampling`, or `levels` is not an integer.
+    ValueError
+        If `levels` is negative, or the sampling cannot be coarsened that often.
 
     Notes
     -----
-    Covering radii are exact: the distance to the nearest point is largest at a corner of a Voronoi
-    cell. Of a part of a sampling, the places that count are those nearer to its points than to
-    those left out. Scattered points stand for all of the sphere: where they leave a sea empty, it
-    counts. 50 000 points take seconds.
+    Covering radii are exact, because the distance to the nearest point is largest at a corner of a
+    Voronoi cell. For a part of a sampling, only places nearer to its points than to those left out
+    count. For scattered points the whole sphere counts, including regions without points. 50 000
+    points take seconds.
 
     Examples
     --------
@@ -111,7 +113,7 @@ def hierarchy_quality(sampling: Sampling, levels: int = 3) -> list[LevelQuality]
     if not isinstance(sampling, Sampling):
         raise TypeError(f"sampling must be a sampling, got {sampling!r}")
     levels = check_levels(levels, "levels")
-    sampling.coarsen(levels)  # or an error that names the finest level
+    sampling.coarsen(levels)  # so that an error names the finest level
     qualities = [LevelQuality(level=0, **_spread(sampling))]
     for level in range(1, levels + 1):
         coarse, shares = sampling.coarsen(), sampling.membership()
@@ -132,7 +134,7 @@ def hierarchy_quality(sampling: Sampling, levels: int = 3) -> list[LevelQuality]
 
 
 def _spread(sampling: Sampling) -> dict[str, Any]:
-    """Return the figures that need no other level."""
+    """Return the measures that need no other level."""
     points, areas = sampling.points, sampling.areas
     separation = np.nan
     if len(points) > 1:
@@ -152,7 +154,7 @@ def _covering(sampling: Sampling) -> float:
     places = farthest_places(points)
     distances = cKDTree(points).query(places)[0]
     if len(indices) < len(whole):
-        # Corners of cells are as far from a point that was left out as from one that was not.
+        # Corners of a cell are equally far from its neighbors, which may be left out.
         inside = cKDTree(points[indices]).query(places)[0] <= distances + TIE
         distances = distances[inside]
     return _angle(distances.max())
@@ -163,5 +165,5 @@ def _variation(areas: NDArray[np.float64]) -> float:
 
 
 def _angle(chord: float) -> float:
-    """Return the angle in degrees between unit vectors at that distance."""
+    """Return the angle in degrees between unit vectors at the distance `chord`."""
     return float(np.degrees(2 * np.arcsin(min(chord / 2, 1.0))))

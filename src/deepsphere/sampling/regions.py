@@ -1,6 +1,6 @@
-"""Regions of the sphere as boolean maps, to be combined by ``&``, ``|`` and ``~``.
+"""Regions of the sphere as boolean masks, which ``&``, ``|`` and ``~`` combine.
 
-Angles are numbers in degrees, or quantities of astropy or pint in any unit of angles.
+Angles are numbers in degrees, or astropy or pint quantities in any unit of angle.
 """
 
 from __future__ import annotations
@@ -12,30 +12,33 @@ from deepsphere.sampling.base import Sampling
 from deepsphere.sampling.lonlat import to_degrees, to_vectors
 
 FRAMES = {"G": "galactic", "C": "icrs", "E": "barycentricmeanecliptic"}
-"""Coordinate systems by the letters that HEALPix files use, and their names in astropy."""
+"""Names in astropy of the coordinate systems that HEALPix files denote by letters."""
 
 
 def disc(sampling: Sampling, lon: float, lat: float, radius: float) -> NDArray[np.bool_]:
-    """Return which points lie within a disc.
+    """Return a mask of the points in a disc.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled, for instance ``Healpix(64)``.
+        The sampling of the sphere, with n points, for instance ``Healpix(64)``.
     lon, lat : float
         Center in degrees.
     radius : float
-        Angular radius in degrees, above 0 and at most 180.
+        Angular radius in degrees, greater than 0 and at most 180.
 
     Returns
     -------
     ndarray of bool, shape (n,)
-        True for points at most `radius` away from the center.
+        True for points at most `radius` from the center.
 
     Raises
     ------
+    TypeError
+        If an angle is not a single real number.
     ValueError
-        If a number is out of range.
+        If `lat` is not from -90 to 90, `radius` is out of range, `lon` is not finite, or a quantity
+        is not an angle.
 
     Examples
     --------
@@ -47,22 +50,23 @@ def disc(sampling: Sampling, lon: float, lat: float, radius: float) -> NDArray[n
     radius = _angle(radius, "radius")
     if not 0 < radius <= 180:
         raise ValueError(f"radius must be above 0 and at most 180 degrees, got {radius}")
-    # The chord, not the cosine: it tells points apart however small the disc.
+    # Unlike the cosine, the chord keeps its precision in small discs.
     distance = np.linalg.norm(sampling.points - center, axis=1)
     return np.asarray(distance <= 2 * np.sin(np.radians(radius) / 2))
 
 
 def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
-    """Return which points lie within a convex polygon with great circles as edges.
+    """Return a mask of the points in a convex polygon.
 
-    Each edge goes the shorter way around the sphere, so that the polygon fits into a hemisphere.
+    Edges are arcs of great circles, shorter than half a circle, so the polygon fits into a
+    hemisphere. Combine convex polygons with ``|`` to make others.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere, with n points.
     vertices : array_like, shape (m, 2), m >= 3
-        Longitude and latitude of the corners in degrees, in order, either way round.
+        Longitudes and latitudes of the corners in degrees, clockwise or counterclockwise.
 
     Returns
     -------
@@ -71,9 +75,11 @@ def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
 
     Raises
     ------
+    TypeError
+        If `vertices` are not real numbers.
     ValueError
-        If the shape is another, or the polygon is not convex; put others together from convex
-        ones by ``|``.
+        If `vertices` have another shape, are not finite, or lie beyond a pole, two consecutive ones
+        are equal or opposite, or the polygon is not convex.
 
     Examples
     --------
@@ -90,7 +96,7 @@ def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
     normals = np.cross(corners, np.roll(corners, -1, axis=0))
     if np.linalg.norm(normals, axis=1).min() < 1e-12:
         raise ValueError("two vertices that follow each other are equal or opposite")
-    sides = normals @ corners.T  # on which side of each edge the corners lie
+    sides = normals @ corners.T  # the sign is the side of an edge on which a corner lies
     rounding = 1e-12
     if (sides >= -rounding).all():
         direction = 1
@@ -102,28 +108,30 @@ def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
 
 
 def galactic_cut(sampling: Sampling, latitude: float, coordinates: str = "G") -> NDArray[np.bool_]:
-    """Return which points lie away from the plane of our galaxy.
+    """Return a mask of the points away from the plane of our galaxy.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the sphere is sampled.
+        The sampling of the sphere, with n points.
     latitude : float
-        Galactic latitude in degrees, from 0 to 90, below which (and above the negative of which)
-        the sky is cut.
-    coordinates : str, default "G"
-        In which coordinates the maps are: ``"G"`` galactic, ``"C"`` equatorial (ICRS), ``"E"``
-        ecliptic; galactic is what most full-sky maps of the microwave sky come in.
+        Largest absolute galactic latitude to cut, in degrees, from 0 to below 90.
+    coordinates : {"G", "C", "E"}, default "G"
+        Coordinate system of the maps: galactic, equatorial (ICRS) or ecliptic. Most full-sky maps
+        of the microwave sky are galactic, hence the default.
 
     Returns
     -------
     ndarray of bool, shape (n,)
-        True where the galactic latitude is larger.
+        True where the absolute galactic latitude is greater than `latitude`.
 
     Raises
     ------
+    TypeError
+        If `latitude` is not a single real number.
     ValueError
-        If the latitude is out of range, or the coordinates are unknown.
+        If `latitude` is out of range or a quantity that is not an angle, or `coordinates` are
+        unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How values go from one sampling to another, as sparse matrices."""
+"""Sparse matrices that pool, unpool and interpolate values between samplings."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from deepsphere.sampling.subset import Subset
 METHODS = ("conservative", "bilinear", "inverse_distance", "nearest")
 
 PARTIAL = 1e-9
-"""Part of a cell that is not covered above which it is not for rounding."""
+"""Uncovered fraction of a cell up to which it counts as a rounding error."""
 
 
 def pooling_matrix(sampling: Sampling, p: int = 1, weighted: bool = False) -> csr_array:
-    """Return the matrix that takes means over the parts of each coarser cell.
+    """Return the matrix of means over the children of each coarser point.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the values lie.
+        The sampling of the values.
     p : int, default 1
-        Number of resolution levels to go down.
+        Number of levels by which to coarsen.
     weighted : bool, default False
-        Whether values count by the area that they stand for, which keeps the integral over the
-        sphere where the areas of the coarser sampling are the sums of those; or else all alike,
-        but for those that are shared by several coarser cells.
+        Whether to weight values by their areas. This conserves the integral over the sphere if the
+        areas of the coarser sampling are sums of those of the finer one. By default all values have
+        the same weight, except that those shared by several coarser cells count by their shares.
 
     Returns
     -------
     csr_array of float64, shape (len(sampling.coarsen(p)), len(sampling))
-        Rows sum to 1.
+        The matrix, whose rows sum to 1.
     """
     shares = sampling.membership(p)
     if weighted:
@@ -50,19 +50,20 @@ def pooling_matrix(sampling: Sampling, p: int = 1, weighted: bool = False) -> cs
 
 
 def unpooling_matrix(sampling: Sampling, p: int = 1) -> csr_array:
-    """Return the matrix that brings values back from a coarser sampling.
+    """Return the matrix that copies values from a coarser sampling to its children.
 
     Parameters
     ----------
     sampling : Sampling
-        Where the result lies.
+        The sampling of the result.
     p : int, default 1
-        How many levels coarser the values are.
+        Number of levels by which the values are coarser.
 
     Returns
     -------
     csr_array of float64, shape (len(sampling), len(sampling.coarsen(p)))
-        Each point takes the values of the coarser cells that it is part of, by its shares of them.
+        The matrix, whose rows sum to 1. A point shared by several coarser cells takes the mean of
+        their values, weighted by its shares.
     """
     return _normalized(csr_array(sampling.membership(p).T))
 
@@ -74,46 +75,46 @@ def interpolation_matrix(
     neighbors: int = 4,
     allow_uncovered: bool = False,
 ) -> csr_array:
-    """Return the matrix that brings values from one sampling to any other.
+    """Return the matrix that interpolates values from one sampling to another.
 
     Parameters
     ----------
     source, target : Sampling
-        Where values lie, and where they are wanted.
+        The samplings of the values and of the result.
     method : {"conservative", "bilinear", "inverse_distance", "nearest"}, default "conservative"
-        - ``"conservative"``: means over the overlaps of cells, which keep the integral over what
-          both samplings cover.
-        - ``"bilinear"``: between the nearest points around, right to second order; see
-          `deepsphere.sampling.bilinear.bilinear_matrix`.
-        - ``"inverse_distance"``: means of the nearest points by their inverse distance; a point
-          at the same place is taken alone.
+        - ``"conservative"``: means over the overlaps of cells, which conserve the integral over
+          the region that both samplings cover.
+        - ``"bilinear"``: interpolation between the surrounding points, accurate to second order;
+          see `deepsphere.sampling.bilinear.bilinear_matrix`.
+        - ``"inverse_distance"``: means of the nearest points, weighted by inverse distance. A
+          source point at the same place is used alone.
         - ``"nearest"``: the value of the nearest point.
     neighbors : int, default 4
-        How many points ``"inverse_distance"`` takes.
+        Number of points that ``"inverse_distance"`` uses.
     allow_uncovered : bool, default False
         Whether ``"conservative"`` returns rows without entries for points of the target whose
-        cells the source does not cover at all, instead of raising an error.
+        cells the source does not cover at all, instead of raising ValueError.
 
     Returns
     -------
     csr_array of float64, shape (len(target), len(source))
-        Weights are not negative. Rows sum to 1, but for those without entries.
+        Nonnegative weights. Rows sum to 1, except for those without entries.
 
     Raises
     ------
     ValueError
-        If the method is unknown. With ``"conservative"``: if points of the target are not covered
-        and that is not allowed; or if areas that a sampling of your own declares are not those of
-        its cells.
+        If `method` is unknown. With ``"conservative"``, also if `source` does not cover some points
+        of `target` and `allow_uncovered` is False, or the areas that a custom sampling declares are
+        not those of its cells.
 
     Notes
     -----
-    ``"conservative"`` takes the exact overlaps of the cells (see
-    `deepsphere.sampling.overlaps.cell_overlaps`) and scales them, within roundings and the small
-    errors of curved edges, so that they sum to the areas of both samplings: with areas ``a`` and
-    the matrix ``M``, ``M.T @ a_target = a_source`` to 12 digits. A cell that is covered in part
-    gets the mean over that part. Points at one place, such as those at the poles of some grids,
-    share one cell.
+    ``"conservative"`` computes the exact overlaps of the cells (see
+    `deepsphere.sampling.overlaps.cell_overlaps`). It then scales them, by no more than rounding and
+    the small errors of curved edges, so that they sum to the areas of both samplings: with areas
+    ``a`` and the matrix ``M``, ``M.T @ a_target = a_source`` to 12 digits. A partly covered cell
+    gets the mean over the covered part. Points at one place, such as those at the poles of some
+    grids, share one cell.
 
     P. W. Jones, "First- and second-order conservative remapping schemes for grids in spherical
     coordinates", Mon. Wea. Rev. 127 (1999).
@@ -127,7 +128,7 @@ def interpolation_matrix(
     count = 1 if method == "nearest" else min(neighbors, len(source))
     distances, columns = cKDTree(source.points).query(target.points, count)
     distances, columns = distances.reshape(-1, count), columns.reshape(-1, count)
-    # The nearest point at no distance outweighs all others.
+    # A point at distance zero outweighs all others.
     weights = 1 / np.maximum(distances, 1e-14)
     weights[distances[:, 0] < 1e-12, 1:] = 0
     weights /= weights.sum(axis=1, keepdims=True)
@@ -162,7 +163,7 @@ def _conservative(source: Sampling, target: Sampling, allow_uncovered: bool) -> 
         _beyond(overlaps.sum(axis=0), source, target, from_cells)[used],
     )
     part = csr_array(diags_array(1 / part.sum(axis=1)) @ part)
-    # Points at one place take the mean of those at one place.
+    # Points of the target at one place all take the mean over points of the source at one place.
     means = csr_array(diags_array(1 / given) @ from_cells @ diags_array(source.areas))
     copies = csr_array(to_cells.T)[:, rows]
     matrix = csr_array(copies @ part @ means[used])
@@ -171,7 +172,7 @@ def _conservative(source: Sampling, target: Sampling, allow_uncovered: bool) -> 
 
 
 def _places(sampling: Sampling) -> csr_array:
-    """Return ones where a point (column) lies at a place (row): most have one to themselves."""
+    """Return a matrix of ones where a point (column) lies at a place (row)."""
     _, place = np.unique(np.round(sampling.points, 9), axis=0, return_inverse=True)
     if isinstance(sampling, Scattered) or place.max() + 1 == len(sampling):
         return csr_array(eye_array(len(sampling)))
@@ -186,16 +187,16 @@ def _is_part(sampling: Sampling) -> bool:
 def _beyond(
     covered: NDArray[np.float64], sampling: Sampling, other: Sampling, places: csr_array
 ) -> NDArray[np.float64]:
-    """Return the parts of the cells' areas that another sampling does not cover."""
+    """Return the areas of the cells that another sampling does not cover."""
     declared = places @ sampling.areas
     if not _is_part(other):
         return np.zeros(len(declared))
     drawn = declared
     cells = cells_of(sampling) if isinstance(sampling, Healpix) else None
     if isinstance(cells, Shapes) and not isinstance(other, Healpix):
-        drawn = shape_areas(cells)  # chains of arcs, not quite the declared areas
+        drawn = shape_areas(cells)  # of chains of arcs, which differ slightly from declared areas
     beyond = 1 - covered / drawn
-    return declared * np.where(beyond > PARTIAL, beyond, 0)  # less is rounding
+    return declared * np.where(beyond > PARTIAL, beyond, 0)
 
 
 def _normalized(matrix: csr_array) -> csr_array:
@@ -206,14 +207,14 @@ def _normalized(matrix: csr_array) -> csr_array:
 
 
 def padded(matrix: csr_array) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Return the rows of a matrix padded to one length: indices and weights, list by list.
+    """Return the indices and weights of the rows of a matrix, padded to the longest row.
 
     Returns
     -------
     indices : ndarray of int32, shape (width, rows)
-        Padding repeats the first entry of a row.
+        Column indices; padding repeats the first index of a row.
     weights : ndarray of float64, shape (width, rows)
-        Padding is 0.
+        Entries; padding is 0.
     """
     lengths = np.diff(matrix.indptr)
     slots = np.arange(int(lengths.max(initial=1)))[:, None]
