@@ -1,9 +1,9 @@
 """DeepSphere: graph convolutional neural networks for data on the sphere, on Keras 3.
 
 Samplings and graphs (`deepsphere.sampling`, `deepsphere.graph`) need neither Keras nor a backend.
-Layers and models run on the backend that Keras is set to, and are imported when they are first used
-(see `deepsphere.loading`). After ``import deepsphere``, before or after ``import keras``,
-``keras.models.load_model`` finds them.
+Layers and models run on Keras' backend and are imported on first use (see `deepsphere.loading`).
+``keras.models.load_model`` finds them after ``import deepsphere``, before or after
+``import keras``.
 """
 
 import logging
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     __version__: str
 
 logger = logging.getLogger("deepsphere")
-"""The parent of all loggers of this package: nothing is set up, see the standard library."""
+"""Parent of all loggers of this package, without handlers; configure it with `logging`."""
 
 __all__ = [
     "CubedSphere",

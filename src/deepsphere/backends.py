@@ -1,4 +1,4 @@
-"""Keras' backends: which are installed, and which one Keras will take; without importing any."""
+"""Installed and configured backends of Keras, found without importing any."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
-"""The backends that DeepSphere runs on."""
+"""The backends that DeepSphere supports."""
 
 
 def installed_backends() -> list[str]:
-    """Return the backends that are installed."""
+    """Return the names of the installed backends."""
     return [name for name in BACKENDS if find_spec(name) is not None]
 
 
 def configured_backend() -> tuple[str, str]:
-    """Return the backend that Keras takes when it is imported, and what says so.
+    """Return the backend that Keras will use, and the source of that setting.
 
-    That is ``KERAS_BACKEND``, or what ``keras.json`` in ``KERAS_HOME`` or ``~/.keras`` names, or
-    TensorFlow. Keras writes that file itself on its first import.
+    The backend is that of ``KERAS_BACKEND``, else of ``keras.json`` in ``KERAS_HOME`` or
+    ``~/.keras``, which Keras writes on its first import, else TensorFlow.
     """
     named = os.environ.get("KERAS_BACKEND")
     if named:
@@ -35,7 +35,7 @@ def configured_backend() -> tuple[str, str]:
 
 
 def missing_backend(name: str) -> str:
-    """Return what to do where a backend is missing."""
+    """Return a message that says what to do if a backend is missing."""
     installed = installed_backends()
     text = (
         f"Keras' backend {name!r}, which is not installed. Either install it (pip install "

@@ -10,31 +10,33 @@ from deepsphere.layers import BatchNormalization
 
 
 class FreezeBatchNorm(keras.callbacks.Callback):
-    """Let training go on with the moving averages of batch normalization, after a part of it.
+    """Freeze the statistics of batch normalization after a fraction of the training.
 
-    The statistics of a batch vary from batch to batch, which is noise in every step. It helps at
-    first; where labels hardly depend on noise of their own it limits the accuracy later. From the
-    point given on, batch normalization works as in evaluation: it normalizes by its moving averages
-    and no longer changes them. Its other weights go on training.
+    Batch statistics vary from batch to batch, which adds noise to every step. The noise helps at
+    first, but where labels hardly depend on noise of their own, it later limits the accuracy. After
+    the given fraction, batch normalization works as in evaluation: it normalizes by its moving
+    averages and no longer updates them. Its other weights continue to train.
 
-    Works with all models that use `deepsphere.layers.BatchNormalization`, as
-    ``ChebyshevConv(batch_norm=True)`` and the models of this package do. The training function is
-    compiled a second time at that point. When `fit` ends, the layers are as they were before, so
-    that nothing of this is saved; training that is resumed with ``initial_epoch``, or by
-    `keras.callbacks.BackupAndRestore`, freezes them again at the same point.
+    The callback works with all models that use `deepsphere.layers.BatchNormalization`, such as
+    ``ChebyshevConv(batch_norm=True)`` and the models of this package. Freezing compiles the
+    training function a second time. When `fit` ends, the layers return to their previous state, so
+    saved models are unaffected. Training resumed with ``initial_epoch`` or by
+    `keras.callbacks.BackupAndRestore` freezes them again at the same point.
 
     Parameters
     ----------
     after : float, default 0.4
-        Part of all steps of `fit` after which the statistics are kept, from 0 to below 1. Where the
-        number of steps in an epoch is not known, as in the first one of a generator, whole epochs
-        count.
+        Fraction of all steps of `fit` after which to freeze the statistics, in [0, 1). If the
+        number of steps per epoch is unknown, as in the first epoch of a generator, the fraction
+        counts whole epochs.
 
     Raises
     ------
-    TypeError, ValueError
-        If `after` is not a number in that range; or, when training starts, if the model has no
-        layer to freeze, or has Keras' own `BatchNormalization`, which cannot be.
+    TypeError
+        If `after` is not a number.
+    ValueError
+        If `after` is not in [0, 1). When training begins: if the model has no batch normalization,
+        or has a `keras.layers.BatchNormalization`, which cannot be frozen.
 
     Examples
     --------
@@ -54,7 +56,7 @@ class FreezeBatchNorm(keras.callbacks.Callback):
         self._epoch = 0
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Find the layers."""
+        """Find the layers to freeze."""
         layers = self.model._flatten_layers()
         found = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
         for layer in found:
@@ -72,12 +74,12 @@ class FreezeBatchNorm(keras.callbacks.Callback):
         self._before = [layer.use_moving_statistics for layer in found]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Freeze them if it is time."""
+        """Freeze the layers if the fraction is reached."""
         self._epoch = epoch
         self._freeze_from(0)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Freeze them if it is time."""
+        """Freeze the layers if the fraction is reached."""
         self._freeze_from(batch)
 
     def _freeze_from(self, batch: int) -> None:
@@ -87,7 +89,7 @@ class FreezeBatchNorm(keras.callbacks.Callback):
             self._set([True] * len(self._norms))
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Leave the layers as they were."""
+        """Restore the layers."""
         self._set(self._before)
 
     def _set(self, values: list[bool]) -> None:
@@ -95,4 +97,4 @@ class FreezeBatchNorm(keras.callbacks.Callback):
             return
         for layer, value in zip(self._norms, values, strict=True):
             layer.use_moving_statistics = value
-        self.model.make_train_function(force=True)  # the compiled one has the old way in it
+        self.model.make_train_function(force=True)  # the compiled one has the old flags

@@ -1,8 +1,7 @@
 """The command ``deepsphere``.
 
-Exit status: 0 if all went well; 1 if not, or if `doctor` found something to do; 2 if the command
-line cannot be understood; 130 if it was interrupted, and 141 if the reader of its output went away
-(``deepsphere ... | head``), as for other programs.
+Exit status: 0 on success; 1 on failure, or if ``doctor`` found a problem; 2 if the command line is
+invalid; 130 if interrupted; 141 if the reader of the output closes it (``deepsphere ... | head``).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from deepsphere.sampling import Sampling
 
 STYLES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-"""What makes terminals print in bold or color."""
+"""Escape sequences for bold and color."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,23 +39,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        What follows the command's name. Default: those of the process.
+        Command-line arguments without the command's name. Default: ``sys.argv[1:]``.
 
     Returns
     -------
     int
-        As above.
+        The exit status, as listed at the top of this module.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # terminals that lack a character show "?"
+        sys.stdout.reconfigure(errors="replace")  # show "?" for characters a terminal lacks
     try:
         try:
             return _run(arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # Python would try again at its end
+        with contextlib.suppress(OSError, ValueError):  # Python flushes again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     options = _parser(arguments).parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow tells of its own start
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hide TensorFlow's startup messages
     try:
         if options.needs_keras and not _choose_backend(options.backend):
             environment = {**os.environ, "KERAS_BACKEND": options.backend}
@@ -84,7 +83,7 @@ def _run(arguments: list[str]) -> int:
 
 
 class _PlainText:
-    """Standard output without styles, which are noise in a file or another program."""
+    """Standard output without styles, for files and pipes."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -98,10 +97,10 @@ class _PlainText:
 
 
 def _choose_backend(wanted: str | None) -> bool:
-    """Have Keras take a backend; False if this process has imported Keras with another one.
+    """Select Keras' backend; return False if Keras is already imported with another one.
 
-    Where the user has said nothing and the only backend that is installed is not the one that
-    Keras would take, it is chosen, and a line says so.
+    If the user chose no backend and a single one is installed that Keras would not use, select it
+    and print a line about it.
 
     Raises
     ------
@@ -129,7 +128,7 @@ def _choose_backend(wanted: str | None) -> bool:
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser; arguments of a command only where it is asked for."""
+    """Return the parser; options of ``equivariance`` are added only for that command."""
     parser = argparse.ArgumentParser(
         prog="deepsphere",
         description="Graph convolutional neural networks for the sphere.",
@@ -195,7 +194,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Look the version up when it is asked for."""
+    """Look up the version only when it is requested."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(deepsphere.__version__)
@@ -203,7 +202,7 @@ class _Version(argparse.Action):
 
 
 def _add_equivariance(equivariance: argparse.ArgumentParser) -> None:
-    from deepsphere.graph import EDGES, LAPLACIANS  # SciPy, which takes half a second
+    from deepsphere.graph import EDGES, LAPLACIANS  # imports SciPy, which takes half a second
 
     equivariance.add_argument(
         "--nside", type=int, default=32, help="resolution of HEALPix; sqrt(n / 12) of others, about"
@@ -247,7 +246,7 @@ SIZES: dict[str, Callable[[int], Any]] = {
     "fibonacci": lambda nside: 12 * nside**2,
     "random-uniform": lambda nside: 12 * nside**2,
 }
-"""Samplings that the command measures, and what makes them of about 12 nside**2 points."""
+"""Samplings of ``equivariance``, with the size that gives each about ``12 nside**2`` points."""
 
 
 def _sampling(kind: str, nside: int) -> Sampling:
@@ -303,7 +302,7 @@ def _equivariance(options: argparse.Namespace) -> int:
         from deepsphere.extras import require
         from deepsphere.plot import plot_laplacian_errors
 
-        require("matplotlib", "plot")  # what would fail later is to fail at once
+        require("matplotlib", "plot")  # fail before the computation, not after
         check_directory(options.output)
         degrees = options.degrees or table.curve_degrees(sampling)
     rows = table.laplacian_errors(
@@ -337,7 +336,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _report(path: Path) -> dict[str, Any]:
-    """Return what there is to say about a saved model, as plain JSON data."""
+    """Return a description of a saved model as plain JSON data."""
     import keras
 
     from deepsphere.analysis.description import describe, describe_inputs
@@ -423,7 +422,7 @@ def _readable(report: dict[str, Any]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
-            cell.ljust(width) if i < 2 else cell.rjust(width)  # numbers to the right
+            cell.ljust(width) if i < 2 else cell.rjust(width)  # right-align numbers
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         lines.append("  ".join(cells).rstrip())

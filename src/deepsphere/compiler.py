@@ -1,4 +1,4 @@
-"""The C compiler: which one there is, for which processor it compiles, and running it."""
+"""Finding and running the C compiler, and identifying the processor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
 TUNING: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",))
-"""How compilers are told to use all that the processor has; the first that one takes is used."""
+"""Flags that enable all instructions of the processor; the first that the compiler accepts."""
 
 PATIENCE = 600
-"""Seconds that the compiler may take: it needs about ten, some minutes on a busy machine."""
+"""Time limit for the compiler in seconds. It takes about ten, or minutes on a busy machine."""
 
 CHOICES = ("auto", "on", "off")
 
@@ -28,26 +28,26 @@ IDENTITY = re.compile(
     r"|cpu (implementer|architecture|variant|part)|model|model name|vendor_id|machine|platform"
     r"|firmware|isas implemented|ases implemented|cpu model|processor \d+)\s*:"
 )
-"""Lines of ``/proc/cpuinfo`` that say what a processor is: x86 and Arm list ``flags`` and
-``Features``; POWER has ``cpu``, RISC-V ``isa`` and ``uarch``, s390x ``features`` and, for each
-``processor``, a ``machine``. Others say how fast it runs just now, or which of its cores this is.
+"""Lines of ``/proc/cpuinfo`` that identify a processor: ``flags`` on x86 and ``Features`` on Arm,
+``cpu`` on POWER, ``isa`` and ``uarch`` on RISC-V, ``features`` and the ``machine`` of each
+``processor`` on s390x. Other lines give the current frequency or the number of the core.
 """
 
 HARDWARE_CAPABILITIES = (16, 26, 29, 30)
-"""Entries AT_HWCAP to AT_HWCAP4 of the auxiliary vector: the instructions Linux lets us use."""
+"""Entries AT_HWCAP to AT_HWCAP4 of the auxiliary vector: instructions that Linux enables."""
 
 
 class CompilationError(RuntimeError):
-    """The compiler failed.
+    """Failure of the compiler.
 
     Parameters
     ----------
     message : str
-        What happened, in one line.
+        The failure in one line.
     log : str
-        The command and all that the compiler printed.
+        The command and the compiler's output.
     lasting : bool
-        Whether it would fail again. If the disk is full or the process was killed, it need not.
+        Whether it would fail again. False if the disk was full or the process was killed.
     """
 
     def __init__(self, message: str, log: str, lasting: bool) -> None:
@@ -56,10 +56,15 @@ class CompilationError(RuntimeError):
 
 
 def choice() -> str:
-    """Return what the environment variable ``DEEPSPHERE_COMPILED`` says.
+    """Return the value of the environment variable ``DEEPSPHERE_COMPILED``.
 
-    ``auto``, the default, compiles where it can; ``on`` raises where it cannot; ``off`` never
-    does.
+    ``auto``, the default, compiles if possible; ``on`` raises an error if it is not; ``off`` never
+    compiles.
+
+    Raises
+    ------
+    ValueError
+        If the variable has another value.
     """
     value = os.environ.get("DEEPSPHERE_COMPILED", "auto").lower()
     if value not in CHOICES:
@@ -68,12 +73,12 @@ def choice() -> str:
 
 
 def find_compiler() -> list[str]:
-    """Return the command of a C compiler: ``CC``, one on the path, or the one in ``ziglang``.
+    """Return the command of a C compiler: ``CC``, else one on the path, else that of ``ziglang``.
 
     Raises
     ------
     RuntimeError
-        If there is none, or ``CC`` is no command.
+        If no compiler is found, or ``CC`` is not a valid command.
     """
     named = os.environ.get("CC", "")
     try:
@@ -97,23 +102,23 @@ def find_compiler() -> list[str]:
 
 
 def compiler_version(command: Sequence[str]) -> str:
-    """Return what a compiler says of itself."""
+    """Return the output of the compiler's ``--version``."""
     return _run([*command, "--version"]).stdout
 
 
 def compile_library(
     command: Sequence[str], sources: Sequence[Path], options: Sequence[str], output: Path
 ) -> None:
-    """Compile C sources to a library, for this processor if the compiler knows how.
+    """Compile C sources to a library, tuned for this processor if the compiler supports it.
 
     Raises
     ------
     CompilationError
-        If the compiler fails, or takes longer than `PATIENCE`.
+        If the compiler fails or takes longer than `PATIENCE`.
     """
     tuning = next(([*flags] for flags in TUNING if _accepts(command, flags)), [])
     log = ""
-    # An assembler older than the compiler may not know all instructions of this processor.
+    # Retry untuned: an assembler older than the compiler may lack some instructions.
     for flags in (tuning, []) if tuning else ([],):
         full = [*command, *FLAGS, *flags, "-o", str(output), *map(str, sources), *options, "-lm"]
         run = _run(full)
@@ -152,7 +157,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def processor() -> str:
-    """Return what tells processors apart that the same code does not run on, or not well."""
+    """Return a text that differs between processors that should not share compiled code."""
     system = [platform.system(), platform.machine(), platform.processor()]
     if platform.system() == "Darwin":
         system.append(_run(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]).stdout)
@@ -160,7 +165,7 @@ def processor() -> str:
 
 
 def processor_lines(cpuinfo: Iterable[str]) -> list[str]:
-    """Return what lines of ``/proc/cpuinfo`` say about the kind of processor, each thing once."""
+    """Return the distinct properties in ``/proc/cpuinfo`` that identify the processor."""
     found = set()
     for line in cpuinfo:
         if IDENTITY.match(line.lower()):

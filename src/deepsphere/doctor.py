@@ -1,6 +1,6 @@
-"""Examine an installation: what is there, what is wrong with it, and what to do.
+"""Diagnosis of an installation, for the command ``deepsphere doctor``.
 
-Keras and its backend are looked at in a process of their own, which may fail or crash.
+Keras and its backend are tested in a separate process, which may fail or crash.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deepsphere.processors import available_processors, thread_count
 from deepsphere.trust import find_damage
 
 LIBRARIES = ("deepsphere-keras", "keras", "numpy", "scipy", "astropy-healpix")
-"""Distributions that are always needed."""
+"""Required distributions."""
 
 EXTRAS = {
     "healpy": ("healpy",),
@@ -40,10 +40,10 @@ EXTRAS = {
     "tensorboard": ("tensorboard", "tensorflow"),
     "compiled": ("ziglang",),
 }
-"""Modules that the optional extras bring."""
+"""Modules that each optional extra installs."""
 
 PATIENCE = 300
-"""Seconds that importing a backend and compiling the kernels may take."""
+"""Time limit for importing a backend and compiling the kernels, in seconds."""
 
 PROBE = """
 import json, logging, sys, time
@@ -69,29 +69,29 @@ found["error"] = float(abs(y - truth).max() / abs(truth).max())
 found["library"] = str(in_use() or "")
 print("\\n" + json.dumps(found))
 """
-"""What the other process does: a filter, against the same in SciPy."""
+"""Program of the separate process: compare a filter with the same filter in SciPy."""
 
 TOLERANCE = 1e-4
-"""Error of the filter that is still rounding, single precision on the coarsest processors."""
+"""Largest error of the filter due to rounding, in single precision on inaccurate devices."""
 
 
 @dataclass
 class Findings:
-    """What an examination has found.
+    """Result of an examination.
 
     Parameters
     ----------
     sections : dict of str to dict of str to str
-        What there is, by subject.
+        Properties of the installation, by subject.
     actions : list of str
-        What is wrong, each with what to do about it.
+        Problems, each with its remedy.
     """
 
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     actions: list[str] = field(default_factory=list)
 
     def as_text(self) -> str:
-        """Return a report for people."""
+        """Return a human-readable report."""
         lines = []
         for title, rows in self.sections.items():
             lines.append(title)
@@ -105,7 +105,7 @@ class Findings:
         return "\n".join(lines)
 
     def as_json(self) -> str:
-        """Return the same for machines."""
+        """Return the report as JSON."""
         return json.dumps({"sections": self.sections, "actions": self.actions}, indent=2)
 
 
@@ -115,13 +115,13 @@ def examine() -> Findings:
     Returns
     -------
     Findings
-        It never raises because something is missing or broken: that is what it tells.
+        Properties and problems. Missing or broken parts are reported as problems and do not raise.
     """
     findings = Findings()
     for look in (_versions, _backends, _processors, _kernels, _cache, _extras):
         try:
             look(findings)
-        except Exception as error:  # the other sections still help
+        except Exception as error:  # other sections are still useful
             findings.actions.append(f"{look.__name__[1:]} could not be examined: {error!r}")
     return findings
 
@@ -185,7 +185,7 @@ def _backends(findings: Findings) -> None:
 
 
 def _ask_another_process() -> dict[str, Any] | str:
-    """Run `PROBE` and return what it found, or what went wrong in one line."""
+    """Run `PROBE` and return its results, or an error in one line."""
     try:
         run = subprocess.run(
             [sys.executable, "-c", PROBE],
@@ -230,7 +230,7 @@ def _kernels(findings: Findings) -> None:
         rows["compiler"] = f"{shlex.join(command)} ({version})"
     except (RuntimeError, OSError) as error:
         rows["compiler"] = f"none: {error}"
-        if "in use" not in rows:  # otherwise the other process has said it
+        if "in use" not in rows:  # otherwise the separate process has reported it
             findings.actions.append(f"the portable form will run, several times slower: {error}")
     directory = cache_directory()
     for log in sorted(directory.glob("kernels-*.log")) if directory else []:

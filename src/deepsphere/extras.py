@@ -1,18 +1,18 @@
-"""Optional dependencies: import them where they are used, and say which extra is missing."""
+"""Import of optional dependencies, with an error that names the missing extra."""
 
 from importlib import import_module
 from types import ModuleType
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional module or say how to install it.
+    """Import an optional module, or raise an error that says how to install it.
 
     Parameters
     ----------
     module : str
         Dotted name of the module, such as ``"healpy"``.
     extra : str
-        Name of the extra of this distribution that installs it.
+        Extra of this distribution that installs the module.
 
     Returns
     -------
@@ -22,7 +22,7 @@ def require(module: str, extra: str) -> ModuleType:
     Raises
     ------
     ImportError
-        If the module is not installed; the message names the extra.
+        If the module is not installed. The message names the extra.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def require(module: str, extra: str) -> ModuleType:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
-            raise  # the module is there and one of its own dependencies is not
+            raise  # the module is installed, but one of its dependencies is not
         raise ImportError(
             f"{module} is not installed; install it with: pip install 'deepsphere-keras[{extra}]'"
         ) from error

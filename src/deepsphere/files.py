@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HOUR = 3600.0
-"""Age in seconds at which a temporary file is taken for the leftover of a killed process."""
+"""Age in seconds from which a temporary file counts as the leftover of a killed process."""
 
 _TEMPORARY = re.compile(r"\.(?P<stem>.*)-[0-9a-f]{32}(?P<suffix>\.[^.]*)?")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, which then replaces `path` in one step.
+    """Yield a temporary path to write to, which then replaces `path` in one step.
 
-    Whoever reads `path` finds the old file or the new one, never a part of it; after an error
-    the old one is still there. The new file has reached the disk before it takes the old one's
-    place. What processes that were killed have left of earlier attempts is removed.
+    Readers of `path` find the old file or the complete new one. After an error, the old file
+    remains. The new file is flushed to disk before it replaces the old one. Leftovers of killed
+    processes are removed.
 
     Parameters
     ----------
     path : Path
-        Where the file goes; its directory is made if it does not exist. If `path` is a symbolic
-        link, the file that it points to is replaced.
+        The final file; missing directories are created. If `path` is a symbolic link, its target is
+        replaced.
 
     Yields
     ------
@@ -42,11 +42,12 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the file cannot be written: no space, no permission, a directory in its place.
+        If the file cannot be written, for lack of space or permission, or because `path` is a
+        directory.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    stem = path.stem[:50]  # with what is added the name must stay below 255 bytes
+    stem = path.stem[:50]  # file names are limited to 255 bytes
     temporary = path.with_name(f".{stem}-{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
@@ -58,19 +59,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_directory(path: Path, space: int = 2**20) -> None:
-    """Make a directory and see that files can be written to it, before a long computation.
+    """Create a directory and check that it is writable, before a long computation.
 
     Parameters
     ----------
     path : Path
         The directory.
     space : int, default 1 MiB
-        Number of bytes that must fit.
+        Free space to require, in bytes.
 
     Raises
     ------
     OSError
-        If it cannot be made or written to, is a file, or the disk is full.
+        If the directory cannot be created or written to, `path` is a file, or the disk is full.
     """
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file; name a directory for the results")
@@ -87,19 +88,20 @@ def check_directory(path: Path, space: int = 2**20) -> None:
 
 
 def remove_leftovers(directory: Path, stem: str | None = None) -> list[Path]:
-    """Remove temporary files of `replacing` that killed processes have left in a directory.
+    """Remove temporary files of `replacing` left in a directory by killed processes.
 
     Parameters
     ----------
     directory : Path
-        Where to look; nothing happens if it does not exist or cannot be written to.
+        The directory. If it does not exist or is not writable, nothing happens.
     stem : str, optional
-        Only leftovers of files of this name, without suffix and cut after 50 characters.
+        File name without suffix, cut after 50 characters. Default: remove the leftovers of all
+        files.
 
     Returns
     -------
     list of Path
-        What was removed.
+        The removed files.
     """
     removed = []
     with contextlib.suppress(OSError):
@@ -113,7 +115,7 @@ def remove_leftovers(directory: Path, stem: str | None = None) -> list[Path]:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file is old and has a name that `replacing` gives to temporary files."""
+    """Return whether a file is old and has the name of a temporary file of `replacing`."""
     try:
         age = time.time() - path.lstat().st_mtime
     except OSError:
@@ -122,36 +124,36 @@ def is_leftover(path: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Have the operating system write a file to the disk.
+    """Flush a file to disk.
 
-    Without that a power failure after the renaming may leave an empty file in place of both.
+    Otherwise a power failure after renaming may leave an empty file.
     """
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by the file system
             raise
     finally:
         os.close(descriptor)
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raise unless a file of some size can be written.
+    """Raise OSError unless a file of the given size can be written.
 
-    HDF5 crashes the whole process when the disk is full as it closes a file: ask before.
+    HDF5 crashes the process if the disk is full when it closes a file.
 
     Parameters
     ----------
     folder : Path
         Directory of the file.
     size : int
-        Number of bytes.
+        Size in bytes.
 
     Raises
     ------
     OSError
-        If there is no room, by the disk or by the limits of user and process.
+        If the disk, or a limit of user or process, leaves too little space.
     """
     if not hasattr(os, "posix_fallocate"):
         free = shutil.disk_usage(folder).free

@@ -1,4 +1,4 @@
-"""Where deepsphere-cosmo-tf2 had its graph layers; see `deepsphere.compat.gnn_layers`."""
+"""Graph layers under their module name in deepsphere-cosmo-tf2, see `deepsphere.compat`."""
 
 from deepsphere.compat.gnn_layers import Bernstein, Chebyshev, GCNN_ResidualLayer, Monomial
 

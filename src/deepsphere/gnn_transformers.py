@@ -1,4 +1,4 @@
-"""Where deepsphere-cosmo-tf2 had its transformers; see `deepsphere.compat.gnn_transformers`."""
+"""Transformers under their module name in deepsphere-cosmo-tf2, see `deepsphere.compat`."""
 
 from deepsphere.compat.gnn_transformers import (
     AddPositionEmbs,

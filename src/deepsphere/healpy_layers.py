@@ -1,4 +1,4 @@
-"""Where deepsphere-cosmo-tf2 had its HEALPix layers; see `deepsphere.compat.healpy_layers`."""
+"""HEALPix layers under their module name in deepsphere-cosmo-tf2, see `deepsphere.compat`."""
 
 from deepsphere.compat.gnn_layers import Bernstein, Chebyshev, GCNN_ResidualLayer, Monomial
 from deepsphere.compat.gnn_transformers import Graph_Transformer, Graph_ViT

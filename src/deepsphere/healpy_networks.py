@@ -1,4 +1,4 @@
-"""Where deepsphere-cosmo-tf2 had its network; see `deepsphere.compat.healpy_networks`."""
+"""The network under its module name in deepsphere-cosmo-tf2, see `deepsphere.compat`."""
 
 from deepsphere.compat import gnn_layers as gnn
 from deepsphere.compat import healpy_layers as hp_nn

@@ -1,10 +1,10 @@
-"""Import what needs Keras when it is used, and register it as soon as Keras is imported.
+"""Lazy import of the modules that need Keras.
 
-Samplings and graphs are quick to import, while Keras and its backend take seconds. But Keras must
-know the classes of this package before it loads a model, even in a program that says no more than
-``import deepsphere, keras``. So a finder waits at the head of ``sys.meta_path`` for the first
-import of Keras, or of a part of this package that needs it. After that import it loads all such
-parts, and removes itself.
+Samplings and graphs import quickly, while Keras and its backend take seconds. However, Keras must
+know the classes of this package before it loads a model, even in a program that only runs
+``import deepsphere, keras``. Therefore a finder at the head of ``sys.meta_path`` waits for the
+first import of Keras, or of a module of this package that needs it. After that import it loads all
+such modules and removes itself.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ REGISTERING = (
     "healpy_layers",
     "compat.healpy_networks",
 )
-"""Parts of this package that need Keras: all that registers classes with it."""
+"""Modules that need Keras, including all that register classes with it."""
 
 WITHOUT_KERAS = (
     *("__main__", "backends", "cli", "compiler", "data", "doctor", "extras", "files", "graph"),
     *("loading", "processors", "sampling", "trust"),
 )
-"""Parts of this package whose import does not wait for Keras."""
+"""Modules that can be imported without Keras."""
 
 
 def register_with_keras() -> None:
-    """Have our classes registered: now if Keras is there, otherwise when it is imported."""
+    """Register the classes now if Keras is imported, otherwise once it is."""
     if "keras" in sys.modules:
         _import_all()
     else:
@@ -53,7 +53,7 @@ def _import_all() -> None:
 
 
 class _Waiting:
-    """Finds Keras and what needs it as the other finders do, and has all imported after it."""
+    """Finder that delegates to the others, and imports all modules that need Keras afterwards."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -86,10 +86,10 @@ class _Waiting:
             if spec.name == "keras":
                 try:
                     _import_all()
-                except Exception as error:  # Keras itself is there
+                except Exception as error:  # importing Keras itself has succeeded
                     logger.warning("Keras does not know the layers of DeepSphere: %s", error)
 
-        # On the instance: a loader of a class of ours would hide what else this one can do.
+        # Patch the instance, because a wrapper would hide other methods of the loader.
         vars(loader)["exec_module"] = execute_and_register
 
 
@@ -104,11 +104,11 @@ def _needs_keras(name: str) -> bool:
 
 
 def _explain(error: BaseException, name: str) -> None:
-    """Say what to do if importing `name` has failed because a backend is missing."""
+    """Add advice to the error if importing `name` failed because a backend is missing."""
     if not isinstance(error, ModuleNotFoundError) or error.name not in BACKENDS:
         return
     message = f"{name} needs {missing_backend(error.name)}"
-    if name == "keras":  # an error of Keras stays one
+    if name == "keras":  # keep the type of Keras' error
         error.add_note(f"DeepSphere: {message}")
     else:
         raise ImportError(message, name=error.name) from error

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that ends with the process that holds it."""
+"""File locks between processes."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LONG = 3.0
-"""Seconds of waiting after which it is told."""
+"""Seconds of waiting after which to notify the caller."""
 
 
 @contextmanager
 def exclusive(path: Path, patience: float, tell: Callable[[], object]) -> Iterator[bool]:
-    """Hold a lock, if there is one to be had in time, and remove its file at the end.
+    """Hold an exclusive lock if it can be acquired in time, and remove its file at the end.
 
-    The operating system gives the lock back when the process ends, however that happens: a file
-    that a killed process has left locks nobody out.
+    The operating system releases the lock when the process ends, even if it is killed. A leftover
+    file does not block other processes.
 
     Parameters
     ----------
     path : Path
-        The file to lock; its directory must exist.
+        The file to lock. Its directory must exist.
     patience : float
-        Seconds to wait for whoever holds it.
+        Maximum time to wait for the lock, in seconds.
     tell : callable
-        Called once if that takes more than `LONG` seconds.
+        Called once if waiting takes more than `LONG` seconds.
 
     Yields
     ------
     bool
-        Whether the lock is held. Not after `patience` seconds, on file systems without locks or
-        without space, and on Windows.
+        Whether the lock is held. False after `patience` seconds, on file systems without locks or
+        free space, and on Windows.
     """
     descriptor = _wait(path, patience, tell) if fcntl is not None else None
     try:
@@ -46,7 +46,7 @@ def exclusive(path: Path, patience: float, tell: Callable[[], object]) -> Iterat
     finally:
         if descriptor is not None:
             with contextlib.suppress(OSError):
-                path.unlink()  # before the lock ends: whoever waits for it sees that it is gone
+                path.unlink()  # before the release, so that waiting processes see it is gone
             os.close(descriptor)
 
 
@@ -61,7 +61,7 @@ def _wait(path: Path, patience: float, tell: Callable[[], object]) -> int | None
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_open(path, descriptor):
                 return descriptor
-            os.close(descriptor)  # that of a file which its holder has removed: try the new one
+            os.close(descriptor)  # its holder has removed this file; try the new one
             continue
         except BlockingIOError:
             os.close(descriptor)

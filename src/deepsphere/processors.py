@@ -1,4 +1,4 @@
-"""How many processors this process may use."""
+"""Number of processors and threads that this process may use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_processors() -> int:
-    """Return how many processors this process may keep busy.
+    """Return the number of processors that this process may use.
 
     Returns
     -------
     int
-        The processors of the process' affinity mask (``taskset``), or of the machine where the
-        system keeps no such mask. On Linux no more than the processor quota of its control groups,
-        rounded up: that is how containers (``docker run --cpus``, Kubernetes limits) share a
-        machine. At least 1.
+        Number of processors in the affinity mask of the process (``taskset``), or of the machine on
+        systems without such masks. On Linux it is limited by the CPU quota of the control groups,
+        rounded up, by which containers (``docker run --cpus``, Kubernetes limits) share a machine.
+        At least 1.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -31,14 +31,14 @@ def available_processors() -> int:
 
 
 def thread_count() -> int:
-    """Return how many threads to start for work that keeps each of them busy.
+    """Return the number of threads to start for CPU-bound work.
 
     Returns
     -------
     int
-        ``OMP_NUM_THREADS``, but no more than `available_processors`, which is also the default.
-        Of a list such as ``4,2``, one number for each level of nested parallelism, the first
-        counts. A value that is no positive integer is ignored, as OpenMP does.
+        ``OMP_NUM_THREADS``, at most `available_processors`, which is also the default. In a list
+        such as ``4,2``, with one number per level of nested parallelism, the first one counts.
+        Values that are not positive integers are ignored, as in OpenMP.
     """
     available = available_processors()
     try:
@@ -49,7 +49,7 @@ def thread_count() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """Yield the quotas, in processors, of the control groups that this process belongs to."""
+    """Yield the quotas, in processors, of the control groups of this process."""
     try:
         lines = MEMBERSHIP.read_text().splitlines()
     except OSError:
@@ -65,10 +65,10 @@ def _quotas() -> Iterator[float]:
 
 
 def _quotas_up(root: Path, group: str, read: Callable[[Path], float | None]) -> Iterator[float]:
-    """Yield the quotas of a group and of those that it lies in."""
+    """Yield the quotas of a group and of all groups above it."""
     path = PurePosixPath(group.lstrip("/"))
     for place in (path, *path.parents):
-        # A container may see its own group mounted as the root: places that are not there differ.
+        # In a container its own group may be mounted as the root, so directories may be missing.
         try:
             quota = read(root / place)
         except (OSError, ValueError):

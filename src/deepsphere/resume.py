@@ -1,4 +1,4 @@
-"""Training that goes on after it was killed, and ends as if it had not been."""
+"""`Resume`, a callback that continues interrupted training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from deepsphere.ops.randomness import (
 )
 
 KEPT = 2
-"""How many states are on the disk: the last, and the one before in case the last is damaged."""
+"""Number of states on disk: the last, and the one before in case the last is damaged."""
 
 STATE = "state.json"
 ARRAYS = "arrays.npz"
@@ -34,49 +34,49 @@ WEIGHTS = "model.weights.h5"
 
 
 class Resume(keras.callbacks.Callback):
-    """Keep the state of a training after each epoch, and go on from it in the next run.
+    """Save the state of training after each epoch, and resume from it in the next run.
 
-    A run that was killed at any moment and started again ends with the same weights as one that
-    was not: weights, optimizer and epoch are restored, and so are all random states, the order of
-    the examples, the other callbacks and the history.
+    A run that is killed at any moment and restarted ends with the same weights as an uninterrupted
+    one. The callback restores weights, optimizer and epoch, all random states, the order of the
+    examples, the other callbacks and the history.
 
-    The state after each epoch is one file, written under a temporary name, flushed to the disk and
-    then renamed. The last two are kept. A file is verified before it is used; if the last one is
-    damaged, training goes on from the one before, with a warning. If all are, that is an error:
-    training never begins anew in silence.
+    The state after each epoch is one file, written under a temporary name, flushed to disk and
+    renamed. The last two files are kept. Each file is verified before use: if the last one is
+    damaged, training resumes from the one before with a warning; if all are, the callback raises
+    OSError instead of silently restarting.
 
     Parameters
     ----------
     folder : path
-        Directory for the states, of this training alone. It is not deleted at the end, when the
-        model is not saved yet: delete it when you no longer need it. Running a finished training
-        again only restores its end.
+        Directory for the states of this training only. It is not deleted at the end, because the
+        model is not saved yet; delete it when you no longer need it. Running a finished training
+        again only restores its final state.
     callbacks : sequence of keras.callbacks.Callback, optional
-        Callbacks whose state is to be kept, such as `keras.callbacks.EarlyStopping`,
-        `keras.callbacks.ReduceLROnPlateau` or `keras.callbacks.CSVLogger`. Give them here and not
-        to `fit`; they run before the state is written.
+        Callbacks whose state to save, such as `keras.callbacks.EarlyStopping`,
+        `keras.callbacks.ReduceLROnPlateau` or `keras.callbacks.CSVLogger`. Pass them to `Resume`
+        instead of `fit`. They run before the state is written.
     seed : int, default 0
-        The order of the examples in each epoch follows from it and from the epoch alone.
+        Seed of the order of the examples, which depends only on `seed` and the epoch.
 
     Raises
     ------
     ValueError
-        When training begins: if the states in the folder are of another model, compiled
-        differently, of another backend, or with another number of steps per epoch; or if there are
-        states and the model is not built.
+        If `callbacks` contains a `Resume`. When training begins: if the folder holds states of
+        another model, other arguments of `compile`, other callbacks, another backend or another
+        number of steps per epoch, or if it holds states and the model is not built.
     OSError
-        If no state in the folder can be read, or one cannot be written.
+        If no state in the folder can be read, or a state cannot be written.
 
     Notes
     -----
-    The order of the examples in `keras.Model.fit` comes from numpy's global random state on JAX,
-    and from PyTorch's: both are seeded at the start of each epoch, as is Python's own. TensorFlow's
-    data sets take their seed when `fit` makes them: call `keras.utils.set_random_seed` before,
-    also for the same initial weights; otherwise a warning says that the order is another one after
-    resuming. A generator or data set of your own has to begin each epoch in a way that does not
-    depend on the epochs before.
+    `keras.Model.fit` orders the examples by NumPy's global random state on JAX and by PyTorch's on
+    PyTorch. The callback seeds both, and Python's, at the start of each epoch. TensorFlow's data
+    sets take their seed when `fit` creates them: call `keras.utils.set_random_seed` before it,
+    which also fixes the initial weights; otherwise a warning says that the order will differ after
+    resuming. Your own generators and data sets must start each epoch independently of the epochs
+    before.
 
-    `keras.callbacks.BackupAndRestore` overwrites its only file, and keeps no random state.
+    `keras.callbacks.BackupAndRestore` overwrites its only file and saves no random state.
 
     Examples
     --------
@@ -104,18 +104,18 @@ class Resume(keras.callbacks.Callback):
         if any(isinstance(callback, Resume) for callback in self.callbacks):
             raise ValueError("callbacks must not hold another Resume")
         self.seed = int(seed)
-        for name in _BATCH_HOOKS:  # Keras calls only what is there, at every batch
+        for name in _BATCH_HOOKS:  # Keras calls a hook at every batch only if it is overridden
             if any(_overrides(callback, name) for callback in self.callbacks):
                 setattr(self, name, self._forward(name))
 
     def set_model(self, model: keras.Model) -> None:
-        """Take note of the model, as Keras asks."""
+        """Set the model, also of the other callbacks."""
         super().set_model(model)
         for callback in self.callbacks:
             callback.set_model(model)
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Take note of the parameters of the training, as Keras asks."""
+        """Set the parameters of training, also of the other callbacks."""
         super().set_params(params)
         for callback in self.callbacks:
             callback.set_params(params)
@@ -128,11 +128,11 @@ class Resume(keras.callbacks.Callback):
         return call
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Tell the other callbacks."""
+        """Call the other callbacks."""
         self._forward("on_test_begin")(logs)
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Tell the other callbacks."""
+        """Call the other callbacks."""
         self._forward("on_test_end")(logs)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -180,7 +180,7 @@ class Resume(keras.callbacks.Callback):
             _load(self.model, weights, arrays)
             self._epochs = state["epochs"]
             finished = self.params["epochs"] if state["stopped"] else state["epoch"]
-            # The name by which Keras' own callback tells `fit` where to begin.
+            # `fit` starts at this epoch; Keras' `BackupAndRestore` sets it too.
             self.model._initial_epoch = finished
             return {**state, "arrays": arrays}
         raise OSError(
@@ -208,14 +208,14 @@ class Resume(keras.callbacks.Callback):
         self._forward("on_epoch_begin")(epoch, logs)
 
     def _resume_others(self) -> None:
-        # Only now: others have forgotten their state in their own `on_train_begin`.
+        # Not earlier, because other callbacks reset their state in `on_train_begin`.
         state, self._pending = self._pending, None
         if state is None:
             return
         for i, (callback, settings) in enumerate(
             zip(self.callbacks, state["callbacks"], strict=True)
         ):
-            # Those that compare measures choose how at the first one, and forget the best then.
+            # Callbacks that monitor a metric set its direction late, which resets the best value.
             if settings and hasattr(callback, "_set_monitor_op"):
                 with contextlib.suppress(ValueError):
                     callback._set_monitor_op()
@@ -260,8 +260,8 @@ class Resume(keras.callbacks.Callback):
             old.unlink(missing_ok=True)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Let the other callbacks finish."""
-        self._resume_others()  # if no epoch was left
+        """Call the other callbacks."""
+        self._resume_others()  # if no epoch was left to train
         self.model._initial_epoch = None
         self._forward("on_train_end")(logs)
 
@@ -275,7 +275,7 @@ _BATCH_HOOKS = (
 
 
 def state_files(folder: Path) -> list[Path]:
-    """Return the states that `Resume` keeps in a folder, the last first."""
+    """Return the state files of `Resume` in a folder, newest first."""
     return sorted(folder.glob("epoch-*.zip"), reverse=True)
 
 
@@ -287,7 +287,7 @@ def _write(
     path: Path, model: keras.Model, state: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(".epoch-*.zip"):  # of a run that was killed while it wrote
+    for left in path.parent.glob(".epoch-*.zip"):  # leftovers of runs killed while writing
         left.unlink(missing_ok=True)
     with (
         TemporaryDirectory() as folder,
@@ -327,7 +327,7 @@ def _load(model: keras.Model, weights: bytes, arrays: dict[str, np.ndarray]) -> 
 
 
 def _identity(model: keras.Model, steps: int | None) -> dict[str, Any]:
-    """Return what must be the same in the run that goes on, as JSON data."""
+    """Return, as JSON data, the properties that a resumed run must share."""
     described = {
         "backend": keras.backend.backend(),
         "steps per epoch": steps,
@@ -347,7 +347,7 @@ def _described(get: Any) -> Any:
 
 
 def _without_counters(value: Any) -> Any:
-    """Leave out what Keras numbers in a process: ``dense_3`` may be ``dense`` in the next one."""
+    """Strip the counters from Keras' names, because ``dense_3`` may be ``dense`` in another run."""
     if isinstance(value, dict):
         return {key: _without_counters(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -379,7 +379,7 @@ def _short(value: Any) -> str:
 
 
 def _settings(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Return the attributes of a callback that can be kept: numbers, texts, arrays, lists."""
+    """Return the attributes of a callback that can be saved: numbers, strings, arrays, lists."""
     return {
         name: list(value) if isinstance(value, (list, tuple)) else value
         for name, value in vars(callback).items()
@@ -417,7 +417,7 @@ def _decoded(value: Any, arrays: dict[str, np.ndarray], key: str) -> Any:
 
 
 def _keep_rows(logger: keras.callbacks.CSVLogger, epoch: int) -> None:
-    """Make a logger go on in its file after the rows of the epochs that are done."""
+    """Let a logger append to its file after the rows of completed epochs."""
     path = Path(logger.filename)
     logger.append = True
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Which files and directories other users cannot have changed, and which are damaged."""
+"""Checks that cached files are intact and that no other user can have changed them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def distrust(path: Path) -> str | None:
-    """Return why another user could have put or changed what is at `path`, or None.
+    """Return why another user could have created or changed `path`, or None if none could.
 
-    Everything on the way is looked at: `path`, the directories above it, and where symbolic links
-    lead. Each must belong to this user or to root, and only they may write to it. A directory that
-    all may write to and whose sticky bit is set, such as ``/tmp``, may stand above `path`, and so
-    may one that the user's private group may write to.
+    Checks `path`, the directories above it, and the targets of symbolic links. Each must belong to
+    this user or to root, and be writable by them only. Directories above `path` may also be
+    world-writable with the sticky bit, such as ``/tmp``, or writable by the user's private group.
 
     Parameters
     ----------
     path : Path
-        A file or directory; what does not exist yet is judged by the directories above it.
+        A file or directory. If it does not exist, only the directories above it count.
 
     Returns
     -------
     str or None
-        One line that names the first fault with its remedy. Always None on Windows, which has
-        neither owners nor modes of this kind.
+        One line with the first fault and its remedy. Always None on Windows, which has no such
+        owners and modes.
     """
     if os.name == "nt":
         return None
@@ -40,7 +39,7 @@ def distrust(path: Path) -> str | None:
             status = entry.lstat()
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-                continue  # there is nothing
+                continue  # does not exist
             return f"{entry} cannot be examined ({error.strerror})"
         fault = _fault(entry, status, last=entry in (path, real))
         if fault:
@@ -49,7 +48,7 @@ def distrust(path: Path) -> str | None:
 
 
 def contents_hash(path: Path) -> str:
-    """Return 32 hexadecimal digits that tell the contents of a file."""
+    """Return a hash of a file's contents, 32 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
@@ -59,7 +58,12 @@ def find_damage(path: Path) -> str | None:
     Parameters
     ----------
     path : Path
-        A file called ``{anything}-{contents_hash}.{suffix}``.
+        A file named ``{anything}-{contents_hash}.{suffix}``.
+
+    Returns
+    -------
+    str or None
+        The fault found by `distrust`, an error on reading, or that the file is damaged.
     """
     fault = distrust(path)
     if fault is not None:
@@ -72,12 +76,12 @@ def find_damage(path: Path) -> str | None:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory, and those above it, that only this user may enter.
+    """Create a directory that only this user may enter, and missing directories above it.
 
     Raises
     ------
     OSError
-        If it cannot be made, or someone else made one that `distrust` refuses.
+        If the directory cannot be created, or `distrust` finds a fault in it.
     """
     for directory in _from_the_root(Path(os.path.abspath(path))):  # noqa: PTH100
         if not directory.is_dir():
@@ -102,7 +106,7 @@ def _fault(entry: Path, status: os.stat_result, last: bool) -> str | None:
     if status.st_uid not in (user, 0) and not nobody:
         return f"{entry} belongs to user {status.st_uid}, not to you (user {user})"
     if stat.S_ISLNK(status.st_mode):
-        return None  # its mode says nothing
+        return None  # modes of symbolic links have no meaning
     if not status.st_mode & OTHERS_MAY_WRITE:
         return None
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and not last:
@@ -113,9 +117,9 @@ def _fault(entry: Path, status: os.stat_result, last: bool) -> str | None:
 
 
 def _in_user_namespace() -> bool:
-    """Whether this process sees users through a map, as in containers without root.
+    """Return whether user ids are mapped, as in rootless containers.
 
-    There the owner of ``/`` and of other directories of the host is shown as nobody.
+    There, ``/`` and other directories of the host appear to belong to nobody.
     """
     try:
         return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
@@ -124,9 +128,10 @@ def _in_user_namespace() -> bool:
 
 
 def _is_private_group(group: int) -> bool:
-    """Whether a group has no member but this user, as many distributions make one for each.
+    """Return whether this user is the only member of a group.
 
-    Root's is none: containers run other users in it.
+    Many distributions create such a group for each user. Root's group does not count, because
+    containers run other users in it.
     """
     if os.geteuid() == 0:
         return False
