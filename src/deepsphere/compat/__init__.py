@@ -1,4 +1,4 @@
-"""Names and signatures of the earlier DeepSphere implementations."""
+"""Names and signatures of earlier DeepSphere implementations."""
 
 from deepsphere.compat.old_weights import load_tf2_weights
 

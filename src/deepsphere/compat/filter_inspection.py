@@ -1,4 +1,4 @@
-"""The methods of deepsphere-cosmo-tf2's `HealpyGCNN` that show its filters."""
+"""The methods of deepsphere-cosmo-tf2's `HealpyGCNN` that return and plot its filters."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 
 class FilterInspection:
-    """Methods of a model that show the filters of its graph convolutions, of every kind.
+    """Mixin of models with methods that return and plot the filters of their graph convolutions.
 
-    They have these arguments in common:
+    The methods have these arguments in common:
 
     layer : str, int or keras.layers.Layer
-        Name, index or object of a graph convolution, or of a residual layer, which has two; see
-        `deepsphere.analysis.filters.graph_convolution`. The names that the old code gave are
-        known too: ``"chebyshev"``, ``"chebyshev_1"``, ``"gcnn__residual_layer"`` and so on.
+        A graph convolution, or a residual layer, which contains two; or its name or index, see
+        `deepsphere.analysis.filters.graph_convolution`. Names of the old code work too:
+        ``"chebyshev"``, ``"chebyshev_1"``, ``"gcnn__residual_layer"`` and so on.
     ind_in, ind_out : int, array_like or None
-        Which input and output channels; None for all. 0 is the first.
+        Input and output channels, from 0. None: all.
 
-    and raise TypeError or ValueError if there is no such layer, no graph convolution in it, no
-    such channel, or the model is not built. As in the old code, they draw in the current axes of
-    pyplot or in new figures that pyplot knows of.
+    They raise TypeError or ValueError as `deepsphere.analysis.filters.graph_convolution` does, and
+    ValueError if a channel does not exist. As in the old code, they draw in pyplot's current axes
+    or in new pyplot figures.
     """
 
     @overload
@@ -76,12 +76,12 @@ class FilterInspection:
         layer, ind_in, ind_out
             See the class.
         return_weights : bool, default False
-            Whether to return coefficients only.
+            Whether to return the coefficients only.
 
         Returns
         -------
         list of Filters, or of ndarray of shape (K, out, in)
-            One, or two of a residual layer.
+            One entry, or two for a residual layer.
         """
         found = graph_convolutions(by_old_name(layer, self), self)
         filters = [Filters(conv, ind_in, ind_out, name) for name, conv in found.items()]
@@ -95,21 +95,21 @@ class FilterInspection:
         ax: Axes | None = None,
         title: str = "Chebyshev coefficients - layer {}",
     ) -> Axes:
-        """Draw the coefficients of a layer, in its own basis, over the degree of the polynomial.
+        """Plot the coefficients of a layer, in its own basis, against the polynomial degree.
 
         Parameters
         ----------
         layer, ind_in, ind_out
             See the class.
         ax : matplotlib.axes.Axes, optional
-            Where to draw. Default: ``pyplot.gca()``.
+            Axes to draw in. Default: ``pyplot.gca()``.
         title : str
-            Title of the axes, with `layer`.
+            Title of the axes, formatted with `layer`.
 
         Returns
         -------
         matplotlib.axes.Axes
-            The axes. The two convolutions of a residual layer have other markers.
+            The axes. The two convolutions of a residual layer have different markers.
         """
         weights = self.get_gsp_filters(layer, ind_in, ind_out, return_weights=True)
         axes = _axes(ax)
@@ -131,22 +131,22 @@ class FilterInspection:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> Axes:
-        """Draw what the filters of a layer multiply each graph frequency by.
+        """Plot the factor by which a layer's filters multiply each graph frequency.
 
         Parameters
         ----------
         layer, ind_in, ind_out
             See the class.
         ax : matplotlib.axes.Axes, optional
-            Where to draw. Default: ``pyplot.gca()``.
+            Axes to draw in. Default: ``pyplot.gca()``.
         **kwargs
-            Arguments of `Filters.plot`: ``n``, ``title``, and those of matplotlib's ``plot``.
+            Arguments of `Filters.plot`: ``n``, ``title``, and those of Matplotlib's ``plot``.
 
         Returns
         -------
         matplotlib.axes.Axes
-            The axes. The second convolution of a residual layer is dashed. The lines have the
-            numbers of their channels as labels: ``axes.legend()`` shows these.
+            The axes. The second convolution of a residual layer is dashed. Lines are labeled with
+            their channel numbers, for ``axes.legend()``.
         """
         filters = self.get_gsp_filters(layer, ind_in, ind_out)
         title = kwargs.pop("title", f"Spectral response of layer {_name(layer)}")
@@ -166,21 +166,26 @@ class FilterInspection:
         figsize: tuple[float, float] | None = None,
         **kwargs: Any,
     ) -> list[Figure]:
-        """Draw a cut through the filters of a layer along a parallel.
+        """Plot sections through the filters of a layer along a parallel.
 
         Parameters
         ----------
         layer, ind_in, ind_out
             See the class.
         ax : matplotlib.axes.Axes, optional
-            Where to draw, if one filter is chosen. Default: new figures.
+            Axes for a single filter. Default: new figures.
         title, figsize, **kwargs
-            As for `deepsphere.plot.plot_filters_section`.
+            As in `deepsphere.plot.plot_filters_section`.
 
         Returns
         -------
         list of matplotlib.figure.Figure
-            One, or two of a residual layer.
+            One figure, or two for a residual layer.
+
+        Raises
+        ------
+        ValueError
+            If `ax` is given for several filters.
         """
         filters = self.get_gsp_filters(layer, ind_in, ind_out)
         if ax is not None and len(filters) > 1:
@@ -203,22 +208,22 @@ class FilterInspection:
         figsize: tuple[float, float] | None = None,
         graticule: bool = False,
     ) -> list[Figure]:
-        """Draw the filters of a layer on the sphere, seen on a tangent plane.
+        """Plot the filters of a layer on the sphere, projected onto a tangent plane.
 
         Parameters
         ----------
         layer, ind_in, ind_out
             See the class.
         ind : int, optional
-            Position of the pixel around which they are drawn. Default: one on the equator, or
-            in the middle of a footprint.
+            Position of the central pixel. Default: a pixel on the equator, or in the middle of a
+            footprint.
         title, figsize, graticule
-            As for `deepsphere.plot.plot_filters_gnomonic`.
+            As in `deepsphere.plot.plot_filters_gnomonic`.
 
         Returns
         -------
         list of matplotlib.figure.Figure
-            One, or two of a residual layer.
+            One figure, or two for a residual layer.
         """
         return [
             plot_filters_gnomonic(
@@ -229,7 +234,7 @@ class FilterInspection:
 
 
 def by_old_name(layer: LayerLike, model: Any) -> LayerLike:
-    """Return the layer that the old code called so, if none is called so now."""
+    """Return the layer with this name in the old code, unless it is the current name of a layer."""
     if not isinstance(layer, str) or any(each.name == layer for each in model.layers):
         return layer
     found: dict[str, keras.layers.Layer] = {}
@@ -262,7 +267,7 @@ _OLD_NAMES = {
     Pool: "healpy_pool",
     VisionTransformer: "healpy__vi_t",
 }
-"""Names that Keras gave the old layers, without a number."""
+"""Default Keras names of the old layers, without numbers."""
 
 
 def _axes(ax: Axes | None) -> Axes:

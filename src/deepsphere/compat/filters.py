@@ -1,4 +1,4 @@
-"""Filters as objects of their own, in the place of PyGSP's in deepsphere-cosmo-tf2."""
+"""Filters of graph convolutions as objects, in place of PyGSP filters in deepsphere-cosmo-tf2."""
 
 from __future__ import annotations
 
@@ -20,46 +20,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Index: TypeAlias = int | ArrayLike | None
-"""Which channels: one of them, several (list, array, slice), or None for all."""
+"""One channel, several (list, array, slice), or None for all."""
 
 
 class Filters:
-    """Some filters of a graph convolution, as they are now: later training changes nothing here.
+    """A copy of the current filters of a graph convolution, unaffected by later training.
 
-    They are numbered channel by channel: filter ``i * n_features_out + o`` leads from the i-th
-    chosen input channel to the o-th chosen output channel.
+    Filters are ordered by input channel: filter ``i * n_features_out + o`` maps the i-th selected
+    input channel to the o-th selected output channel.
 
     Parameters
     ----------
     layer : GraphConv
-        Built.
-    ind_in, ind_out : int, array_like or None
-        Input and output channels; None takes all. 0 is the first.
+        A built graph convolution.
+    ind_in, ind_out : int, array_like or None, default None
+        Input and output channels, from 0. None: all.
     name : str, optional
-        What to call the layer. Default: its own name.
+        Name of the layer in titles. Default: its own name.
 
     Attributes
     ----------
     coefficients : ndarray, shape (K, n_features_in, n_features_out)
-        In the basis of the layer.
+        Coefficients in the basis of the layer.
     ind_in, ind_out : ndarray of int
-        The chosen channels.
+        The selected channels.
     n_features_in, n_features_out, n_filters : int
-        How many there are of them, and of filters.
+        Numbers of selected channels and of filters.
     sampling : Sampling or None
-        Where the layer lies; None for one that was given the Laplacian itself.
+        Sampling of the layer; None if the layer was given a Laplacian.
     spectral_bound : float
-        Largest eigenvalue of the Laplacian, where its spectrum ends.
+        Largest eigenvalue of the Laplacian.
 
     Raises
     ------
-    TypeError, ValueError
-        If `layer` is no graph convolution or not built, or there is no such channel.
+    TypeError
+        If `layer` is not a graph convolution.
+    ValueError
+        If `layer` is not built, or a channel does not exist.
 
     Notes
     -----
-    PyGSP's filters stretched the polynomials over the whole spectrum, and knew the full sphere
-    only; these are what the layer computes, on its own pixels.
+    PyGSP's filters stretched the polynomials over the whole spectrum and supported only the full
+    sphere. These filters are what the layer computes, on its own pixels.
 
     Examples
     --------
@@ -101,7 +103,7 @@ class Filters:
 
     @property
     def sampling(self) -> Sampling | None:
-        """Where the layer lies."""
+        """Sampling of the layer, or None."""
         return self._layer.sampling
 
     @property
@@ -111,11 +113,11 @@ class Filters:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """The coefficients in the old order of axes, (K, n_features_out, n_features_in)."""
+        """Coefficients in the old order of axes, (K, n_features_out, n_features_in)."""
         return self.coefficients.transpose(0, 2, 1)
 
     def evaluate(self, eigenvalues: ArrayLike) -> NDArray[np.float64]:
-        """Return what the filters multiply each graph frequency by.
+        """Return the factor by which the filters multiply each graph frequency.
 
         Parameters
         ----------
@@ -125,7 +127,7 @@ class Filters:
         Returns
         -------
         ndarray of float64, shape (n_filters, n)
-            See `deepsphere.analysis.filter_response`.
+            Responses, see `deepsphere.analysis.filter_response`.
         """
         response = response_of(self.coefficients, self._layer, eigenvalues)
         return response.reshape(len(response), self.n_filters).T
@@ -138,18 +140,18 @@ class Filters:
         i : int
             Position of the pixel in the sampling.
         order : int, optional
-            No longer needed: nothing is approximated.
+            Ignored: the result is exact.
 
         Returns
         -------
         ndarray of float64, shape (pixels, n_filters)
-            The response to an impulse of height ``sqrt(pixels)``, as PyGSP defined it.
-            (`deepsphere.analysis.localized_filters` is that to an impulse of height 1.)
+            Response to an impulse of height ``sqrt(pixels)``, as in PyGSP.
+            (`deepsphere.analysis.localized_filters` uses an impulse of height 1.)
 
         Raises
         ------
         ValueError
-            If there is no such pixel.
+            If `i` is not from 0 to pixels - 1.
         """
         values = localize(self.coefficients, self._layer, i)
         return np.sqrt(len(values)) * values.reshape(len(values), self.n_filters)
@@ -157,19 +159,19 @@ class Filters:
     def plot(
         self, n: int = 500, title: str | None = None, ax: Axes | None = None, **kwargs: Any
     ) -> Figure:
-        """Draw the spectral response.
+        """Plot the spectral response.
 
         Parameters
         ----------
         n : int, default 500
-            Number of eigenvalues at which it is drawn, from 0 to `spectral_bound`.
+            Number of eigenvalues, from 0 to `spectral_bound`, at which it is drawn.
         title : str, optional
             Title of the axes. Default: the name of the layer.
         ax : matplotlib.axes.Axes, optional
-            Where to draw. Default: a new figure.
+            Axes to draw in. Default: a new figure.
         **kwargs
-            Arguments of `matplotlib.axes.Axes.plot`. Default: each curve has the numbers of its
-            channels as ``label``, for a legend.
+            Arguments of `matplotlib.axes.Axes.plot`. By default, ``label`` gives the channel
+            numbers of each curve, for a legend.
 
         Returns
         -------
@@ -177,7 +179,7 @@ class Filters:
             The figure of the axes.
         """
         eigenvalues = np.linspace(0.0, self.spectral_bound, n)
-        if self.n_filters > 5 * len(COLORS):  # a thicket
+        if self.n_filters > 5 * len(COLORS):  # too many lines to distinguish
             kwargs = {"alpha": 0.4, **kwargs}
         labels = [f"{i}→{o}" for i in self.ind_in for o in self.ind_out]
         with style_of(ax):
@@ -196,17 +198,17 @@ class Filters:
 
 
 def style_of(ax: Axes | None) -> AbstractContextManager[None]:
-    """Return the house style for axes of our own; someone's own axes keep their style."""
+    """Return the house style for new axes, or no change of style for given axes."""
     return house_style() if ax is None else nullcontext()
 
 
 def new_axes() -> Axes:
-    """Make axes in a figure that pyplot knows nothing of; open the house style before."""
+    """Return axes in a new figure that is not registered with pyplot, within the house style."""
     return new_figure(1.4 * COLUMN_WIDTH, 3.2, "constrained").add_subplot()
 
 
 def add_legend(axes: Axes) -> None:
-    """Add a legend beside axes of our own, if they hold more than one line and not too many."""
+    """Add a legend next to new axes, if they have more than one line but not too many."""
     if 1 < len(axes.lines) <= len(COLORS):
         axes.figure.legend(loc="outside right upper", title="in→out")
 

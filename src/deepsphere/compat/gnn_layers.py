@@ -1,7 +1,7 @@
 """Graph layers of deepsphere-cosmo-tf2, which take any Laplacian instead of a sampling.
 
-`K` counts terms for `Chebyshev` and `Monomial` and is the degree for `Bernstein`; `Fout` None
-keeps the number of channels. The Laplacian is copied, never changed, and saved with the layer.
+`K` is the number of terms for `Chebyshev` and `Monomial` and the degree for `Bernstein`. If `Fout`
+is None, the number of channels does not change. The Laplacian is copied and saved with the layer.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from deepsphere.ops.matrices import to_csr
 logger = logging.getLogger(__name__)
 
 LAYER_TYPES = {"chebyshev": "CHEBY", "monomial": "MONO", "bernstein": "BERN"}
-"""Names of the convolutions by their basis."""
+"""Old names of the convolutions, by basis."""
 
 
 def new_arguments(
@@ -53,13 +53,13 @@ def new_arguments(
     use_bn: bool,
     kwargs: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the arguments of `deepsphere.layers.GraphConv` for those of the old layers."""
+    """Convert arguments of the old layers to those of `deepsphere.layers.GraphConv`."""
     order = check_count("K", K, 0) if basis == "bernstein" else check_count("K", K, 1) - 1
     kwargs = dict(kwargs)
     note_ignored("a graph convolution", spmm_backend=kwargs.pop("spmm_backend", None))
     if "depth_wise" in kwargs:
         kwargs["depthwise"] = kwargs.pop("depth_wise")
-    # The old layers handed further keywords to the kernel's add_weight.
+    # The old layers passed further keywords to the kernel's add_weight.
     for old in ("regularizer", "constraint"):
         if old in kwargs:
             kwargs[f"kernel_{old}"] = kwargs.pop(old)
@@ -75,7 +75,7 @@ def new_arguments(
 
 
 def note_ignored(where: str, **arguments: Any) -> None:
-    """Log which arguments of the old code have no effect any more."""
+    """Log which arguments of the old code no longer have an effect."""
     for name, value in arguments.items():
         if value is not None:
             logger.info("%s: %s=%r is ignored, it is no longer needed", where, name, value)
@@ -89,7 +89,7 @@ def new_residual_arguments(
     bn_kwargs: Mapping[str, Any] | None,
     alpha: float,
 ) -> dict[str, Any]:
-    """Return the arguments of `deepsphere.layers.ResidualBlock` for those of the old layers."""
+    """Convert arguments of the old layers to those of `deepsphere.layers.ResidualBlock`."""
     norms = {"batch_norm": "batch", "layer_norm": "layer"}
     if norm_type not in norms:
         raise OldError(f"norm_type must be one of {', '.join(norms)}; got {norm_type!r}")
@@ -103,25 +103,25 @@ def new_residual_arguments(
 
 
 def choose(layers: Mapping[str, Any], layer_type: str) -> Any:
-    """Return the layer of an old name such as ``"CHEBY"``."""
+    """Return the layer with an old name such as ``"CHEBY"``; raise OldError if there is none."""
     if layer_type not in layers:
         raise OldError(f"layer_type must be one of {', '.join(layers)}; got {layer_type!r}")
     return layers[layer_type]
 
 
 class OldConv(OldAttributes, GraphConv):
-    """The attributes of the old graph convolutions."""
+    """Attributes of the old graph convolutions."""
 
     old_parts = ("bn", "L")
 
     @property
     def K(self) -> int:  # noqa: N802
-        """Number of terms, or the degree of Bernstein polynomials."""
+        """Number of terms, or the degree for Bernstein polynomials."""
         return self.order + (self.basis != "bernstein")
 
     @property
     def Fout(self) -> int | None:  # noqa: N802
-        """Number of output channels, None for that of the input."""
+        """Number of output channels; None to keep that of the input."""
         return self.filters
 
     @property
@@ -141,7 +141,7 @@ class OldConv(OldAttributes, GraphConv):
 
 
 class OldResidual(OldAttributes, ResidualBlock):
-    """The attributes of the old residual layers."""
+    """Attributes of the old residual layers."""
 
     old_parts = ("layer1", "layer2", "bn1", "bn2")
 
@@ -205,12 +205,12 @@ class OldResidual(OldAttributes, ResidualBlock):
 
     @property
     def drop_path_rate(self) -> float:
-        """Probability with which a sample skips the convolutions in training."""
+        """Probability that a sample skips the convolutions in training."""
         return self.drop_path
 
 
 class _OnLaplacian(OldConv, metaclass=ABCMeta):
-    """Constructor of the old graph convolutions, and the operator made of their Laplacian.
+    """Base of the old graph convolutions, whose operator is made from a given Laplacian.
 
     The convolutions of a `HealpyGCNN` count as instances, see `old_face`.
     """
@@ -253,7 +253,7 @@ class _OnLaplacian(OldConv, metaclass=ABCMeta):
 
     @cached_property
     def spectral_bound(self) -> float:
-        """The Laplacian's eigenvalue of largest magnitude."""
+        """Largest absolute eigenvalue of the Laplacian."""
         return largest_magnitude(self._matrix)
 
     def make_operator(self) -> SparseOperator:
@@ -261,7 +261,7 @@ class _OnLaplacian(OldConv, metaclass=ABCMeta):
         return SparseOperator(rescale(self._matrix, self.spectral_bound, self.scale))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments from which `from_config` makes an equal layer."""
+        """Return the configuration for `from_config`."""
         config = super().get_config()
         for name in ("sampling", "graph"):
             config.pop(name)
@@ -299,7 +299,7 @@ class GCNN_ResidualLayer(  # noqa: N801
 ):
     """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``.
 
-    `layer_kwargs` are the arguments of these, with their Laplacian `L`.
+    `layer_kwargs` are the arguments of the convolutions, including their Laplacian `L`.
     """
 
     native = ResidualBlock
@@ -325,7 +325,15 @@ class GCNN_ResidualLayer(  # noqa: N801
 
 
 def check_matrix(name: str, matrix: Any) -> csr_array:
-    """Return a copy of a square matrix, dense or sparse, or raise if it is none."""
+    """Return a copy of a square matrix, dense or sparse.
+
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers.
+    ValueError
+        If `matrix` is not square, has invalid indices, or has entries that are NaN or infinite.
+    """
     matrix = to_csr(matrix, name).copy()
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"{name} must be a square matrix, got shape {matrix.shape}")
@@ -333,21 +341,21 @@ def check_matrix(name: str, matrix: Any) -> csr_array:
 
 
 def largest_magnitude(matrix: csr_array) -> float:
-    """Return the absolute value of the eigenvalue farthest from 0, of any square matrix."""
+    """Return the largest absolute eigenvalue of a square matrix."""
     if matrix.shape[0] <= 64:
         return float(np.abs(np.linalg.eigvals(matrix.toarray())).max())
-    start = np.random.default_rng(0).standard_normal(matrix.shape[0])  # the same every time
+    start = np.random.default_rng(0).standard_normal(matrix.shape[0])  # reproducible
     solve = eigsh if (matrix != matrix.T).nnz == 0 else eigs
     return float(np.abs(solve(matrix, 1, which="LM", v0=start, return_eigenvectors=False))[0])
 
 
 def encode_matrix(matrix: csr_array) -> str:
-    """Write a matrix as text that `decode_matrix` reads."""
+    """Encode a matrix as text, for `decode_matrix`."""
     file = io.BytesIO()
     save_npz(file, matrix, compressed=True)
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def decode_matrix(text: str) -> csr_array:
-    """Read what `encode_matrix` wrote."""
+    """Decode a matrix from the text of `encode_matrix`."""
     return csr_array(load_npz(io.BytesIO(base64.b64decode(text))))

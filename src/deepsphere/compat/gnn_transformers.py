@@ -1,4 +1,4 @@
-"""Transformers of deepsphere-cosmo-tf2: attention on any graph, and on groups of vertices."""
+"""Transformers of deepsphere-cosmo-tf2, with attention on any graph or on groups of vertices."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from deepsphere.ops.attention import neighbor_attention
 
 
 def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None) -> tuple[Any, Any]:
-    """Return ``softmax(q k^T / sqrt(depth) - 1e9 mask) v`` and the weights.
+    """Return ``softmax(q k^T / sqrt(depth) - 1e9 mask) v`` and the attention weights.
 
     Parameters
     ----------
     q, k, v : tensor, shape (..., vertices, depth)
         Queries, keys and values.
     mask : tensor, optional
-        1 where a query (second to last axis) is not to attend to a key (last axis), else 0.
+        1 where a query (second to last axis) must not attend to a key (last axis), else 0.
+        Default: all attend to all.
 
     Returns
     -------
     output : tensor, shape (..., vertices, depth)
-        The attention's output.
+        The output of the attention.
     weights : tensor, shape (..., vertices, vertices)
-        What each query attends to.
+        The weight of each key (last axis) for each query.
     """
     scores = keras.ops.matmul(q, keras.ops.swapaxes(k, -1, -2)) / sqrt(k.shape[-1])
     if mask is not None:
@@ -49,19 +50,24 @@ def scaled_dot_product_attention(q: Any, k: Any, v: Any, mask: Any = None) -> tu
 
 
 def scaled_dot_product_sparse_attention(q: Any, k: Any, v: Any, mask: Any) -> Any:
-    """Return the attention of each vertex to those that an edge leads to.
+    """Return the attention of each vertex to its neighbors.
 
     Parameters
     ----------
     q, k, v : tensor, shape (batch, heads, vertices, depth)
         Queries, keys and values.
     mask : array_like of int, shape (edges, 2)
-        From which vertex to which, in any order.
+        Edges, from a query to a key, in any order.
 
     Returns
     -------
     tensor, shape (batch, heads, vertices, depth)
-        The attention's output; 0 at vertices without edges. No score is too large for it.
+        The output of the attention; 0 at vertices without edges. Large scores do not overflow.
+
+    Raises
+    ------
+    ValueError
+        If `mask` does not have shape (edges, 2).
     """
     edges = np.asarray(keras.ops.convert_to_numpy(mask), dtype=np.int64)
     if edges.ndim != 2 or edges.shape[1] != 2:
@@ -75,7 +81,7 @@ def scaled_dot_product_sparse_attention(q: Any, k: Any, v: Any, mask: Any) -> An
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class AddPositionEmbs(AnyPixels, PositionEmbedding):
-    """`PositionEmbedding` for any number of vertices."""
+    """`PositionEmbedding` on any number of vertices."""
 
     native = PositionEmbedding
 
@@ -84,7 +90,7 @@ class AddPositionEmbs(AnyPixels, PositionEmbedding):
 
 
 class OldTransformer(OldAttributes):
-    """The attributes of the old transformers."""
+    """Attributes of the old transformers."""
 
     old_parts = ("embed", "pos_encoder", "mha_layers", "A")
 
@@ -113,12 +119,12 @@ class OldTransformer(OldAttributes):
 
     @property
     def embed(self) -> Any:
-        """The layer that embeds the input, once the transformer is built."""
+        """The input embedding, once the transformer is built."""
         return self.embedding
 
     @property
     def pos_encoder(self) -> Any:
-        """The layer that adds positions, once the transformer is built, or None."""
+        """The position embedding, once the transformer is built, or None."""
         return self.position
 
     @property
@@ -128,7 +134,7 @@ class OldTransformer(OldAttributes):
 
 
 class GivenPattern(NeighborTransformerBlock):
-    """A block on the edges that it is given."""
+    """A transformer block on given edges."""
 
     def __init__(self, *args: Any, given: SparseOperator, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -147,10 +153,28 @@ def MultiHeadAttention(  # noqa: N802
     sparse_A_indices: Any = None,
     **kwargs: Any,
 ) -> TransformerBlock:
-    """Return a `TransformerBlock` of ``d_model`` channels, for any number of vertices.
+    """Return a `TransformerBlock` with `d_model` channels on any number of vertices.
 
-    `sparse_A_indices`, of shape (edges, 2), says which vertices attend to which; default: all to
-    all. A block with edges is not saved by itself: use `Graph_Transformer` for that.
+    Parameters
+    ----------
+    d_model : int
+        Number of channels.
+    num_heads : int
+        Number of attention heads; it must divide `d_model`.
+    use_norm : bool, default True
+        Whether to apply layer normalization.
+    activation : str or callable, default "relu"
+        Activation of the block.
+    sparse_A_indices : array_like of int, shape (edges, 2), optional
+        Edges, from a query to a key. Default: all vertices attend to all. A block with edges
+        cannot be saved on its own; use `Graph_Transformer` instead.
+    **kwargs
+        Other arguments of `TransformerBlock`.
+
+    Raises
+    ------
+    ValueError
+        If `num_heads` does not divide `d_model`.
     """
     if d_model % num_heads:
         raise ValueError(f"num_heads must divide d_model={d_model}, got {num_heads}")
@@ -182,7 +206,7 @@ class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
 
     @property
     def embed_filter_size(self) -> int:
-        """Number of vertices in a group."""
+        """Number of vertices per group."""
         return 4**self.p
 
     def __init__(
@@ -211,15 +235,15 @@ class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  # noqa: N801
-    """`GraphTransformer` on any graph: vertices attend where `A` is not zero.
+    """`GraphTransformer` on any graph: vertices attend to each other where `A` is not zero.
 
     Parameters
     ----------
     A : matrix, shape (n, n)
-        Adjacency, dense or sparse; it is copied.
+        Adjacency matrix, dense or sparse. It is copied.
     key_dim, num_heads, positional_encoding, n_layers, activation, layer_norm
-        As for `GraphTransformer`: ``positional_encoding`` is `position_embedding`, ``n_layers``
-        is `num_layers`.
+        As in `GraphTransformer`, where `positional_encoding` is called `position_embedding` and
+        `n_layers` is called `num_layers`.
     """
 
     def __init__(
@@ -238,7 +262,7 @@ class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  #
         super().__init__(
             key_dim,
             num_heads,
-            first_pixels(self._matrix.shape[0]),  # as many vertices, wherever they are
+            first_pixels(self._matrix.shape[0]),  # only the number of vertices matters
             num_layers=n_layers,
             position_embedding=positional_encoding,
             activation=activation,
@@ -248,7 +272,7 @@ class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  #
 
     @property
     def A(self) -> csr_array:  # noqa: N802
-        """The adjacency."""
+        """The adjacency matrix."""
         return self._matrix
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:

@@ -1,9 +1,9 @@
-"""Layer names and signatures of deepsphere-cosmo-tf2, made of the layers of this package.
+"""Layers with the names and signatures of deepsphere-cosmo-tf2.
 
-`K` counts terms for `HealpyChebyshev` and `HealpyMonomial` and is the degree for
-`HealpyBernstein`; `Fout` None keeps the number of channels. A model that is given one of these
-layers makes itself a copy on its own pixels, which is a layer of `deepsphere.layers`: the same
-list of layers makes several independent models, and what is saved needs no old names.
+`K` is the number of terms for `HealpyChebyshev` and `HealpyMonomial` and the degree for
+`HealpyBernstein`. If `Fout` is None, the number of channels does not change. A model copies these
+layers, as layers of `deepsphere.layers` on its own pixels. The same list of layers can therefore
+be used in several independent models, and saved models contain no old names.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _POOL_MODES = {"MAX": "max", "AVG": "mean"}
 
 
 class _OldConv(gnn_layers.OldConv, OldSignature, GraphConv):
-    """Constructor of the old graph convolutions, and their way to the graph."""
+    """Constructor and Laplacian of the old graph convolutions."""
 
     on_graph_class: ClassVar[type[Any]]
 
     @property
     def L(self) -> csr_array:  # noqa: N802
-        """The Laplacian, not rescaled; known where the layer's pixels are."""
+        """The Laplacian, not rescaled; available once the layer has a sampling."""
         return laplacian(self.require_sampling(), self.graph_spec)
 
     def __init__(
@@ -78,7 +78,7 @@ class _OldConv(gnn_layers.OldConv, OldSignature, GraphConv):
         self._old_arguments = (K, Fout, initializer, activation, use_bias, use_bn, kwargs)
 
     def _get_layer(self, L: Any, n_matmul_splits: int = 1) -> Any:
-        """Return the layer on a Laplacian, as old models called it."""
+        """Return the layer on a Laplacian. Models of the old code called this method."""
         *arguments, kwargs = self._old_arguments
         return self.on_graph_class(L, *arguments, n_matmul_splits, **kwargs)
 
@@ -126,7 +126,7 @@ class HealpyPool(AnyPixels, Pool):
 
     @property
     def filter_size(self) -> int:
-        """Number of pixels that become one."""
+        """Number of pixels pooled to one."""
         return 4**self.p
 
 
@@ -144,7 +144,7 @@ class _OldPatchLayer(AnyPixels):
 
     @property
     def Fout(self) -> int | None:  # noqa: N802
-        """Number of output channels, None for that of the input."""
+        """Number of output channels; None to keep that of the input."""
         return self.filters
 
     @property
@@ -205,7 +205,7 @@ class Healpy_ResidualLayer(gnn_layers.OldResidual, OldSignature, ResidualBlock):
         )
 
     def _get_layer(self, L: Any, n_matmul_splits: int = 1) -> gnn_layers.GCNN_ResidualLayer:
-        """Return the layer on a Laplacian, as old models called it."""
+        """Return the layer on a Laplacian. Models of the old code called this method."""
         layer_type, layer_kwargs, *arguments = self._old_arguments
         splits = {"L": L, "n_matmul_splits": n_matmul_splits}
         return gnn_layers.GCNN_ResidualLayer(layer_type, {**layer_kwargs, **splits}, *arguments)
@@ -219,8 +219,8 @@ Healpy_ViT = Graph_ViT
 class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noqa: N801
     """``GraphTransformer(key_dim, num_heads, ...)``.
 
-    In a `HealpyGCNN` with its default Laplacian pixels attend to each other along the edges of the
-    old graph.
+    In a `HealpyGCNN` with the default Laplacian, pixels attend to each other along the edges of
+    the old graph.
     """
 
     native = GraphTransformer
@@ -228,14 +228,14 @@ class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noq
     _on_old_graph = False
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
-        """Return a block, on the old graph where the network is."""
+        """Return a block, on the old graph if the network uses it."""
         if not self._on_old_graph:
             return super().make_block(**kwargs)
         return GivenPattern(given=SparseOperator(self.A), **kwargs)
 
     @property
     def A(self) -> csr_array:  # noqa: N802
-        """The weights of the old graph, not 0 between pixels that attend to each other."""
+        """Weights of the old graph, nonzero between pixels that attend to each other."""
         sampling = self.require_sampling()
         graph = resolve_graph(sampling, self.graph_spec)
         return first_neighbors_weights(sampling, graph.neighbor_count)
@@ -265,47 +265,53 @@ class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noq
         )
 
     def _get_layer(self, A: Any) -> Graph_Transformer:
-        """Return the layer on an adjacency matrix, as old models called it."""
+        """Return the layer on an adjacency matrix. Models of the old code called this method."""
         return Graph_Transformer(A, *self._old_arguments)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class HealpySmoothing(GaussianSmoothing):
-    """`GaussianSmoothing` on the pixels `indices`, the result multiplied by a mask.
+    """`GaussianSmoothing` of the pixels `indices`, followed by multiplication with a mask.
 
     Parameters
     ----------
     nside : int
-        Resolution of the input.
+        Resolution of the input, a power of two.
     indices : array_like of int, shape (pixels,)
-        The input's pixels, strictly increasing.
+        Pixels of the input, strictly increasing.
     nest : bool, default True
-        Whether the pixels and the maps are in NEST ordering, not in RING ordering.
+        Whether pixels and maps are in NEST ordering. False: RING ordering.
     mask : array_like, shape (pixels,) or (pixels, channels), optional
-        Factor of the result: boolean, or from 0 to 1 where a mask is apodized.
+        Factor applied to the result: boolean, or from 0 to 1 for apodized masks. Default: none.
     fwhm, sigma : float or sequence of float
-        Width of the beam; give one of the two. A sequence has a width for each channel, which is
-        exact. (The old code rounded widths up to ``min(fwhm) * sqrt(n)`` with an integer n, so
-        that 300 next to 200 arcmin was 346.)
+        Width of the beam, as full width at half maximum or standard deviation; give one of them.
+        A sequence gives an exact width for each channel. (The old code rounded widths up to
+        ``min(fwhm) * sqrt(n)`` with an integer n: 300 arcmin along with 200 became 346.)
     n_sigma_support : float, default 3
         Radius of the kernel in units of sigma.
     arcmin : bool, default True
-        Whether widths are in arcmin, not in rad.
+        Whether widths are in arcmin. False: rad.
     per_channel_repetitions : sequence of int, optional
-        Gives channel c the width of so many passes, ``sigma * sqrt(repetitions[c])``.
+        Multiplies the width of channel c by ``sqrt(repetitions[c])``, equivalent to repeated
+        smoothing.
     white_noise_sigma : float or sequence of float, optional
-        Standard deviation of the Gaussian noise that is added in training, after the smoothing
-        and before the mask: for all channels, or one for each.
+        Standard deviation, for all channels or each, of Gaussian noise that is added in training,
+        after smoothing and before masking. Default: no noise.
     data_path, max_batch_size, spmm_backend, fwhm_base
-        No longer needed, and ignored: nothing is kept in files, products are split by themselves,
-        there is one way to multiply sparse matrices, and widths are exact without a common base.
+        Ignored. No files are written, large products are split automatically, there is only one
+        sparse product, and widths are exact without a common base.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
+    TypeError
+        If `nside`, `indices` or `per_channel_repetitions` are not integers.
+    ValueError
+        If `nside` is not a power of two; if `indices` are not strictly increasing pixels of it; if
+        none or both of `fwhm` and `sigma` are given, or a width is invalid; if `mask` has another
+        shape, is zero everywhere, or has values outside of [0, 1]; or if `white_noise_sigma` is
+        negative or not finite.
     """
 
     def __init__(
@@ -329,10 +335,10 @@ class HealpySmoothing(GaussianSmoothing):
         note_ignored("HealpySmoothing", spmm_backend=spmm_backend, fwhm_base=fwhm_base)
         self.data_path, self.max_batch_size = data_path, max_batch_size
         self.per_channel_repetitions = per_channel_repetitions
-        if isinstance(indices, str):  # as written by get_config
+        if isinstance(indices, str):  # from get_config
             indices = decode_pixels(indices)
-        kwargs.pop("sampling", None)  # as a model gives it: bind has checked that it is this one
-        given = Healpix(nside, indices).pixels  # raises if they are not increasing
+        kwargs.pop("sampling", None)  # set by models, after bind has checked that it matches
+        given = Healpix(nside, indices).pixels  # raises ValueError unless they are increasing
         self._nest = bool(nest)
         self._indices = given
         pixels = given if nest else _ring_to_nest(nside, given)
@@ -361,7 +367,7 @@ class HealpySmoothing(GaussianSmoothing):
 
     @property
     def indices(self) -> NDArray[np.int64]:
-        """The input's pixels."""
+        """Pixels of the input."""
         return self._indices
 
     @property
@@ -376,12 +382,12 @@ class HealpySmoothing(GaussianSmoothing):
 
     @property
     def mask(self) -> NDArray[Any] | None:
-        """Factor of the result, shape (pixels, channels or 1), or None."""
+        """Factor applied to the result, shape (pixels, channels or 1), or None."""
         return self._mask
 
     @property
     def arcmin(self) -> bool:
-        """Whether widths are in arcmin, not in rad."""
+        """Whether widths are in arcmin instead of rad."""
         return self.unit == "arcmin"
 
     @property
@@ -391,26 +397,26 @@ class HealpySmoothing(GaussianSmoothing):
 
     @property
     def do_smoothing(self) -> bool:
-        """Whether any width is not 0."""
+        """Whether any width is nonzero."""
         return bool(np.any(self.sigmas))
 
     @property
     def sigma_rad(self) -> NDArray[np.float64]:
-        """Standard deviation in rad: of all channels, or of each."""
+        """Standard deviation in rad, for all channels or each."""
         return self.sigmas
 
     @property
     def sigma_arcmin(self) -> NDArray[np.float64]:
-        """Standard deviation in arcmin: of all channels, or of each."""
+        """Standard deviation in arcmin, for all channels or each."""
         return np.degrees(self.sigmas) * 60
 
     @property
     def fwhm_arcmin(self) -> NDArray[np.float64]:
-        """Full width at half maximum in arcmin: of all channels, or of each."""
+        """Full width at half maximum in arcmin, for all channels or each."""
         return self.sigma_arcmin * np.sqrt(8 * np.log(2))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Get the operators, after a check that the noise has as many channels as the input."""
+        """Build the layer; raise ValueError if the noise has another number of channels."""
         if self._noise is not None and self._noise.size not in (1, input_shape[-1]):
             raise ValueError(
                 f"white_noise_sigma has {self._noise.size} channels, the input {input_shape[-1]}"
@@ -418,7 +424,7 @@ class HealpySmoothing(GaussianSmoothing):
         super().build(input_shape)
 
     def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
-        """Smooth, add noise in training, and multiply by the mask that the layer was made with."""
+        """Smooth, add noise in training, and multiply by the mask from the constructor."""
         if not self._nest:
             x = keras.ops.take(x, self._to_nest, axis=1)
             mask = None if mask is None else keras.ops.take(mask, self._to_nest, axis=1)
@@ -453,21 +459,21 @@ class HealpySmoothing(GaussianSmoothing):
 
 
 def _ring_to_nest(nside: int, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
-    from astropy_healpix.healpy import ring2nest  # not on import: it adds a filter of warnings
+    from astropy_healpix.healpy import ring2nest  # imported lazily, since it adds a warning filter
 
     return np.asarray(ring2nest(nside, pixels), dtype=np.int64)
 
 
 def _mask_array(mask: Any, pixels: int) -> NDArray[Any]:
-    """Return a mask of shape (pixels, channels or 1), or raise if it is none."""
-    if isinstance(mask, dict):  # as written by get_config
+    """Return a checked mask of shape (pixels, channels or 1)."""
+    if isinstance(mask, dict):  # from get_config
         values = mask.get("values", True)
         array = np.zeros((pixels, mask["channels"]), dtype=bool if values is True else np.float32)
         array.flat[decode_pixels(mask["where"])] = values
         return array
     refuse_masked(mask, "mask")
     array = np.asarray(keras.ops.convert_to_numpy(mask))
-    # Some surveys have batches of one in front.
+    # Some surveys' masks have a leading batch axis of size 1.
     array = array[0] if array.ndim == 3 and len(array) == 1 else array
     array = array.reshape(*array.shape, *(1,) * (2 - array.ndim))
     if array.ndim != 2 or len(array) != pixels or not array.any():
@@ -485,7 +491,7 @@ def _mask_array(mask: Any, pixels: int) -> NDArray[Any]:
 
 
 def _noise_array(sigma: Any) -> NDArray[np.float32] | None:
-    """Return standard deviations as an array of one dimension, or None without noise."""
+    """Return checked standard deviations as an array, or None without noise."""
     if sigma is None:
         return None
     array = np.atleast_1d(np.asarray(sigma, dtype=np.float32))

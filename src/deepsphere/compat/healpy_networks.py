@@ -1,4 +1,4 @@
-"""The network of deepsphere-cosmo-tf2, with its signature and attributes."""
+"""The network class of deepsphere-cosmo-tf2, with its signature and attributes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OLD_LAYERS: dict[type, type[OldSignature]] = {
         gnn_transformers.Graph_ViT,
     )
 }
-"""The old layers by those that they have become."""
+"""Old layers by the layers that replace them."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -44,31 +44,31 @@ class HealpyGCNN(FilterInspection, Sequential):
     Parameters
     ----------
     nside : int
-        Resolution of the input.
+        Resolution of the input, a power of two.
     indices : array_like of int, shape (n,)
-        NEST numbers of the input's pixels, strictly increasing; all of them for the full sphere.
+        NEST numbers of the input's pixels, strictly increasing; all pixels for the full sphere.
     layers : sequence of keras.layers.Layer
-        Layers of `deepsphere.healpy_layers` or `deepsphere.layers`, and any of Keras.
+        Layers of `deepsphere.healpy_layers` or `deepsphere.layers`, and Keras layers.
     n_neighbors : int, default 8
-        Number of nearest neighbors in the graphs. Any number is allowed now.
+        Number of nearest neighbors in the graphs. Unlike in the old code, any number is allowed.
     max_batch_size, initial_Fin : int, optional
-        No longer needed: products that are too large are split by themselves.
+        Ignored: large products are split automatically.
     laplacian : str, default "normalized_tf2"
-        Which Laplacian, see `deepsphere.Graph`. The default is that of the old code, tie for tie;
-        ``"normalized"`` has all symmetries of the pixels.
+        Type of the Laplacian, see `deepsphere.Graph`. The default reproduces the old code,
+        including ties between neighbors; ``"normalized"`` has all symmetries of the pixels.
     spmm_backend : str, optional
-        No longer needed, and ignored: there is one way to multiply sparse matrices.
+        Ignored: there is only one sparse product.
     **kwargs
         Other arguments of `deepsphere.models.Sequential`: ``name``, ``trainable``.
 
     Attributes
     ----------
     nside_in, nside_out : int
-        Resolution of the input and of the output.
+        Resolution of the input and the output.
     indices_in : ndarray of int64
-        The input's pixels.
+        Pixels of the input.
     layers_in, layers_use : list
-        The layers as given, and as they are used.
+        The given layers, and the layers in use.
     n_neighbors : int
         Number of nearest neighbors.
     reduction_fac : float
@@ -76,8 +76,11 @@ class HealpyGCNN(FilterInspection, Sequential):
 
     Raises
     ------
-    TypeError, ValueError
-        As for `deepsphere.models.Sequential` and `deepsphere.sampling.Healpix`.
+    TypeError
+        If ``graph`` is given, or as in `deepsphere.models.Sequential` and
+        `deepsphere.sampling.Healpix`.
+    ValueError
+        As in `deepsphere.models.Sequential` and `deepsphere.sampling.Healpix`.
     """
 
     sampling: Healpix
@@ -101,18 +104,18 @@ class HealpyGCNN(FilterInspection, Sequential):
                 "deepsphere.Sequential takes any graph"
             )
         if nside == int(nside):
-            nside = int(nside)  # 16.0 was accepted
-        if not kwargs.get("name"):  # the old network had the empty name, which Keras refuses now
+            nside = int(nside)  # the old code accepted 16.0
+        if not kwargs.get("name"):  # Keras no longer accepts the old network's empty name
             kwargs.pop("name", None)
         super().__init__(
             Healpix(nside, indices), layers, Graph(n_neighbors, laplacian=laplacian), **kwargs
         )
         given = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
-        # In a wrapper that Keras does not look into, or it would take them for parts of the model.
+        # Hidden from Keras, which would track them as parts of the model.
         self._given = SimpleNamespace(layers=given)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
-        """Add a layer on top of the stack, with the attributes that it had in the old code."""
+        """Add a layer on top of the stack, with its attributes of the old code."""
         super().add(layer, rebuild=False)
         self._give_old_face(self._layers[-1])
         if rebuild:
@@ -130,11 +133,11 @@ class HealpyGCNN(FilterInspection, Sequential):
             layer._on_old_graph = self._own_graph.laplacian == "normalized_tf2"
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
-        """Load weights, also those that deepsphere-cosmo-tf2 saved in any format.
+        """Load weights, including those saved by deepsphere-cosmo-tf2 in any format.
 
-        The parameters are those of `keras.Model.load_weights`; `filepath` may also be what
-        `deepsphere.compat.load_tf2_weights` reads. The layers must be those of the network that
-        was saved, in the same order.
+        The parameters are those of `keras.Model.load_weights`. `filepath` may also be any path
+        that `deepsphere.compat.load_tf2_weights` reads. The layers must be those of the saved
+        network, in the same order.
         """
         if is_old_weights(filepath):
             load_tf2_weights(self, filepath, skip_mismatch=skip_mismatch)
@@ -142,9 +145,9 @@ class HealpyGCNN(FilterInspection, Sequential):
             super().load_weights(filepath, skip_mismatch, **kwargs)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """Return a layer by its name or position, see `keras.Model.get_layer`.
+        """Return a layer by its name or index, see `keras.Model.get_layer`.
 
-        The names that the old code gave are known too, such as ``"chebyshev_1"``.
+        Names of the old code, such as ``"chebyshev_1"``, work too.
         """
         if name is not None and index is None:
             layer = by_old_name(name, self)
@@ -153,14 +156,14 @@ class HealpyGCNN(FilterInspection, Sequential):
         return super().get_layer(name, index)
 
     def _lookup_dependency(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Return the part that a checkpoint of TensorFlow is restored into."""
+        """Return the object that a TensorFlow checkpoint is restored into."""
         refuse_old_checkpoint(name.startswith("layer_with_weights-"))
         return super()._lookup_dependency(name, *args, **kwargs)
 
     def _transform_indices(
         self, nside_in: int, nside_out: int, indices: ArrayLike
     ) -> NDArray[np.int64]:
-        """Return the pixels of another resolution that a set of pixels covers, in NEST ordering."""
+        """Return the pixels that cover a set of pixels at another resolution, in NEST ordering."""
         pixels = np.asarray(indices, dtype=np.int64)
         if nside_out <= nside_in:
             return np.unique(pixels // (nside_in // nside_out) ** 2)
@@ -169,11 +172,11 @@ class HealpyGCNN(FilterInspection, Sequential):
 
     @property
     def layers_in(self) -> list[keras.layers.Layer]:
-        """The layers as given."""
+        """The given layers."""
         return list(self._given.layers)
 
     def __dir__(self) -> list[str]:
-        # Keras saves all layers that it finds by this list; the originals are none of the model.
+        # Keras saves all layers found by dir(), and the originals are not part of the model.
         return [name for name in super().__dir__() if name != "layers_in"]
 
     @property
@@ -188,12 +191,12 @@ class HealpyGCNN(FilterInspection, Sequential):
 
     @property
     def indices_in(self) -> NDArray[np.int64]:
-        """The input's pixels."""
+        """Pixels of the input."""
         return self.sampling.pixels
 
     @property
     def layers_use(self) -> list[keras.layers.Layer]:
-        """The layers as they are used."""
+        """The layers in use."""
         return self.layers
 
     @property
@@ -207,7 +210,7 @@ class HealpyGCNN(FilterInspection, Sequential):
 
     @property
     def reduction_fac(self) -> float:
-        """Ratio of the resolutions of input and output."""
+        """Ratio of the input's to the output's resolution."""
         return self.nside_in / self.nside_out
 
     @classmethod
@@ -219,7 +222,7 @@ class HealpyGCNN(FilterInspection, Sequential):
         return {**arguments, "nside": sampling.nside, "indices": sampling.pixels, **own}
 
     def clone(self, clone_function: Any = None, input_tensors: Any = None) -> Self:
-        """Return a model of the same layers with new weights, see `Sequential.clone`."""
+        """Return a model with the same layers and new weights, see `Sequential.clone`."""
         model = super().clone(clone_function, input_tensors)
         model._given.layers = list(self._given.layers)
         return model

@@ -1,4 +1,4 @@
-"""What layers with old constructors share."""
+"""Base classes and helpers of the layers with old constructors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from deepsphere.sampling import Healpix, Sampling
 
 
 class OldError(ValueError, OSError):
-    """An invalid argument: a `ValueError`, and an `OSError` as the old code raised."""
+    """Invalid argument: a `ValueError` that is also an `OSError`, which the old code raised."""
 
 
 @contextmanager
 def old_errors() -> Iterator[None]:
-    """Raise an `OldError` in place of a `ValueError`."""
+    """Convert ValueError to `OldError` within the context."""
     try:
         yield
     except OldError:
@@ -31,7 +31,10 @@ def old_errors() -> Iterator[None]:
 
 
 def refuse_old_checkpoint(old: bool) -> None:
-    """Raise if `tf.train.Checkpoint` restores an old checkpoint, most of which it would skip."""
+    """Raise ValueError if `tf.train.Checkpoint` restores an old checkpoint.
+
+    TensorFlow would silently skip most of it.
+    """
     if old:
         raise ValueError(
             "this checkpoint was written by deepsphere-cosmo-tf2, whose layers had other parts: "
@@ -41,13 +44,14 @@ def refuse_old_checkpoint(old: bool) -> None:
 
 
 class OldAttributes:
-    """Mixin of layers with the attributes of old ones.
+    """Mixin of layers with the attributes of the old code.
 
     Attributes
     ----------
     old_parts : tuple of str
-        Those that are layers, or slow to make. They are hidden from `dir`, by which Keras finds
-        and names what it saves: it is to find layers by their new names, and not to make graphs.
+        Attributes that are layers or expensive to compute. They are hidden from `dir`, which Keras
+        uses to find and name the objects it saves, so that it saves layers under their new names
+        and does not build graphs.
     """
 
     old_parts: ClassVar[tuple[str, ...]] = ()
@@ -56,37 +60,37 @@ class OldAttributes:
         return [name for name in super().__dir__() if name not in self.old_parts]
 
     def _lookup_dependency(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Return the part that a checkpoint of TensorFlow is restored into."""
+        """Return the object that a TensorFlow checkpoint is restored into."""
         refuse_old_checkpoint(name in self.old_parts)
         return super()._lookup_dependency(name, *args, **kwargs)  # type: ignore[misc]
 
 
 class OldConstructor(SphereLayer):
-    """Mixin of layers of this package whose constructor takes old arguments.
+    """Mixin of layers whose constructor takes arguments of the old code.
 
-    They write the configuration of the new layer, `native`.
+    Their configuration is that of the new layer, `native`.
     """
 
     native: ClassVar[type[SphereLayer]]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make an equal layer from what `get_config` returned."""
+        """Create a layer from the result of `get_config`."""
         layer = cls.native.from_config(config)
-        layer.__class__ = cls  # the name under which Keras finds its weights
+        layer.__class__ = cls  # Keras finds its weights by the class name
         return layer
 
     def _given_arguments(self) -> dict[str, Any]:
-        return {}  # the old ones, which `native` does not take
+        return {}  # `native` does not take the old arguments
 
 
 class OldSignature(OldConstructor):
-    """What layers with old constructors share: models use the layers of this package instead.
+    """Mixin of old layers that models replace by layers of `deepsphere.layers`.
 
     Attributes
     ----------
     on_graph_class : type or None
-        The old layer that took the graph itself: what models of the old code were made of.
+        The old layer class that takes the graph itself, used within models of the old code.
     """
 
     on_graph_class: ClassVar[type[Any] | None] = None
@@ -101,10 +105,10 @@ _faces: dict[str, Any] = {}
 
 
 def old_face(old: Any) -> Any:
-    """Return a class with the attributes of an old layer, which Keras saves as the new one.
+    """Return a class with the attributes of an old layer that Keras saves as the new layer.
 
-    The layers of a `HealpyGCNN` have it: code written for the old package finds them by
-    `isinstance` and reads their arguments, and what is saved needs no old names. They count as
+    It is the class of the layers of a `HealpyGCNN`. Code for the old package can find these layers
+    with `isinstance` and read their arguments, while saved models contain no old names. They are
     instances of both old classes, such as ``HealpyChebyshev`` and ``gnn_layers.Chebyshev``.
 
     Parameters
@@ -115,14 +119,14 @@ def old_face(old: Any) -> Any:
     Returns
     -------
     type
-        A subclass under the name of ``old.native``.
+        A subclass of `old` with the name of ``old.native``.
     """
     native: type[SphereLayer] = old.native
     name = native.__name__
     if name not in _faces:
-        # Their module is the new layer's, too, as that is what Keras writes.
+        # Keras also saves the module, so use that of the new layer.
         face = type(name, (old,), {"__module__": native.__module__, "__doc__": old.__doc__})
-        # Registered last, the new layer is what Keras finds under their common name.
+        # Register the new layer last, so that Keras finds it under the common name.
         for cls in (face, native):
             keras.saving.register_keras_serializable(PACKAGE, name)(cls)
         if old.on_graph_class is not None:
@@ -132,21 +136,21 @@ def old_face(old: Any) -> Any:
 
 
 class AnyPixels(OldSignature):
-    """For layers that need to know no more than that their pixels come four by four."""
+    """Mixin of layers that only need their pixels in groups of four, whatever the sampling."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Take the pixels for those with the lowest numbers, if nothing was said of them."""
+        """Build the layer, on the pixels with the lowest numbers if it has no sampling."""
         with old_errors():
             if self.sampling is None and len(input_shape) == 3 and input_shape[1] is not None:
                 self.sampling = first_pixels(input_shape[1])
-                self.resample(self.sampling)  # raises if they cannot be grouped
+                self.resample(self.sampling)  # raises ValueError if the pixels cannot be grouped
             super().build(input_shape)
 
 
 def first_pixels(count: int) -> Healpix:
-    """Return a sampling with so many pixels, for layers that need to know only their number."""
+    """Return a sampling with `count` pixels, for layers that depend only on their number."""
     nside = 1
     while 12 * nside**2 < count:
         nside *= 2
-    # Two levels more where they are no full sphere: then p is wrong only if they cannot be grouped.
+    # Add two levels if it is not a full sphere, so that p fails only if pixels cannot be grouped.
     return Healpix(nside) if 12 * nside**2 == count else Healpix(4 * nside, np.arange(count))

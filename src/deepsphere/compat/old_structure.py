@@ -1,8 +1,8 @@
-"""Where deepsphere-cosmo-tf2 kept the weights of a model.
+"""Names of a model's weights in files saved by deepsphere-cosmo-tf2.
 
-A file of weights names them by the classes and attributes of the old layers, in a way that differs
-between Keras 2, Keras 3 and TensorFlow's checkpoints. `describe` says what the old counterpart of
-a model of this package looked like; the other functions name its weights in each format.
+Files name weights by the classes and attributes of the old layers, differently in Keras 2, Keras 3
+and TensorFlow checkpoints. `describe` returns the structure of the old counterpart of a model; the
+other functions return the names of its weights in each format.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from deepsphere.layers import (
 Array = NDArray[Any]
 
 BASES = {"chebyshev": "Chebyshev", "monomial": "Monomial", "bernstein": "Bernstein"}
-"""Old classes of the graph convolutions by their basis."""
+"""Old classes of the graph convolutions, by basis."""
 
 
 def _flat(value: Array) -> Array:
-    return value.reshape(-1)  # an old bias has shape (1, 1, Fout)
+    return value.reshape(-1)  # old biases have shape (1, 1, Fout)
 
 
 def _first(value: Array) -> Array:
-    return value[0]  # the kernel of a convolution in two dimensions, of height 1
+    return value[0]  # the old kernel is that of a 2D convolution of height 1
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Weight:
     name : str
         Its attribute in the old layer.
     variable : keras.Variable
-        The variable that takes its value now.
+        The variable that receives its value.
     trainable : bool
-        Whether it was trained; files list those that were first.
+        Whether it was trainable. Files list trainable weights first.
     convert : callable
-        From the old array to the value of `variable`.
+        Converts the old array to the value of `variable`.
     """
 
     name: str
@@ -71,13 +71,13 @@ class Part:
     Attributes
     ----------
     name : str
-        Its class.
+        Name of its class.
     weights : list of Weight
-        Its own weights, in the order in which they were made.
-    parts : dict of Part or of list of Part
-        The layers in it by attribute, in the order in which they were set.
+        Its own weights, in order of creation.
+    parts : dict of str to Part or list of Part
+        Its sublayers by attribute, in the order in which they were set.
     is_model : bool
-        Whether it was a `keras.Model`, which lists its layers once more.
+        Whether it was a `keras.Model`, which lists its layers a second time.
     is_sequential : bool
         Whether `parts` holds the layers of a `keras.Sequential`.
     """
@@ -89,7 +89,7 @@ class Part:
     is_sequential: bool = False
 
     def children(self) -> list[Part]:
-        """Return all layers in this one, in the order in which they were set."""
+        """Return all sublayers, in the order in which they were set."""
         return [
             part
             for entry in self.parts.values()
@@ -97,20 +97,20 @@ class Part:
         ]
 
     def all_weights(self) -> Iterator[Weight]:
-        """Yield the weights of this part and of all in it."""
+        """Yield the weights of this part and its sublayers."""
         for part in self.children():
             yield from part.all_weights()
         yield from self.weights
 
 
 def describe(model: Any) -> Part:
-    """Return what a layer or model looked like in the old code.
+    """Return the structure of the old counterpart of a layer or model.
 
     Parameters
     ----------
     model : keras.layers.Layer or keras.Model
-        A built layer of this package or of Keras, a `Sequential`, or a model whose attributes are
-        such layers and models.
+        A built layer of DeepSphere or Keras, a `Sequential`, or a model whose attributes are such
+        layers and models.
 
     Returns
     -------
@@ -129,9 +129,9 @@ def describe(model: Any) -> Part:
 
 
 def _attributes(model: keras.Model) -> dict[str, Part | list[Part]]:
-    """Return the layers and models among a model's own attributes."""
+    """Return the layers and models among a model's attributes."""
     found: dict[str, Part | list[Part]] = {}
-    # PyTorch keeps layers apart from the other attributes.
+    # PyTorch stores layers separately from other attributes.
     for name in [*vars(model), *vars(model).get("_modules", {})]:
         value = None if name.startswith("_") else getattr(model, name, None)
         if isinstance(value, keras.layers.Layer):
@@ -144,7 +144,7 @@ def _attributes(model: keras.Model) -> dict[str, Part | list[Part]]:
 
 
 def _keras_layer(layer: Any, name: str | None = None) -> Part:
-    # Not `trainable_variables`, which is empty where a layer is frozen.
+    # `trainable_variables` is empty if a layer is frozen.
     trained = {id(variable) for variable in layer._trainable_variables}
     weights = [
         Weight(variable.name, variable, id(variable) in trained) for variable in layer.weights
@@ -252,22 +252,22 @@ _DESCRIPTIONS: dict[type, Callable[[Any], Part]] = {
 
 
 def hdf5_paths(part: Part, keras_version: int, layers: str = "layers") -> dict[str, Weight]:
-    """Name the weights of a model as a file ``*.weights.h5`` does.
+    """Return the weights of a model by their path in a ``*.weights.h5`` file.
 
     Parameters
     ----------
     part : Part
         The model.
     keras_version : {2, 3}
-        Keras goes through the attributes of a layer in alphabetical order, Keras 2 backwards, and
-        names a layer where it meets it first.
+        Keras visits the attributes of a layer in alphabetical order (Keras 2 in reverse) and names
+        a layer by the first attribute that holds it.
     layers : str, default "layers"
-        Attribute where a `keras.Sequential` holds its layers.
+        Attribute that holds the layers of a `keras.Sequential`.
 
     Returns
     -------
-    dict of Weight by str
-        The weights by their path in the file.
+    dict of str to Weight
+        The weights by path.
     """
     found: dict[str, Weight] = {}
     visited: set[int] = set()
@@ -300,19 +300,19 @@ def hdf5_paths(part: Part, keras_version: int, layers: str = "layers") -> dict[s
 
 
 def _snake_case(name: str) -> str:
-    """Return a class name as Keras writes it: ``Healpy_ViT`` becomes ``healpy__vi_t``."""
+    """Convert a class name to Keras' snake case: ``Healpy_ViT`` becomes ``healpy__vi_t``."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def checkpoint_paths(part: Part) -> dict[tuple[str, ...], Weight]:
-    """Name the weights of a model as the checkpoints of TensorFlow do: by attributes.
+    """Return the weights of a model by their path of attributes in a TensorFlow checkpoint.
 
     Returns
     -------
-    dict of Weight by tuple of str
-        The weights by the attributes that lead to them. A layer of a `keras.Sequential` is
-        ``layer_with_weights-i``, counting only layers that have weights.
+    dict of tuple of str to Weight
+        The weights by path. A layer of a `keras.Sequential` is ``layer_with_weights-i``, where i
+        counts only layers with weights.
     """
     found: dict[tuple[str, ...], Weight] = {(weight.name,): weight for weight in part.weights}
     steps: list[tuple[tuple[str, ...], Part]] = []
@@ -331,9 +331,9 @@ def checkpoint_paths(part: Part) -> dict[tuple[str, ...], Weight]:
 
 
 def legacy_order(part: Part) -> list[Weight]:
-    """List the weights of a layer as the ``*.h5`` files of Keras 2 do.
+    """Return the weights of a layer in the order of the ``*.h5`` files of Keras 2.
 
-    Those that are trained come first. A model lists those of its layers before its own.
+    Trainable weights come first. A model lists the weights of its layers before its own.
     """
     weights = list(part.all_weights())
     return sorted(weights, key=lambda weight: not weight.trainable)

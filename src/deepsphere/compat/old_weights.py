@@ -1,7 +1,7 @@
-"""Weights of deepsphere-cosmo-tf2, in every format in which it saved them.
+"""Loading of weights that deepsphere-cosmo-tf2 saved.
 
-``*.weights.h5`` of Keras 3 and of Keras 2, the legacy ``*.h5`` of Keras 2, and checkpoints of
-TensorFlow: those of ``save_weights``, of `tf.train.Checkpoint` and of its manager.
+The formats are ``*.weights.h5`` of Keras 3 and Keras 2, the legacy ``*.h5`` of Keras 2, and
+TensorFlow checkpoints by ``save_weights``, `tf.train.Checkpoint` or its manager.
 """
 
 from __future__ import annotations
@@ -31,46 +31,46 @@ _OLD_GROUP = re.compile(
     r"(chebyshev|monomial|bernstein|gcnn__residual_layer|healpy_(pool|pseudo_conv\w*|_vi_t)"
     r"|graph__(transformer|vi_t))(_\d+)?"
 )
-"""Groups of old layers in a file ``*.weights.h5``."""
+"""Groups of old layers in ``*.weights.h5`` files."""
 
 Match = tuple[Weight, Array | None]
-"""A weight, and its value in the file if it is there."""
+"""A weight and its value in the file, or None if it is missing."""
 
 
 def load_tf2_weights(
     model: Any, path: str | os.PathLike[str], *, skip_mismatch: bool = False
 ) -> None:
-    """Load weights that deepsphere-cosmo-tf2 saved into a model of this package.
+    """Load weights saved by deepsphere-cosmo-tf2 into a DeepSphere model.
 
-    `HealpyGCNN.load_weights` calls this when it meets such a file. Call it yourself for a model
-    of your own that holds several networks; its attributes must have the names that they had.
+    `HealpyGCNN.load_weights` calls this function for such files. Call it yourself for a subclassed
+    model that holds several networks; its attributes must have the same names as in the old code.
 
     Parameters
     ----------
     model : keras.Model or keras.layers.Layer
-        A built model whose layers are those of the model that was saved, in the same order.
+        A built model with the layers of the saved model, in the same order.
     path : path
-        A file ``*.weights.h5`` (Keras 2 or 3) or ``*.h5`` (Keras 2); the prefix of a checkpoint of
-        TensorFlow, with or without ``.index``; or the folder of a ``tf.train.CheckpointManager``,
-        which stands for its latest checkpoint. Reading checkpoints requires TensorFlow, on
-        whichever backend Keras runs.
+        A ``*.weights.h5`` file (Keras 2 or 3) or ``*.h5`` file (Keras 2); the prefix of a
+        TensorFlow checkpoint, with or without ``.index``; or the folder of a
+        ``tf.train.CheckpointManager``, for its latest checkpoint. Reading checkpoints requires
+        TensorFlow, whatever the Keras backend.
     skip_mismatch : bool, default False
-        Whether to warn about weights that do not match, and load the others.
+        Whether to warn about weights that do not match and load the others.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing at `path`.
+        If nothing exists at `path`.
     ValueError
-        If the file is in no such format, or its weights do not match those of the model, in
-        number or shape: the message lists them. The model is left as it was.
+        If `model` is not built, the file has none of these formats, or its weights do not match
+        those of the model in number or shape; the message lists them. The model is not modified.
     ImportError
         If `path` is a checkpoint and TensorFlow is not installed.
 
     Notes
     -----
-    `HealpyBernstein` layers give other values than they did: the old ones left out the last term
-    of the basis.
+    Outputs of `HealpyBernstein` layers differ from those of the old code, which omitted the last
+    term of the basis.
     """
     if not model.built:
         raise ValueError(f"{model.name!r} has no weights yet: build it, or call it once, before")
@@ -111,7 +111,7 @@ def _label(weight: Weight) -> str:
 
 
 def is_old_weights(path: str | os.PathLike[str]) -> bool:
-    """Return whether there are weights of Keras 2, or of deepsphere-cosmo-tf2, at a path."""
+    """Whether a path holds weights saved by Keras 2 or by deepsphere-cosmo-tf2."""
     path = Path(path)
     if _checkpoint_prefix(path) is not None:
         return True
@@ -127,7 +127,7 @@ def is_old_weights(path: str | os.PathLike[str]) -> bool:
 
 
 def _read(part: Part, path: Path) -> tuple[list[Match], list[str]]:
-    """Return the weights with their values in the file, and what else there is in it."""
+    """Return the weights with their values in the file, and the unused names in the file."""
     prefix = _checkpoint_prefix(path)
     if prefix is not None:
         return _read_checkpoint(part, prefix)
@@ -163,7 +163,7 @@ def _read_hdf5(part: Part, file: h5py.File) -> tuple[list[Match], list[str]]:
 
 
 def _legacy_group(file: h5py.File) -> h5py.Group | None:
-    group = file.get("model_weights", file)  # in a file of a whole model, and of weights
+    group = file.get("model_weights", file)  # only in files of whole models
     return group if "layer_names" in group.attrs else None
 
 
@@ -200,11 +200,11 @@ def _checkpoint_prefix(path: Path) -> Path | None:
     if Path(f"{path}.index").is_file():
         return path
     state = path / "checkpoint"
-    if path.is_dir() and state.is_file():  # of a manager
+    if path.is_dir() and state.is_file():  # written by a checkpoint manager
         for line in state.read_text().splitlines():
             name, _, value = line.partition(":")
             if name == "model_checkpoint_path":
-                return path / json.loads(value)  # an absolute path stays as it is
+                return path / json.loads(value)  # joining keeps absolute paths
     return None
 
 
@@ -213,7 +213,7 @@ def _read_checkpoint(part: Part, prefix: Path) -> tuple[list[Match], list[str]]:
     paths = checkpoint_paths(part)
 
     def find(node: int | None, path: tuple[str, ...]) -> str | None:
-        """Return the key of the value at a path, following the graph of objects."""
+        """Return the key of the value at a path through the object graph."""
         for step in path:
             node = _child(nodes, node, step)
             if node is None:
@@ -234,15 +234,15 @@ def _read_checkpoint(part: Part, prefix: Path) -> tuple[list[Match], list[str]]:
 
 
 def _child(nodes: Any, node: int | None, name: str) -> int | None:
-    """Return the object that an attribute of another one holds in a checkpoint, or None."""
+    """Return the object at an attribute of another object in a checkpoint, or None."""
     children = {child.local_name: child.node_id for child in nodes[node].children}
-    for candidate in (name, f"_{name}"):  # Keras 3 keeps some kernels in private attributes
+    for candidate in (name, f"_{name}"):  # Keras 3 stores some kernels in private attributes
         if candidate in children:
             return children[candidate]
     layer = re.fullmatch(r"layer_with_weights-(\d+)", name)
     if layer is None or "_functional" not in children:
         return None
-    # A Sequential of Keras 3: its operations begin with the input.
+    # In a Keras 3 Sequential, the first operation is the input.
     operations = _child(nodes, children["_functional"], "_operations")
     below = [] if operations is None else nodes[operations].children
     ordered = sorted(below, key=lambda child: int(child.local_name))
@@ -252,7 +252,7 @@ def _child(nodes: Any, node: int | None, name: str) -> int | None:
 
 
 def _open_checkpoint(prefix: Path) -> tuple[Any, Any]:
-    """Return a reader of a checkpoint, and the graph of the objects in it."""
+    """Return a reader of a checkpoint and its object graph."""
     tensorflow = require("tensorflow", extra="tensorflow")
     messages = require("tensorflow.core.protobuf.trackable_object_graph_pb2", extra="tensorflow")
     reader = tensorflow.train.load_checkpoint(str(prefix))
@@ -264,7 +264,7 @@ def _open_checkpoint(prefix: Path) -> tuple[Any, Any]:
 
 
 def _reachable(nodes: Any) -> list[int]:
-    """Return the objects of a checkpoint, those near its root first."""
+    """Return the objects of a checkpoint in breadth-first order."""
     found, position = [0], 0
     while position < len(found):
         for child in nodes[found[position]].children:
@@ -275,7 +275,7 @@ def _reachable(nodes: Any) -> list[int]:
 
 
 def _keys_below(nodes: Any, root: int) -> set[str]:
-    """Return the keys of all values in an object of a checkpoint, but those of optimizers."""
+    """Return the keys of all values in an object of a checkpoint, except those of optimizers."""
     keys: set[str] = set()
     found, position = [root], 0
     while position < len(found):

@@ -18,9 +18,9 @@ from deepsphere.sampling import extend_pixels
 def extend_indices(
     indices: ArrayLike, nside_in: int, nside_out: int, nest: bool = True
 ) -> NDArray[np.int64]:
-    """Return `deepsphere.sampling.extend_pixels` of the same arguments.
+    """Call `deepsphere.sampling.extend_pixels`.
 
-    `indices` may also be a boolean map of the full sphere, True at the pixels.
+    `indices` may also be a boolean map of the full sphere that is True at the pixels.
     """
     flags = np.asanyarray(indices)
     if flags.dtype == bool and flags.shape == (12 * nside_in**2,):
@@ -32,28 +32,33 @@ def extend_indices(
 def rescale_L(L: Any, lmax: float = 2, scale: float = 1) -> csr_array:  # noqa: N802
     """Return ``2 scale / lmax L - I`` as a new matrix.
 
-    Layers do this by themselves, with a margin (`deepsphere.graph.rescale`).
+    Layers do this automatically, with a margin (`deepsphere.graph.rescale`).
     """
     L = to_csr(L, "L")
     return csr_array(2 * scale / lmax * L - eye_array(L.shape[0]))
 
 
 def split_sparse_dense_matmul(sparse_tensor: Any, dense_tensor: Any, n_splits: int = 1) -> Any:
-    """Multiply a sparse tensor of the running backend with a dense one, in blocks of columns.
+    """Multiply a sparse tensor of the current backend by a dense one, in blocks of columns.
 
     Parameters
     ----------
     sparse_tensor : sparse tensor, shape (m, n)
         ``tf.SparseTensor``, ``jax.experimental.sparse.BCOO`` or a sparse ``torch.Tensor``.
     dense_tensor : tensor, shape (n, columns)
-        What to multiply.
+        Dense factor.
     n_splits : int, default 1
-        Number of blocks; it divides the number of columns. Layers split by themselves.
+        Number of blocks, which must divide the number of columns. Layers split automatically.
 
     Returns
     -------
     tensor, shape (m, columns)
         The product.
+
+    Raises
+    ------
+    ValueError
+        If `n_splits` does not divide the number of columns.
     """
     splits = check_count("n_splits", n_splits, least=1)
     if dense_tensor.shape[1] % splits:

@@ -1,1 +1,1 @@
-"""The demonstration: simulated skies, the quick-start network, its baselines, its report."""
+"""Demonstration: simulated skies, the quick-start network, baselines and a report."""

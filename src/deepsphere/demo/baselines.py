@@ -1,4 +1,4 @@
-"""What a network has to beat: linear classifiers of power spectra and of pixel variances."""
+"""Baselines for the network: linear classifiers of power spectra and of pixel variances."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from deepsphere.extras import require
 C_GRID = np.logspace(-2, 2, 5)
 """Regularization strengths tried by `linear_svm_accuracy`."""
 
-MAX_FOLDS = 5  # of the cross-validation; fewer if a class has fewer training maps
+MAX_FOLDS = 5  # of cross-validation; fewer if a class has fewer training maps
 
 
 def power_spectrum_features(maps: ArrayLike, lmax: int | None = None) -> NDArray[np.float64]:
     """Compute the logarithm of each map's angular power spectrum.
 
-    The logarithm makes the scatter of all multipoles about Gaussian and of like size, whatever
-    the shape of the spectrum. The monopole and the dipole are left out: simulated convergence
+    The logarithm makes the scatter of all multipoles nearly Gaussian and of similar size, whatever
+    the shape of the spectrum. The monopole and dipole are omitted, since simulated convergence
     has none.
 
     Parameters
@@ -25,20 +25,20 @@ def power_spectrum_features(maps: ArrayLike, lmax: int | None = None) -> NDArray
     maps : array_like, shape (maps, 12 * nside**2, channels)
         Full-sky HEALPix maps in NEST ordering.
     lmax : int, optional
-        Largest multipole, from 2 to the default ``3 * nside - 1``, the most that the pixels
-        resolve.
+        Largest multipole, at least 2. Default: ``3 * nside - 1``, the largest that the pixels
+        resolve and the maximum.
 
     Returns
     -------
     ndarray of float64, shape (maps, channels * (lmax - 1))
-        ``log(C_l)`` for l = 2 to `lmax`, channel after channel. The unit is the logarithm of the
-        maps' unit squared.
+        ``log(C_l)`` for l = 2 to `lmax`, channel by channel, with ``C_l`` in the maps' unit
+        squared.
 
     Raises
     ------
     ValueError
-        If the maps are not full-sky maps, are not finite, or a spectrum is zero somewhere (a
-        constant map), or `lmax` is out of range.
+        If `maps` does not have this shape with nside a power of two, is empty or not finite, if
+        the power is zero at some multipole (as for a constant map), or if `lmax` is out of range.
     ImportError
         If healpy is not installed.
     """
@@ -61,7 +61,7 @@ def power_spectrum_features(maps: ArrayLike, lmax: int | None = None) -> NDArray
     for index in range(count):
         for channel in range(channels):
             ring = array[index, nest_of_ring, channel].astype(np.float64)
-            # one iteration brings the quadrature's error from 1 % to 0.1 % of the power
+            # One iteration reduces the quadrature error from 1 % to 0.1 % of the power.
             features[index, channel] = healpy.anafast(ring, lmax=lmax, iter=1)[2:]
     if not np.all(features > 0):
         raise ValueError("a map has no power at some multipoles (is it constant?)")
@@ -79,12 +79,12 @@ def variance_features(maps: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (maps, channels)
-        Mean squared deviation from the map's mean, in the maps' unit squared.
+        Variances, in the maps' unit squared.
 
     Raises
     ------
     ValueError
-        If the maps are not of this shape or not finite.
+        If `maps` does not have three dimensions, is empty, or is not finite.
     """
     return np.var(_check_maps(maps), axis=1, dtype=np.float64)
 
@@ -98,28 +98,28 @@ def linear_svm_accuracy(
 ) -> float:
     """Train a linear support vector machine and return its accuracy on the test set.
 
-    Features are standardized, and the regularization is chosen among ``C_GRID`` by
-    cross-validation, both on the training set alone.
+    Features are standardized and the regularization strength is chosen from ``C_GRID`` by
+    cross-validation, both on the training set only.
 
     Parameters
     ----------
     train_features, test_features : array_like, shape (maps, features)
-        One row a map.
+        Features of each map.
     train_labels, test_labels : array_like of int, shape (maps,)
-        Classes, two or more; each needs two training maps at least.
+        Classes: two or more, each with at least two training maps.
     seed : int
         Seed of the split into folds and of the solver.
 
     Returns
     -------
     float
-        Fraction of test maps classified rightly, from 0 to 1.
+        Fraction of test maps classified correctly, from 0 to 1.
 
     Raises
     ------
     ValueError
-        If shapes disagree, a set is empty, there is one class only, or a class has but one
-        training map.
+        If features and labels do not have these shapes or differ in length, a set is empty, the
+        numbers of features differ, there is only one class, or a class has only one training map.
     ImportError
         If scikit-learn is not installed.
     """
@@ -141,8 +141,8 @@ def linear_svm_accuracy(
     selection = require("sklearn.model_selection", "baselines")
     svm = require("sklearn.svm", "baselines")
 
-    # "auto" is the dual problem with fewer maps than features, the primal otherwise: each converges
-    # fast where it is chosen; the default of 1000 iterations is not always enough
+    # "auto" selects the dual problem for fewer maps than features, else the primal: the faster to
+    # converge. The default of 1000 iterations is not always enough.
     classifier = pipeline.make_pipeline(
         preprocessing.StandardScaler(),
         svm.LinearSVC(dual="auto", max_iter=100_000, random_state=seed),

@@ -1,4 +1,4 @@
-"""The quick-start network and its training."""
+"""The network of the quick-start notebook."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from deepsphere.sampling import Healpix
 def quick_start_network(nside: int, classes: int = 2) -> Sequential:
     """Return the network of the DeepSphere quick-start notebook.
 
-    Three times a Chebyshev convolution (10 terms, 5 channels, bias, batch norm, ReLU) and a
-    max pooling, a Chebyshev convolution to one channel per class, the mean over pixels, and a
-    softmax: a fully convolutional network, invariant to rotations as far as its layers are
-    equivariant.
+    It consists of three Chebyshev convolutions (10 terms, 5 channels, bias, batch normalization,
+    ReLU), each followed by max pooling, a Chebyshev convolution to one channel per class, the mean
+    over pixels, and a softmax. It is fully convolutional, and invariant to rotations to the extent
+    that its layers are equivariant.
 
     Parameters
     ----------
     nside : int
-        Resolution of the full-sky input maps, at least 8.
+        Resolution of the full-sky input maps, at least 8, since the map is coarsened three times.
     classes : int, default 2
         Number of classes.
 
     Returns
     -------
     Sequential
-        Built for inputs of shape ``(batch, 12 * nside**2, 1)``.
+        The network, built for inputs of shape ``(batch, 12 * nside**2, 1)``.
     """
     layers: list[keras.layers.Layer] = []
     for _ in range(3):

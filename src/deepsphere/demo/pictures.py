@@ -1,4 +1,4 @@
-"""The pictures of the demonstration."""
+"""Plots of the demonstration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Picture = tuple[str, str, str]
 
 
 def class_name(cosmology: Cosmology) -> str:
-    """Return a cosmology's name for pictures, as mathtext."""
+    """Return a cosmology's name for plots, as mathtext."""
     return rf"$\Omega_\mathrm{{m}} = {cosmology.omega_m:g}$, $\sigma_8 = {cosmology.sigma_8:g}$"
 
 
@@ -38,27 +38,27 @@ def draw_pictures(
     history: Mapping[str, Sequence[float]],
     confusion: NDArray[np.integer],
 ) -> list[Picture]:
-    """Draw the data, the training and what the network has learned, as PNG files.
+    """Plot the data, the training and the learned filters, as PNG files.
 
     Parameters
     ----------
     directory : Path
-        Where the files go.
+        Directory for the files.
     model : Sequential
         The trained network.
     maps : sequence of ndarray, shape (pixels,)
         One map of each class.
     class_names : sequence of str
-        Their names.
-    history : mapping
-        Measures of each epoch.
+        Names of the classes.
+    history : mapping of str to sequence of float
+        Loss and metrics of each epoch.
     confusion : ndarray, shape (classes, classes)
-        Number of test maps by true and predicted class.
+        Number of test maps by true (row) and predicted (column) class.
 
     Returns
     -------
     list of (file name, title, caption)
-        What `deepsphere.demo.report.write_report` takes.
+        Pictures for `deepsphere.demo.report.write_report`.
     """
     convolutions = [layer for layer in model.layers if isinstance(layer, GraphConv)]
     first, last = convolutions[0], convolutions[-1]

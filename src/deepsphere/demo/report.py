@@ -1,4 +1,4 @@
-"""The page that a demonstration leaves behind: what was measured, its pictures, how to go on."""
+"""The report page of the demonstration, with metrics, plots and next steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCURACIES = {
     "baseline_accuracy": "Linear SVM on the power spectrum",
     "variance_accuracy": "Linear SVM on the variance",
 }
-"""Metrics that the page compares, with their names."""
+"""Metrics that the page compares, with their labels."""
 
 LABELS = {
     "train_seconds": "Training time",
@@ -38,7 +38,7 @@ LABELS = {
     "backend": "Keras backend",
     "seed": "Seed",
 }
-"""Names of further metrics in the order of the page; others follow under their own names."""
+"""Labels of further metrics, in the order of the page. Other metrics follow, without labels."""
 
 
 def write_report(
@@ -53,39 +53,40 @@ def write_report(
     ),
     model_file: str = "model.keras",
 ) -> Path:
-    """Write ``index.html``: a page of results that needs nothing but the pictures beside it.
+    """Write ``index.html``, a page of results that depends only on the pictures in its directory.
+
+    All texts are escaped. The page is written under a temporary name and renamed, so it is never
+    incomplete.
 
     Parameters
     ----------
     directory : path
-        Where the page goes and the pictures are; made if it does not exist.
+        Directory of the page and the pictures. It is created if it does not exist.
     metrics : mapping
-        ``test_accuracy``, ``baseline_accuracy`` (linear SVM on the power spectrum) and
-        ``variance_accuracy`` (linear SVM on the variance), fractions from 0 to 1, are compared in
-        the headline and in bars; with ``test_maps``, the number of test maps, each gets its 95 %
-        confidence interval (Wilson 1927). ``versions`` is a mapping from library to version. All
-        others go into a table, whatever they are: `LABELS` lists those that are known,
-        those ending in ``_seconds`` are shown as times. Metrics that are not there or None are
-        left out.
+        Results. The fractions ``test_accuracy``, ``baseline_accuracy`` (linear SVM on the power
+        spectrum) and ``variance_accuracy`` (linear SVM on the variance) are compared in the
+        headline and as bars, with 95 % confidence intervals (Wilson 1927) if ``test_maps``, the
+        number of test maps, is given. ``versions`` maps libraries to versions. All other metrics
+        are listed in a table, with labels from `LABELS`; those ending in ``_seconds`` are shown as
+        times. Missing metrics and None are omitted.
     pictures : sequence of (file name, title, caption)
-        File names are relative to `directory` and may hold ``/``.
+        Pictures to show. File names are relative to `directory` and may contain ``/``.
     title : str, optional
         Title of the page.
     introduction : str, optional
         Paragraph below the headline.
     model_file : str, default "model.keras"
-        Name of the saved model, for the lines that show how to load it.
+        File name of the saved model, for the code that shows how to load it.
 
     Returns
     -------
     pathlib.Path
-        The page. It is written under another name and renamed, so that a page is either whole or
-        not there. All texts are escaped.
+        Path of the page.
 
     Raises
     ------
     ValueError
-        If an accuracy is not from 0 to 1, or a picture is not a file inside `directory`.
+        If an accuracy is not from 0 to 1, or a picture is not a file in `directory`.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,7 @@ def _check_picture(directory: Path, name: str) -> None:
 
 
 def _headline(accuracies: Mapping[str, float]) -> str:
-    """Say how the network did beside the better baseline, whichever way it went."""
+    """Return a headline that compares the network with the better baseline."""
     baselines = {name: value for name, value in accuracies.items() if name != "test_accuracy"}
     if "test_accuracy" not in accuracies:
         return "The accuracy of the network was not measured."
@@ -237,7 +238,7 @@ def _text(name: str, value: Any) -> str:
     if str(name).endswith("_seconds"):
         return _duration(number)
     if number == round(number) and abs(number) < 1e15:
-        # Grouped from five digits on; years and the like stay as they are.
+        # Group digits from five digits on, so that years remain unchanged.
         return f"{number:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}" if number >= 1e4 else "")
     return f"{number:.4g}"
 

@@ -1,4 +1,4 @@
-"""The demonstration from beginning to end: simulate, train, compare, draw, save."""
+"""Execution of the demonstration: simulate, train, compare, plot, save."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from deepsphere.extras import require
 from deepsphere.files import replacing
 
 TEST_SHARE = 0.25
-"""Share of the maps that the network never trains on: 50 of 200."""
+"""Share of maps reserved for testing: 50 of 200."""
 
 OPTIONAL = (
     ("camb", "cosmology"),
@@ -40,7 +40,7 @@ OPTIONAL = (
     ("sklearn.model_selection", "baselines"),
     ("matplotlib.figure", "plot"),
 )
-"""Optional modules that the demonstration uses, with the extras that install them."""
+"""Optional modules that the demonstration needs, with the extras that install them."""
 
 LIBRARIES = (
     "deepsphere-keras",
@@ -52,26 +52,26 @@ LIBRARIES = (
     "camb",
     "scikit-learn",
 )
-"""Distributions whose versions are noted, beside that of the backend."""
+"""Distributions whose versions are recorded, in addition to the backend's."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demonstration does.
+    """Settings of a demonstration.
 
     Parameters
     ----------
     simulation : SkySimulation
-        The maps; its seed is that of the whole demonstration.
+        Simulation of the maps. Its seed is used for the whole demonstration.
     epochs : int, default 25
-        Passes over the training maps.
+        Number of passes over the training maps.
     batch_size : int, default 16
-        Maps per training step.
+        Number of maps per training step.
 
     Raises
     ------
     ValueError
-        If a number is below one.
+        If `epochs` or `batch_size` is less than 1.
     """
 
     simulation: SkySimulation = field(default_factory=SkySimulation)
@@ -85,7 +85,7 @@ class Demo:
 
     @property
     def training_name(self) -> str:
-        """Name of the training's state: another one for whatever would train differently."""
+        """Name of the training state, which identifies all settings that affect training."""
         backend = keras.backend.backend()
         text = f"{self.simulation.parameters} {self.epochs} {self.batch_size} {backend}"
         return f"training-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -94,30 +94,30 @@ class Demo:
 def run_demo(
     demo: Demo, output: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None
 ) -> dict[str, Any]:
-    """Simulate skies of two cosmologies, train a network to tell them apart, and report.
+    """Simulate skies of two cosmologies, train a network to classify them, and write a report.
 
-    Everything is written to `output`: ``metrics.json``, ``history.csv``, ``model.keras``, the
-    pictures and ``index.html``. A second run takes the maps from the cache, and one that was cut
-    off in training goes on after the last finished epoch.
+    All results are written to `output`: ``metrics.json``, ``history.csv``, ``model.keras``, the
+    pictures and ``index.html``. A second run reads the maps from the cache, and resumes an
+    interrupted training after the last complete epoch.
 
     Parameters
     ----------
     demo : Demo
-        What to do.
+        Settings of the demonstration.
     output : path
-        Directory for the results; made if it does not exist.
+        Directory for the results. It is created if it does not exist.
     cache : path, optional
         Directory for the simulated maps. Default: ``cache`` in `output`.
 
     Returns
     -------
     dict
-        What ``metrics.json`` holds.
+        Contents of ``metrics.json``.
 
     Raises
     ------
     ImportError
-        If an optional library is missing, before any work is done.
+        If an optional library is missing; this is checked first.
     """
     for module, extra in OPTIONAL:
         require(module, extra)
@@ -153,7 +153,7 @@ def run_demo(
     )
     train_seconds = time.perf_counter() - start
     model.save(output / "model.keras")
-    shutil.rmtree(backup, ignore_errors=True)  # only now, when nothing can be lost
+    shutil.rmtree(backup, ignore_errors=True)  # all results are saved now
     predicted = model.predict(scaled[test_rows], batch_size=demo.batch_size, verbose=0).argmax(1)
 
     _say("Comparing with linear support vector machines")
@@ -214,19 +214,19 @@ def run_demo(
 
 
 def split(labels: NDArray[np.integer], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose which maps train the network and which ones only test it.
+    """Split maps into a training and a test set, stratified by class.
 
     Parameters
     ----------
     labels : ndarray of int, shape (maps,)
-        Class of each map; both parts get the same share of each.
+        Class of each map.
     seed : int
-        Seed of the choice.
+        Seed of the split.
 
     Returns
     -------
     tuple of ndarray of int64
-        Row numbers for training (three quarters) and for testing.
+        Indices of the maps for training (three quarters) and for testing.
     """
     train_test_split = require("sklearn.model_selection", "baselines").train_test_split
     train_rows, test_rows = train_test_split(

@@ -1,4 +1,4 @@
-"""The style sheet of the report page, light or dark as the reader's system is."""
+"""Style sheet of the report page, light or dark according to the system setting."""
 
 CSS = """
 :root {
@@ -59,4 +59,4 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
 }
 @media print { main { max-width: none; padding: 0; } figure { break-inside: avoid; } }
 """
-"""Style sheet; without outside fonts or files, so that the page works offline."""
+"""Style sheet, without external fonts or files, so that the page works offline."""

@@ -1,4 +1,4 @@
-"""Training the quick-start network, so that it ends well and can be taken up again."""
+"""Training of the quick-start network, with a learning-rate schedule and resumption."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Examples = tuple[NDArray[np.float32], NDArray[np.int32]]
 History = dict[str, list[float]]
 
 LEARNING_RATE = 0.02
-"""Where the learning rate starts. It falls to zero along a cosine: at a constant rate the
-accuracy jumps from epoch to epoch, as the batch statistics do."""
+"""Initial learning rate. It decays to zero along a cosine: at a constant rate the accuracy
+fluctuates from epoch to epoch, like the batch statistics."""
 
 
 def train(
@@ -32,29 +32,29 @@ def train(
     history_file: Path,
     backup: Path,
 ) -> History:
-    """Train a classifier, or go on where an earlier call was cut off.
+    """Train a classifier, or resume an interrupted training.
 
     Parameters
     ----------
     model : keras.Model
-        Gives class probabilities; it is compiled here.
+        Model that returns class probabilities. It is compiled by this function.
     training, validation : tuple of ndarray
         Maps, shape ``(n, pixels, channels)``, and labels, shape ``(n,)``. The validation maps
-        are only measured after each epoch: nothing is chosen by them.
+        are evaluated after each epoch and not used for any choice.
     epochs : int
-        Passes over the training maps.
+        Number of passes over the training maps.
     batch_size : int
-        Maps per step.
+        Number of maps per step.
     history_file : Path
-        CSV file for the measures of each epoch, written at the end.
+        CSV file for the loss and metrics of each epoch, written at the end.
     backup : Path
-        Directory for the state after each epoch and the measures until then. It must belong to
-        this training alone; delete it when the model is saved.
+        Directory for the state and the history after each epoch. It must be used for this
+        training only; delete it after saving the model.
 
     Returns
     -------
     dict of str to list of float
-        Measures of each epoch by name, those of before an interruption included.
+        Loss and metrics of each epoch by name, including epochs before an interruption.
     """
     steps = epochs * math.ceil(len(training[0]) / batch_size)
     model.compile(
@@ -64,7 +64,7 @@ def train(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    # State and measures lie together: another training may have written to history_file since.
+    # Keep the history with the state: another training may have overwritten history_file.
     log = backup / "history.csv"
     log.parent.mkdir(parents=True, exist_ok=True)
     model.fit(
@@ -80,17 +80,17 @@ def train(
 
 
 def read_history(path: Path) -> History:
-    """Read the measures of each epoch from a file that `train` wrote.
+    """Read the history from a CSV file written by `train`.
 
     Parameters
     ----------
     path : Path
-        The CSV file.
+        Path of the CSV file.
 
     Returns
     -------
     dict of str to list of float
-        One list per measure, in the order of the epochs.
+        Values of each loss or metric, in order of epochs.
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
