@@ -62,7 +62,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
     """Whether the layer runs on a graph and takes the argument ``graph``."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Remember the arguments for copies."""
+        """Store the constructor's arguments for copies."""
         layer = super().__new__(cls, *args, **kwargs)
         # Keras' `__setattr__` would track layers among the arguments.
         object.__setattr__(layer, "_given", (args, kwargs))
@@ -192,7 +192,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         return inputs
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Check that the input lies on the sampling."""
+        """Check the shape of the input; raise ValueError if it does not match the sampling."""
         points = self.input_points
         if len(input_shape) != 3:
             raise ValueError(

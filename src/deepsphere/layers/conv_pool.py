@@ -106,7 +106,7 @@ class ConvPool(ChebyshevConv):
 
     @property
     def degree(self) -> int:
-        """Degree of the spherical harmonics that the initial filter halves."""
+        """Spherical-harmonic degree that the initial filter halves."""
         return cutoff_degree(self.cutoff, self.output_sampling)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -136,7 +136,7 @@ class ConvPool(ChebyshevConv):
         return self._pool.compute_mask(inputs, previous_mask)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape on the coarser sampling, with `filters` channels."""
+        """Return ``(batch, len(output_sampling), filters)``."""
         return (input_shape[0], len(self.output_sampling), self.filters or input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
@@ -150,7 +150,13 @@ class ConvPool(ChebyshevConv):
 
 
 class LowPass(keras.Initializer):
-    """Initialize a kernel with one polynomial times a Glorot uniform (channels, filters) matrix."""
+    """Initialize a kernel with one polynomial times a Glorot uniform (channels, filters) matrix.
+
+    Parameters
+    ----------
+    coefficients : ndarray of float64, shape (order + 1,)
+        Coefficients of the polynomial in the Chebyshev basis.
+    """
 
     def __init__(self, coefficients: NDArray[np.float64]) -> None:
         self.coefficients = coefficients

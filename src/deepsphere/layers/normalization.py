@@ -10,9 +10,9 @@ from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.features import Features
 
 SETTLING = 50.0
-"""Inverse length of the early moving averages: they cover about 2 / 50 of the steps so far. With
-2 / 10 some short trainings still evaluate poorly. A smaller fraction would cover too few batches;
-with 2 / 50 it is 3 at step 50."""
+"""Speed of the early moving averages, which cover about 2 / 50 of the steps so far. With 2 / 10
+some short trainings still evaluate poorly. A smaller fraction would cover too few batches: with
+2 / 50 there are 3 at step 50."""
 
 LONG = 2.0**24
 """Step count assumed for averages loaded without one. In float32, adding 1 no longer changes it."""

@@ -131,10 +131,11 @@ class GaussianSmoothing(SphereLayer):
     TypeError
         If `sampling` is not a `Sampling`, or `fwhm` or `sigma` is not numeric.
     ValueError
-        If both or neither of `fwhm` and `sigma` are given, a width is negative, infinite or more
-        than pi rad, `unit` is unknown, or `support` is not positive and finite. When the layer is
-        built: if the number of widths differs from the number of channels, or the input does not
-        have the sampling's number of pixels.
+        If both or neither of `fwhm` and `sigma` are given, widths are neither a number nor a
+        sequence of numbers, a width is negative, infinite or more than pi rad, `unit` is unknown,
+        or `support` is not positive and finite. When the layer is built: if the number of widths
+        differs from the number of channels, or the input does not have the sampling's number of
+        pixels.
 
     Notes
     -----

@@ -24,7 +24,7 @@ LEGACY_SUFFIXES = (".h5", ".hdf5")
 
 
 class SavedModel(SublayerState):
-    """Mixin that saves models atomically and checks files on loading.
+    """Mixin that saves models atomically and checks weights on loading.
 
     Put it before the Keras class among the bases. Files are written under a temporary name in the
     same directory, read back, flushed to disk and renamed. If the disk is full or the process is
@@ -324,7 +324,7 @@ def superfluous_weights(model: Any, store: Any) -> list[str]:
 
 
 def _count_of_weights(model: Any) -> int:
-    """Return the number of variables that Keras saves, which `weights` does not fully list."""
+    """Return the number of variables Keras saves; `weights` lacks some of batch normalization."""
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     return sum(
         id(variable) not in metrics and variable.name != "seed_generator_state"

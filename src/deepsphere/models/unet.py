@@ -256,7 +256,19 @@ class UNet(SphereModel):
 
 
 class UNetBlock(keras.layers.Layer):
-    """Two convolutions, with a shortcut if `residual`."""
+    """Two convolutions, with a shortcut if `residual`.
+
+    Parameters
+    ----------
+    conv : callable
+        Returns a convolution, given ``activation`` and ``name``.
+    activation : callable
+        Activation of both convolutions, or of the first one and of the sum if `residual`.
+    residual : bool
+        Whether to add the input, mapped linearly if the number of channels changes.
+    **kwargs
+        Arguments of `keras.layers.Layer`.
+    """
 
     def __init__(self, conv: Any, activation: Any, residual: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
