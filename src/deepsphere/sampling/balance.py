@@ -1,4 +1,4 @@
-"""Matrices scaled so that their rows and columns have given sums."""
+"""Scaling of matrices to given sums of rows and columns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy.sparse.linalg import LinearOperator, cg
 Floats = NDArray[np.float64]
 
 EXACT = 1e-13
-"""Relative difference of a sum from what it should be below which it is right."""
+"""Relative error of a sum below which it counts as exact."""
 
 CONSISTENT = 1e-6
-"""Relative difference of two sums that must be equal up to which rounding explains it."""
+"""Largest relative difference between two equal sums that is attributed to rounding."""
 
 ROUNDS = 60
 
@@ -26,23 +26,23 @@ def balanced(
     beyond_rows: Floats | None = None,
     beyond_columns: Floats | None = None,
 ) -> csr_array:
-    """Return a matrix of positive entries, scaled so that its rows and columns have given sums.
+    """Scale the rows and columns of a positive matrix to given sums.
 
     Parameters
     ----------
     matrix : csr_array of float64, shape (m, n)
-        Entries above 0, none in excess: its sums are nearly right.
+        A matrix of positive entries, whose sums are already nearly right.
     rows, columns : ndarray of float64, shapes (m,) and (n,)
-        The sums, above 0.
+        The sums of rows and columns, positive.
     beyond_rows, beyond_columns : ndarray of float64, shapes (m,) and (n,), optional
-        Parts of the sums that no entry makes up: of cells that are covered in part. They are
-        scaled with their row or column, too.
+        Parts of the sums that do not come from entries, for cells that are partly covered. They are
+        scaled with their row or column. Default to 0.
 
     Returns
     -------
     csr_array of float64, shape (m, n)
-        The entries ``a_ij exp(u_i + v_j)``: of all non-negative matrices with these sums the one
-        of least relative entropy to the one given (R. Sinkhorn, 1964; I. Csiszar, 1975).
+        The entries ``a_ij exp(u_i + v_j)``. Among all nonnegative matrices with these sums, this
+        one has the smallest relative entropy to `matrix` (R. Sinkhorn, 1964; I. Csiszar, 1975).
 
     Raises
     ------
@@ -51,16 +51,16 @@ def balanced(
 
     Notes
     -----
-    Alternately scaling rows and columns converges ever more slowly. Newton's method takes two or
-    three steps. Its linear systems are Laplacians of the graph in which rows and columns are
-    vertices and entries are edges; conjugate gradients solve them however many components it has.
+    Scaling rows and columns in turn converges too slowly. Newton's method takes two or three steps.
+    Its linear systems are Laplacians of the graph whose vertices are rows and columns and whose
+    edges are entries. Conjugate gradients solve them for any number of components.
     """
     m, n = matrix.shape
     matrix = csr_array(matrix, copy=True)
     beyond_rows = np.zeros(m) if beyond_rows is None else beyond_rows.copy()
     beyond_columns = np.zeros(n) if beyond_columns is None else beyond_columns.copy()
     count, labels = connected_components(block_array([[None, matrix], [matrix.T, None]]))
-    # Components that something else makes up a part of are open: their sums may differ.
+    # The sums of rows and columns of a component may differ if it is partly covered ("open").
     beyond = np.bincount(labels, np.concatenate((beyond_rows, beyond_columns)), count)
     columns = _consistent(rows, columns, labels, beyond > 0)
     parts = np.where(beyond > 0, -1, np.arange(count))[labels[m:]]
@@ -74,11 +74,11 @@ def balanced(
         if error < worst / 2:
             best, worst = matrix.copy(), error
         elif worst < 100 * EXACT:
-            break  # rounding: no more steps help
+            break  # at rounding error: more steps do not help
         if error < EXACT:
             break
         u, v = _step(matrix, row_sums, column_sums, *lacking, parts)
-        # Far from the solution a whole step of Newton's method may be too long.
+        # Far from the solution a full Newton step may be too long.
         shortened = min(1.0, 1 / max(np.abs(u).max(), np.abs(v).max(), 1e-300))
         u, v = shortened * u, shortened * v
         matrix.data *= np.exp(u[row_of] + v[matrix.indices])
@@ -95,7 +95,7 @@ def balanced(
 def _consistent(
     rows: Floats, columns: Floats, labels: NDArray[np.int32], is_open: NDArray[np.bool_]
 ) -> Floats:
-    """Return the sums of columns, changed by roundings: in each component as in its rows."""
+    """Return the sums of columns, adjusted for rounding to those of rows in each component."""
     m, count = len(rows), len(is_open)
     by_rows = np.bincount(labels[:m], rows, count)
     by_columns = np.bincount(labels[m:], columns, count)
@@ -117,8 +117,8 @@ def _step(
     lacking_columns: Floats,
     parts: NDArray[np.int64],
 ) -> tuple[Floats, Floats]:
-    """Return the logarithms of factors for rows and columns after a step of Newton's method."""
-    # With rows eliminated, and scaled so that the diagonal is about 1:
+    """Return the logarithms of the factors of rows and columns of one Newton step."""
+    # Eliminate the rows, and scale the diagonal to about 1:
     # (D_c - A^T D_r^-1 A) v = lacking_columns - A^T D_r^-1 lacking_rows.
     scale = 1 / np.sqrt(column_sums)
     means = csr_array(diags_array(1 / row_sums) @ matrix)
@@ -130,7 +130,7 @@ def _step(
         return v - scale * (transposed @ (means @ (scale * v)))
 
     def projected(v: Floats) -> Floats:
-        """Leave out what changes nothing: adding to all u of a component what all v lose."""
+        """Project out the null space: a constant added to u and subtracted from v."""
         closed = parts >= 0
         tops = np.bincount(parts[closed], (v / scale)[closed])
         weights = np.bincount(parts[closed], column_sums[closed])
@@ -141,7 +141,7 @@ def _step(
     n = len(column_sums)
     operator = LinearOperator((n, n), multiply, dtype=np.float64)
     right = projected(right)
-    # Of tiny corrections no more digits are needed than make the sums right.
+    # Tiny corrections need only as many digits as make the sums exact.
     enough = EXACT / 10 * float(np.sqrt(column_sums.min()))
     limit = 20 * int(np.sqrt(n)) + 200
     solution, _ = cg(operator, right, rtol=1e-10, atol=enough, maxiter=limit)

@@ -1,4 +1,4 @@
-"""Arrays of 8-byte numbers as short strings, for a model's JSON."""
+"""Encoding of arrays of 8-byte numbers as short strings, for the JSON of models."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from numpy.typing import NDArray
 
 
 def write_planes(numbers: NDArray[Any]) -> str:
-    """Write numbers as text: bytes of equal significance side by side, deflated, in base 64.
+    """Encode numbers as text: bytes grouped by significance, deflated, in base 64.
 
     Parameters
     ----------
     numbers : ndarray, shape (n,)
-        Contiguous, of 8 bytes each.
+        Contiguous array of 8-byte numbers.
 
     Returns
     -------
     str
-        ASCII text that `read_planes` reads.
+        ASCII text, which `read_planes` reads.
     """
-    planes = numbers.view(np.uint8).reshape(-1, 8).T  # equal bytes side by side deflate best
+    planes = numbers.view(np.uint8).reshape(-1, 8).T  # runs of similar bytes compress best
     return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
 
 
 def read_planes(text: str, dtype: str) -> NDArray[Any]:
-    """Read what `write_planes` wrote.
+    """Decode the numbers that `write_planes` encoded.
 
     Parameters
     ----------
     text : str
-        The written numbers.
+        The encoded numbers.
     dtype : str
-        Their type, of 8 bytes.
+        Type of the numbers, of 8 bytes.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The cells that the points of a sampling stand for, as shapes on the sphere."""
+"""The cells of samplings as shapes on the sphere."""
 
 from __future__ import annotations
 
@@ -22,45 +22,44 @@ from deepsphere.sampling.voronoi import COINCIDENT, circular_order
 Floats = NDArray[np.float64]
 
 LARGE = 1.0
-"""Radius in radian above which a cell is cut in pieces, one in each octant of the sphere."""
+"""Radius in radians above which a cell is cut into pieces, one in each octant of the sphere."""
 
 
 class Shapes(NamedTuple):
-    """Cells with edges of great circles, or of chains of them."""
+    """Cells whose edges are arcs of great circles, or chains of arcs."""
 
     vertices: Floats
-    """Unit vectors, those of one piece in a row and anticlockwise, shape ``(m, 3)``."""
+    """Unit vectors, shape ``(m, 3)``, piece after piece, each counterclockwise."""
 
     counts: NDArray[np.int64]
-    """Number of vertices of each piece of a cell."""
+    """Number of vertices of each piece."""
 
     cells: NDArray[np.int64]
-    """Number of the cell that each piece belongs to."""
+    """Index of the cell of each piece."""
 
     planes: Floats | None
-    """Normals of the planes between which a cell lies, those of one cell in a row; None for cells
-    that are not convex."""
+    """Normals of the planes that bound each cell, cell after cell; None if cells are not convex."""
 
     plane_counts: NDArray[np.int64] | None
     """Number of planes of each cell."""
 
 
 class Boxes(NamedTuple):
-    """Cells between two meridians and two parallels, or pieces of them."""
+    """Cells between two meridians and two parallels, or pieces of such cells."""
 
     west: Floats
-    """Longitude in radian, shape ``(pieces,)``."""
+    """Longitude of the western edge in radians, shape ``(pieces,)``."""
 
     width: Floats
-    """Difference of longitude in radian, at most a quarter of the circle."""
+    """Width in longitude in radians, at most a quarter of the circle."""
 
     south: Floats
-    """Sine of latitude."""
+    """Sine of the latitude of the southern edge."""
 
     north: Floats
 
     cells: NDArray[np.int64]
-    """Number of the cell that each piece belongs to."""
+    """Index of the cell of each piece."""
 
 
 @singledispatch
@@ -70,14 +69,14 @@ def cells_of(sampling: Sampling) -> Shapes | Boxes:
     Parameters
     ----------
     sampling : Sampling
-        Any sampling. Of one that is not of this package, Voronoi cells are taken; others can be
-        registered by ``@cells_of.register``.
+        Any sampling. Custom samplings have Voronoi cells unless ``@cells_of.register`` defines
+        others.
 
     Returns
     -------
     Shapes or Boxes
-        Their areas are those that the sampling declares, but for edges that are no great circles:
-        edges of HEALPix pixels are chains of arcs.
+        The cells. Their areas are those that the sampling declares, except for HEALPix pixels,
+        whose edges are approximated by chains of arcs.
     """
     return _voronoi(sampling.points)
 
@@ -90,7 +89,7 @@ def _(sampling: Subset) -> Shapes | Boxes:
 @cells_of.register
 def _(sampling: RingSampling) -> Boxes:
     sizes, edges = sampling.ring_sizes, sampling.band_edges
-    pieces = np.where(sizes < 4, -(-4 // sizes), 1)  # none wider than a quarter of the circle
+    pieces = np.where(sizes < 4, -(-4 // sizes), 1)  # at most a quarter of the circle wide
     per_ring = sizes * pieces
     ring = np.repeat(np.arange(len(sizes)), per_ring)
     within = np.arange(len(ring)) - np.repeat(np.cumsum(per_ring) - per_ring, per_ring)
@@ -104,7 +103,7 @@ def _(sampling: RingSampling) -> Boxes:
 def _(sampling: Healpix) -> Shapes:
     from astropy_healpix.healpy import boundaries
 
-    # Chains of arcs that leave out some 1e-4 of a pixel, next to the poles a few times that.
+    # The chains of arcs cut off about 1e-4 of a pixel, and a few times that next to the poles.
     steps = int(np.clip(np.ceil(64 / np.sqrt(sampling.nside)), 4, 64))
     corners = boundaries(sampling.nside, sampling.pixels, steps, nest=True)
     return _anticlockwise(np.moveaxis(corners, 1, 2), convex=False)
@@ -121,13 +120,13 @@ def _(sampling: IcosahedralFaces) -> Shapes:
 
 
 def shape_areas(cells: Shapes) -> Floats:
-    """Return the solid angles of cells: those of chains of arcs, where edges are chains."""
+    """Return the solid angles of cells, in steradian, as bounded by their arcs."""
     pieces = clipping.areas(clipping.polygons(cells.vertices, cells.counts), len(cells.counts))
     return np.bincount(cells.cells, pieces).astype(np.float64)
 
 
 def _anticlockwise(corners: Floats, convex: bool = True) -> Shapes:
-    """Return cells that have the same number of corners, shape (cells, corners, 3)."""
+    """Return cells with equal numbers of corners, given in shape (cells, corners, 3)."""
     n, k = corners.shape[:2]
     vertices = np.ascontiguousarray(corners).reshape(-1, 3)
     counts = np.full(n, k)
@@ -143,10 +142,10 @@ def _anticlockwise(corners: Floats, convex: bool = True) -> Shapes:
 
 
 def _voronoi(points: Floats) -> Shapes:
-    """Return the parts of the sphere that are nearest to each point."""
+    """Return the Voronoi cells of points."""
     n = len(points)
     order = circular_order(points)
-    if order is not None:  # no three of them make a corner
+    if order is not None:  # on one circle, where no three cells meet in a corner
         pairs = np.column_stack((order, np.roll(order, 1)))
         pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
     else:
@@ -185,7 +184,7 @@ def _voronoi(points: Floats) -> Shapes:
 
 
 def _turned(vertices: Floats, counts: NDArray[np.int64], turned: NDArray[np.bool_]) -> Floats:
-    """Return the vertices of polygons, backwards for some of them."""
+    """Return the vertices of polygons, in reversed order for those selected by `turned`."""
     owners = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts
     within = np.arange(len(owners)) - starts[owners]
@@ -196,7 +195,7 @@ def _turned(vertices: Floats, counts: NDArray[np.int64], turned: NDArray[np.bool
 def _in_octants(
     cells: NDArray[np.int64], planes: Floats, plane_counts: NDArray[np.int64]
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the vertices, their counts, and the cells, of pieces of some cells."""
+    """Cut cells into pieces by octants; return the vertices, counts and cells of the pieces."""
     signs = np.array(np.meshgrid([1, -1], [1, -1], [1, -1])).reshape(3, 8).T
     octants = signs[:, :, None] * np.eye(3)
     turned = np.prod(signs, axis=1) < 0
@@ -215,7 +214,7 @@ def cut_between(
     planes: Floats,
     plane_counts: NDArray[np.int64],
 ) -> Polygons:
-    """Return the parts of polygons within the planes of cells, one cell for each polygon."""
+    """Return the part of each polygon that lies within the planes of one cell."""
     starts = np.cumsum(plane_counts) - plane_counts
     done = []
     for k in range(int(plane_counts[cells].max(initial=0))):
@@ -238,7 +237,7 @@ def cut_between(
 
 
 def _selected(cells: Shapes | Boxes, indices: NDArray[np.int64]) -> Shapes | Boxes:
-    """Return some of the cells, numbered anew."""
+    """Return some of the cells, renumbered."""
     total = max(int(cells.cells.max()), int(indices[-1])) + 1
     numbers = np.full(total, -1)
     numbers[indices] = np.arange(len(indices))

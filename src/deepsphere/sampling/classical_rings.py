@@ -1,12 +1,12 @@
-"""How many points ECMWF's classical reduced Gaussian grids have on each ring."""
+"""Numbers of points on the rings of ECMWF's classical reduced Gaussian grids."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Rings from the pole to the equator; 128x13 stands for 13 rings of 128 points. Read from the GRIB
-# templates of ecCodes 2.50 (reduced_gg_pl_*_grib2), the library by which ECMWF writes its data.
+# Rings from the pole to the equator; 128x13 stands for 13 rings of 128 points. From the GRIB
+# templates of ecCodes 2.50 (reduced_gg_pl_*_grib2), the library with which ECMWF writes its data.
 _RINGS = {
     32: ("20 27 36 40 45 50 60 64 72 75 80 90x2 96 100 108x2 120x3 128x12"),
     48: ("20 25 36 40 45 50 60x2 72 75 80 90 96 100 108 120x3 128 135 144x2 160x5 180x5 192x16"),
@@ -82,7 +82,7 @@ _RINGS = {
 }
 
 NUMBERS = tuple(_RINGS)
-"""Numbers of rings between pole and equator for which there is a classical grid here."""
+"""Numbers of rings between pole and equator of the classical grids in this module."""
 
 
 def classical_rings(number: int) -> NDArray[np.int64]:

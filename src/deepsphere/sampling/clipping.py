@@ -1,4 +1,4 @@
-"""Polygons on the sphere, cut by planes, and their areas: many at a time."""
+"""Clipping and areas of many polygons on the sphere at a time."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 STRAIGHT = 1e-8
-"""Length of arcs up to which they bend by no more than a rounding."""
+"""Length up to which an arc is straight to rounding error."""
 
 
 class Polygons(NamedTuple):
-    """Many polygons, vertex after vertex, anticlockwise seen from outside the sphere.
+    """Many polygons, with vertices in counterclockwise order seen from outside the sphere.
 
-    Edges are arcs of great circles shorter than half a circle, but for those along parallels.
+    Edges are arcs of great circles, shorter than half a circle, or arcs of parallels.
     """
 
     vertices: Floats
-    """Unit vectors, those of one polygon in a row, shape ``(m, 3)``."""
+    """Unit vectors, polygon after polygon, shape ``(m, 3)``."""
 
     owners: NDArray[np.int64]
-    """Number of the polygon that each vertex belongs to, not decreasing, shape ``(m,)``."""
+    """Index of the polygon of each vertex, nondecreasing, shape ``(m,)``."""
 
     along_parallel: NDArray[np.bool_]
     """Whether the edge that starts at a vertex is an arc of a circle of latitude."""
 
     def taken(self, vertices: NDArray[Any]) -> Polygons:
-        """Return some of the vertices, by their indices or a mask."""
+        """Return the polygons of some of the vertices, selected by indices or a mask."""
         return Polygons(
             self.vertices[vertices], self.owners[vertices], self.along_parallel[vertices]
         )
 
 
 def polygons(vertices: Floats, counts: NDArray[np.integer]) -> Polygons:
-    """Return polygons with edges of great circles; the `counts` are their numbers of vertices."""
+    """Return polygons with edges of great circles and the given numbers of vertices."""
     owners = np.repeat(np.arange(len(counts)), counts)
     return Polygons(vertices, owners, np.zeros(len(vertices), bool))
 
@@ -51,25 +51,26 @@ def following(owners: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def areas(shapes: Polygons, count: int) -> Floats:
-    """Return the solid angles of polygons, negative where their vertices go clockwise.
+    """Return the solid angles of polygons.
 
     Parameters
     ----------
     shapes : Polygons
-        Each of them within a half of the sphere.
+        Polygons that each fit into a hemisphere.
     count : int
-        Number of polygons; one without vertices has the area 0.
+        Number of polygons, including those without vertices, whose area is 0.
 
     Returns
     -------
     ndarray of float64, shape (count,)
-        In steradian.
+        Areas in steradian, negative for clockwise polygons.
 
     Notes
     -----
-    Triangles between each edge and the middle of the vertices, after A. van Oosterom and
-    J. Strackee, "The Solid Angle of a Plane Triangle", IEEE Trans. Biomed. Eng. 30 (1983). To an
-    edge along a parallel belongs what lies between it and the great circle through its ends.
+    The area is the sum over the triangles between each edge and the mean of the vertices, after
+    A. van Oosterom and J. Strackee, "The Solid Angle of a Plane Triangle", IEEE Trans. Biomed. Eng.
+    30 (1983). For an edge along a parallel, the area between the parallel and the great circle
+    through its ends is added.
     """
     x, owners, flat = shapes
     if not len(x):
@@ -79,7 +80,7 @@ def areas(shapes: Polygons, count: int) -> Floats:
     middles = sums / np.where(lengths > 0, lengths, 1)
     successors = following(owners)
     a, v, w = middles[owners], x, x[successors]
-    # Differences from the middle keep the digits of small triangles.
+    # Differences from the mean keep the precision of small triangles.
     volumes = np.einsum("ij,ij->i", a, np.cross(v - a, w - a))
     cosines = (np.einsum("ij,ij->i", p, q) for p, q in ((a, v), (v, w), (w, a)))
     parts = 2 * np.arctan2(volumes, 1 + sum(cosines))
@@ -97,11 +98,11 @@ def areas(shapes: Polygons, count: int) -> Floats:
 def _slices(heights: Floats, widths: Floats) -> Floats:
     """Return the areas between parallels and the great circles through two of their points.
 
-    Positive where the great circle lies to the left of the way along the parallel: in the north,
-    eastwards. `heights` are sines of latitude, `widths` longitudes in radian.
+    Areas are positive if the great circle lies to the left when moving along the parallel, as
+    eastward in the north. `heights` are sines of latitude, `widths` longitudes in radians.
     """
     z = np.abs(heights)
-    square = (1 - z) / (1 + z)  # of the tangent of half the polar distance
+    square = (1 - z) / (1 + z)  # squared tangent of half the polar distance
     triangles = 2 * np.arctan2(square * np.sin(widths), 1 + square * np.cos(widths))
     return np.copysign(1.0, heights) * (widths * (1 - z) - triangles)
 
@@ -112,16 +113,20 @@ def cut(shapes: Polygons, normals: Floats) -> Polygons:
     Parameters
     ----------
     shapes : Polygons
-        With edges of great circles. They need not be convex: parts are then joined by edges that
-        go forth and back, whose areas cancel.
+        Polygons with edges of great circles. If they are not convex, the parts stay connected by
+        edges in both directions, whose areas cancel.
     normals : ndarray of float64, shape (m, 3)
-        For each vertex, the normal of the plane that its polygon is cut by: what it points to is
-        kept.
+        For each vertex, the normal of the plane that cuts its polygon. The side to which it points
+        is kept.
 
     Returns
     -------
     Polygons
-        I. E. Sutherland and G. W. Hodgman, "Reentrant polygon clipping", Commun. ACM 17 (1974).
+        The parts that are kept.
+
+    Notes
+    -----
+    I. E. Sutherland and G. W. Hodgman, "Reentrant polygon clipping", Commun. ACM 17 (1974).
     """
     x = shapes.vertices
     distances = np.einsum("ij,ij->i", x, normals)
@@ -142,16 +147,16 @@ def cut_at_parallel(shapes: Polygons, heights: Floats, north: bool) -> Polygons:
     Parameters
     ----------
     shapes : Polygons
-        Whose edges go only up or only down in latitude, see `split_at_extremes`.
+        Polygons along whose edges the latitude is monotonic, see `split_at_extremes`.
     heights : ndarray of float64, shape (m,)
-        For each vertex, the sine of the latitude that its polygon is cut at.
+        For each vertex, the sine of the latitude at which its polygon is cut.
     north : bool
-        Whether the parts to the north of it are kept, or else those to the south.
+        Whether to keep the parts north of the parallel; those south of it if False.
 
     Returns
     -------
     Polygons
-        With edges along the parallels.
+        The parts that are kept, with edges along the parallels.
     """
     x = shapes.vertices
     inside = x[:, 2] >= heights if north else x[:, 2] <= heights
@@ -162,7 +167,7 @@ def cut_at_parallel(shapes: Polygons, heights: Floats, north: bool) -> Polygons:
         poles = np.cross(v, w)
         lengths = np.linalg.norm(poles, axis=1, keepdims=True)
         poles /= np.where(lengths > 0, lengths, 1)
-        # On the great circle, the farthest place to the north and the one a quarter further.
+        # The northernmost point of the great circle, and the one a quarter of the circle further.
         top = np.array([0, 0, 1]) - poles[:, 2:] * poles
         height = np.linalg.norm(top, axis=1)
         top /= height[:, None]
@@ -178,7 +183,7 @@ def cut_at_parallel(shapes: Polygons, heights: Floats, north: bool) -> Polygons:
 
 
 def split_at_extremes(shapes: Polygons) -> Polygons:
-    """Return the same polygons with vertices also where edges turn in latitude."""
+    """Return the polygons with vertices added where the latitude along an edge is extreme."""
     x, owners, flat = shapes
     v, w = x, x[following(owners)]
     cosines = np.einsum("ij,ij->i", v, w)
@@ -200,7 +205,7 @@ def split_at_extremes(shapes: Polygons) -> Polygons:
 
 
 def _kept(shapes, inside, successors, crossings, along_parallel):  # type: ignore[no-untyped-def]
-    """Return what lies inside: vertices there, and crossings of edges that lead in or out."""
+    """Return the vertices inside, and the crossings of edges that lead in or out."""
     if inside.all():
         return shapes
     x, owners, flat = shapes
@@ -214,6 +219,6 @@ def _kept(shapes, inside, successors, crossings, along_parallel):  # type: ignor
     edges = np.flatnonzero(crossing)
     places = starts[edges] + inside[edges]
     vertices[places] = crossings(edges)
-    # What leads out goes on along the plane; what leads in, along the edge that it is on.
+    # From a crossing outward, the boundary follows the plane; from one inward, its own edge.
     along[places] = np.where(inside[edges], along_parallel, flat[edges])
     return Polygons(vertices, np.repeat(owners, counts), along)

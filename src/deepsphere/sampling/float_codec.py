@@ -1,4 +1,4 @@
-"""Numbers as a short string, bit by bit, so that they can be part of a model's JSON."""
+"""Lossless encoding of floats as short strings, for the JSON of models."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from deepsphere.sampling.byte_planes import read_planes, write_planes
 
 
 def encode_floats(values: ArrayLike) -> str:
-    """Write numbers as text.
+    """Encode floats as text.
 
-    Bytes of equal significance are put side by side, deflated and written in base 64: up to 11
-    characters a number, less where they repeat.
+    Bytes are grouped by significance, deflated and written in base 64. The text has up to 11
+    characters per number, and fewer if numbers repeat.
 
     Parameters
     ----------
     values : array_like of float
-        Numbers, taken as float64.
+        Numbers, converted to float64.
 
     Returns
     -------
     str
-        ASCII text that `decode_floats` reads.
+        ASCII text, which `decode_floats` reads.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def encode_floats(values: ArrayLike) -> str:
 
 
 def decode_floats(text: str) -> NDArray[np.float64]:
-    """Read what `encode_floats` wrote.
+    """Decode the floats that `encode_floats` encoded.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def decode_floats(text: str) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (n,)
-        The same numbers, bit by bit, in one dimension.
+        The same numbers, bit by bit.
 
     Raises
     ------

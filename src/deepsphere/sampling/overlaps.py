@@ -1,4 +1,4 @@
-"""How much the cells of two samplings overlap."""
+"""Overlaps between the cells of two samplings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 ROUNDING = 1e-14
-"""Width of a sliver, in radian, up to which cells touch but for rounding.
+"""Width of an overlap, in radians, up to which it is a rounding error between touching cells.
 
-Coordinates are right to about 1e-16, crossings to a few times that.
+Coordinates have errors of about 1e-16, and crossings a few times that.
 """
 
 VERTICES = 2**20
-"""How many vertices are worked on at a time: about 200 MB."""
+"""Number of vertices processed at a time, in about 200 MB."""
 
 
 def cell_overlaps(source: Sampling, target: Sampling) -> csr_array:
@@ -40,13 +40,13 @@ def cell_overlaps(source: Sampling, target: Sampling) -> csr_array:
     Returns
     -------
     csr_array of float64, shape (len(target), len(source))
-        Solid angles in steradian, all above 0.
+        Solid angles of the overlaps in steradian; all entries are positive.
 
     Notes
     -----
-    Exact up to rounding for cells bounded by great circles, meridians and parallels. Edges of
-    HEALPix pixels are chains of great circles, right to about 1e-4 of a pixel, but for two HEALPix
-    samplings, where each pixel is part of its ancestor.
+    Overlaps are exact to rounding if cells are bounded by great circles, meridians and parallels.
+    Edges of HEALPix pixels are approximated by chains of arcs, with errors of about 1e-4 of a
+    pixel. Overlaps between two HEALPix samplings are exact, because pixels are nested.
     """
     if source == target:
         return csr_array(diags_array(source.areas))
@@ -75,7 +75,7 @@ def _whole(sampling: Sampling) -> Sampling:
 
 
 def _of_ancestors(source: Healpix, target: Healpix) -> csr_array:
-    """Return the overlaps of pixels, the finer of which lie within the coarser."""
+    """Return the overlaps of two HEALPix samplings."""
     if source.nside < target.nside:
         return csr_array(_of_ancestors(target, source).T)
     ancestors = source.pixels >> 2 * (source.level - target.level)
@@ -86,7 +86,7 @@ def _of_ancestors(source: Healpix, target: Healpix) -> csr_array:
 
 
 def _of_rings(source: Sampling, target: Sampling) -> csr_array:
-    """Return the overlaps of boxes of longitude and latitude."""
+    """Return the overlaps of two samplings on rings of latitude."""
     given, wanted = _whole(source), _whole(target)
     assert isinstance(given, RingSampling)
     assert isinstance(wanted, RingSampling)
@@ -112,9 +112,9 @@ def _of_rings(source: Sampling, target: Sampling) -> csr_array:
 
 
 def _clipped(shapes: Shapes, others: Shapes | Boxes) -> tuple[Integers, Integers, Floats]:
-    """Return pairs of cells, some perhaps repeated, and the areas that they have in common."""
+    """Return pairs of cells, some possibly repeated, and the areas that they have in common."""
     of_shapes, of_others = _pairs(_balls(shapes), _balls(others))
-    if isinstance(others, Shapes):  # by the planes of a whole cell, once for all of its pieces
+    if isinstance(others, Shapes):  # the planes bound a whole cell: clip once for all its pieces
         cells = others.cells[of_others]
         if len(others.counts) > cells.max(initial=0) + 1:
             of_shapes, cells = np.unique(np.stack((of_shapes, cells)), axis=1)
@@ -151,7 +151,7 @@ def _cut_to_boxes(polygons: clipping.Polygons, boxes: Boxes, which: Integers) ->
 
 
 def _balls(cells: Shapes | Boxes) -> tuple[Floats, Floats]:
-    """Return centers and radii, in radian, of caps that hold pieces or, convex cells, all."""
+    """Return centers and radii (in radians) of caps that contain the pieces of cells."""
     if isinstance(cells, Boxes):
         middle = cells.west + cells.width / 2
         latitude = (np.arcsin(cells.south) + np.arcsin(cells.north)) / 2
@@ -185,10 +185,10 @@ def _unit(longitudes: Floats, latitudes: Floats) -> Floats:
 def _pairs(
     balls: tuple[Floats, Floats], others: tuple[Floats, Floats]
 ) -> tuple[Integers, Integers]:
-    """Return which caps overlap."""
+    """Return the pairs of caps that overlap."""
     (centers, radii), (other_centers, other_radii) = balls, others
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    # Those of about one size together, so that large ones do not widen the search for small ones.
+    # Search by size, so that large caps do not widen the search for small ones.
     sizes = np.floor(np.log2(np.maximum(other_radii, 1e-12))).astype(int)
     for size in np.unique(sizes):
         members = np.flatnonzero(sizes == size)

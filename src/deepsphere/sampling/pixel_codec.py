@@ -1,4 +1,4 @@
-"""Sorted pixel numbers as a short string, so that footprints do not bloat a model's JSON."""
+"""Encoding of sorted pixel indices as short strings, for the JSON of models."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from deepsphere.sampling.byte_planes import read_planes, write_planes
 
 
 def encode_pixels(pixels: ArrayLike) -> str:
-    """Write strictly increasing pixel numbers as text.
+    """Encode strictly increasing pixel indices as text.
 
-    The pixels are taken as runs of consecutive numbers. The lengths of runs and gaps, split into
-    byte planes, are deflated and written in base 64: about a byte a run for survey footprints.
+    The lengths of the runs of consecutive indices and of the gaps between them are split into byte
+    planes, deflated and written in base 64. Survey footprints take about a byte per run.
 
     Parameters
     ----------
     pixels : array_like of int, shape (n,)
-        Strictly increasing, non-negative.
+        Strictly increasing, nonnegative indices.
 
     Returns
     -------
     str
-        ASCII text that `decode_pixels` reads.
+        ASCII text, which `decode_pixels` reads.
 
     Raises
     ------
     ValueError
-        If the pixels are none, negative, or not strictly increasing.
+        If `pixels` are empty, negative or not strictly increasing.
 
     Examples
     --------
@@ -47,25 +47,25 @@ def encode_pixels(pixels: ArrayLike) -> str:
 
 
 def decode_pixels(text: str, count: int | None = None) -> NDArray[np.int64]:
-    """Read what `encode_pixels` wrote.
+    """Decode the pixel indices that `encode_pixels` encoded.
 
     Parameters
     ----------
     text : str
         The encoded pixels.
     count : int, optional
-        How many pixels there are: all numbers are below it.
+        Number of pixels of the sampling, which is greater than all indices.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        The pixel numbers, strictly increasing.
+        Strictly increasing pixel indices.
 
     Raises
     ------
     ValueError
-        If the text is damaged, or says more pixels than `count` or `MOST_POINTS`. A few characters
-        could fill the memory.
+        If the text is damaged, an index is not less than `count`, or there are more than 2**28
+        pixels. A few characters of text could otherwise fill the memory.
     """
     try:
         edges = np.cumsum(read_planes(text, "<u8").astype(np.int64))

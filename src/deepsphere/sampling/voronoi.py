@@ -1,4 +1,4 @@
-"""The part of the sphere that is nearest to each of some points, and which points are nearest."""
+"""Voronoi cells of points on the sphere."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from scipy.sparse import csr_array
 from scipy.spatial import ConvexHull, SphericalVoronoi, cKDTree
 
 COINCIDENT = 1e-9
-"""Distance of unit vectors up to which they count as one point: 6 mm on the Earth."""
+"""Distance of unit vectors up to which they count as one point; 6 mm on the Earth."""
 
 TIE = 1e-12
-"""Difference of distances below which they count as equal, well above rounding."""
+"""Difference up to which distances count as equal, well above rounding errors."""
 
 FLAT = 1e-9
 """Distance from a plane up to which points count as lying on one circle."""
 
 
 def voronoi_areas(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the solid angle of the part of the sphere that is nearest to each point.
+    """Return the solid angles of the Voronoi cells of points.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ def voronoi_areas(points: NDArray[np.float64]) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If two points coincide.
+        If two points coincide, or all points lie too close together.
 
     Notes
     -----
-    By `scipy.spatial.SphericalVoronoi`: M. Caroli et al., "Robust and Efficient Delaunay
-    Triangulations of Points on or Close to a Sphere" (2010); 50 000 points take a second. Points
-    on one circle, of which that can say nothing, cut the sphere into wedges.
+    The areas are those of `scipy.spatial.SphericalVoronoi`, after M. Caroli et al., "Robust and
+    Efficient Delaunay Triangulations of Points on or Close to a Sphere" (2010). 50 000 points take
+    a second. Points on one circle, which SciPy does not support, divide the sphere into wedges.
     """
     axes, flat = _principal_axes(points)
     if flat:
@@ -49,17 +49,18 @@ def voronoi_areas(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def circular_order(points: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """Return the order of points on one circle, round it; None if they are not on one.
+    """Return the order of points around a circle, or None if they do not lie on one.
 
     Parameters
     ----------
     points : ndarray of float64, shape (n, 3), n >= 1
-        Unit vectors. Three or fewer are always on one circle.
+        Unit vectors. Three or fewer always lie on one circle.
 
     Returns
     -------
     ndarray of int64, shape (n,), or None
-        Their Voronoi cells are wedges, each between those of the points before and after it.
+        Indices of the points in order. The Voronoi cell of a point on a circle is a wedge between
+        those of the previous and the next point.
     """
     axes, flat = _principal_axes(points)
     if not flat:
@@ -69,7 +70,7 @@ def circular_order(points: NDArray[np.float64]) -> NDArray[np.int64] | None:
 
 
 def farthest_places(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return places on the sphere among which is the farthest one from the points.
+    """Return candidates for the places on the sphere that are farthest from the points.
 
     Parameters
     ----------
@@ -79,14 +80,14 @@ def farthest_places(points: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (k, 3)
-        Unit vectors. Among them is, for each point, the farthest place of its Voronoi cell.
+        Unit vectors. They include the farthest place of the Voronoi cell of each point.
 
     Notes
     -----
-    In a cell, the distance to its point is largest at a corner: at the middle of the circle
-    through three points, which is where the outer normal of their face of the convex hull points
-    to. Where points keep to one half of the sphere it may also be largest opposite to the middle
-    of two points, or opposite to one.
+    In a cell, the distance to its point is largest at a corner, which is the center of the circle
+    through three points: the direction of the outer normal of their face of the convex hull. If the
+    points lie in one hemisphere, the distance can also be largest opposite to the midpoint of two
+    points, or opposite to one point.
     """
     axes, flat = _principal_axes(points)
     opposite = [-points]
@@ -108,7 +109,7 @@ def farthest_places(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def nearest_shares(points: NDArray[np.float64], coarse_points: NDArray[np.float64]) -> csr_array:
-    """Return a membership by which each point belongs to the nearest coarse point.
+    """Return the membership in which each point belongs to the nearest coarse point.
 
     Parameters
     ----------
@@ -118,25 +119,25 @@ def nearest_shares(points: NDArray[np.float64], coarse_points: NDArray[np.float6
     Returns
     -------
     csr_array of float64, shape (m, n)
-        A single 1 in each column; of coarse points equally near, the first is taken.
+        The membership, with a single 1 in each column. Ties go to the first coarse point.
     """
     n = len(points)
     m = len(coarse_points)
     distances, nearest = cKDTree(coarse_points).query(points, np.arange(1, min(m, 4) + 1))
-    # Of several equally near, the first: the same one however a machine rounds.
+    # Ties within rounding errors go to the first, so the choice is the same on all machines.
     nearest = np.where(distances <= distances[:, :1] + TIE, nearest, m).min(axis=1)
     return csr_array((np.ones(n), (nearest, np.arange(n))), shape=(m, n))
 
 
 def _principal_axes(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-    """Return axes along which points spread less and less, and whether they lie on one circle."""
+    """Return the principal axes of points, and whether the points lie on one circle."""
     centered = points - points.mean(axis=0)
     _, _, axes = np.linalg.svd(centered, full_matrices=len(points) < 3)
     return axes, len(points) < 4 or bool(np.abs(centered @ axes[2]).max() < FLAT)
 
 
 def _wedges(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the areas for points on one circle, given in its plane, from its center."""
+    """Return the areas for points on one circle, given in the plane of the circle."""
     radii = np.linalg.norm(vectors, axis=1)
     if len(radii) > 3 and np.ptp(radii) > 1e-3 * radii.max():
         raise ValueError(
@@ -147,5 +148,5 @@ def _wedges(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     order = np.argsort(angles)
     gaps = np.diff(angles[order], append=angles[order[0]] + 2 * np.pi)
     areas = np.empty(len(angles))
-    areas[order] = gaps + np.roll(gaps, 1)  # a wedge as wide as w has the area 2 w
+    areas[order] = gaps + np.roll(gaps, 1)  # a wedge of width w has the area 2 w
     return areas
