@@ -306,7 +306,7 @@ class HealpySmoothing(GaussianSmoothing):
     Raises
     ------
     TypeError
-        If `nside`, `indices` or `per_channel_repetitions` are not integers.
+        If `nside` or `indices` are not integers, or a width is not a number.
     ValueError
         If `nside` is not a power of two; if `indices` are not strictly increasing pixels of it; if
         none or both of `fwhm` and `sigma` are given, or a width is invalid; if `mask` has another

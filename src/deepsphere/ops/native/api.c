@@ -10,7 +10,7 @@
 
 /* ---- memory of one call ---- */
 
-/* Arrays for a Channels, all of them zero. */
+/* Allocate the arrays of a Channels, filled with zeros. */
 static float *allocate_channels(int channels, Channels *c) {
   const int period = channels_period(channels);
   float *memory = calloc(5 * (size_t)period, sizeof(float));
@@ -24,7 +24,7 @@ static float *allocate_channels(int channels, Channels *c) {
   return memory;
 }
 
-/* Normalization by mean and variance, as numbers to multiply by and to add. */
+/* Set scale and shift of a normalization by mean and variance. */
 static void set_norm(Channels *c, const float *mean, const float *variance, float epsilon,
                      const float *bias) {
   for (int m = 0; m < c->period; m++) {
@@ -36,7 +36,7 @@ static void set_norm(Channels *c, const float *mean, const float *variance, floa
   }
 }
 
-/* ---- passes over rows, shared among threads ---- */
+/* ---- passes over rows, divided among threads ---- */
 
 typedef struct {
   const float *raw, *gradient;
@@ -44,7 +44,7 @@ typedef struct {
   int64_t rows;
   const Channels *channels;
   int activation;
-  double *sums; /* 2 * channels of each thread */
+  double *sums; /* 2 * channels per thread */
 } Pass;
 
 static void share(const Pass *p, const Team *team, int thread, int64_t *lo, int64_t *hi) {
@@ -69,21 +69,21 @@ static void sums_pass(void *argument, Team *team, int thread, char *workspace) {
   float *scratch = (float *)workspace + (int64_t)thread * 2 * p->channels->period;
   int64_t lo, hi;
   share(p, team, thread, &lo, &hi);
-  for (int64_t i = lo; i < hi; i += PASS_ROWS) /* few rows at a time are summed in single */
+  for (int64_t i = lo; i < hi; i += PASS_ROWS) /* sum only a few rows in single precision */
     rows_normalize_sums(p->gradient + i * channels, p->raw + i * channels,
                         hi - i < PASS_ROWS ? hi - i : PASS_ROWS, p->channels, p->activation,
                         p->sums + (int64_t)thread * 2 * channels, scratch);
 }
 
-/* ---- where there is nothing to add up ---- */
+/* ---- empty arrays ---- */
 
-/* Whether there are no channels: the filtered features are 0. */
+/* Whether there are no channels, so that the filtered features are 0. */
 static int no_channels(const Sizes *s) { return s->channels == 0; }
 
-/* Whether there are no features at all to come out. */
+/* Whether the output is empty. */
 static int no_outputs(const Sizes *s) { return s->batch == 0 || s->n == 0 || s->filters == 0; }
 
-/* The gradients where one of the two holds, but for that of the bias. */
+/* Set the gradients, except that of the bias, if either holds. */
 static void clear_gradients(const Sizes *s, float *dx, float *dkernel) {
   if (dx) memset(dx, 0, (size_t)(s->batch * s->n * s->channels) * sizeof(float));
   if (dkernel) memset(dkernel, 0, (size_t)(s->terms * s->channels * s->filters) * sizeof(float));
@@ -130,7 +130,7 @@ int deepsphere_forward_normalized(const Sizes *s, const Matrix *a, const float *
                                   float *raw, float *mean, float *variance) {
   const int filters = (int)s->filters;
   if (no_outputs(s)) {
-    for (int f = 0; f < filters; f++) mean[f] = variance[f] = NAN; /* of no numbers */
+    for (int f = 0; f < filters; f++) mean[f] = variance[f] = NAN; /* statistics of no values */
     return 1;
   }
   Channels norm;
@@ -174,8 +174,8 @@ static void transpose_terms(const float *in, float *out, int64_t terms, int64_t 
       for (int64_t c = 0; c < columns; c++) out[c * rows + r] = in[r * columns + c];
 }
 
-/* Gradients of the filter itself, given that of its output; the sums of the latter per filter if
-   asked for. */
+/* Gradients of the filter itself, given that of its output, and the sums of the latter per filter
+   unless gradient_sums is NULL. */
 static int filter_gradients(const Sizes *s, const Matrix *a, const Matrix *transposed,
                             const Source *x, const float *kernel, const Source *gradient,
                             float *dx, float *dkernel, double *gradient_sums) {
@@ -208,7 +208,7 @@ static int filter_gradients(const Sizes *s, const Matrix *a, const Matrix *trans
     w.clenshaw = !together && C < F;
     if (together) w.left = x, w.sums = dkernel;
     done = walk(&w);
-    w.source_sums = NULL; /* they are there now */
+    w.source_sums = NULL; /* already computed */
   }
   if (done && dkernel && !together) {
     w.weights = NULL;

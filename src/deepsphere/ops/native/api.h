@@ -1,5 +1,5 @@
-/* What the backends call. Every function returns 0 where memory does not suffice. Any size may be
-   0 but the number of terms; arrays without elements may be NULL. */
+/* Functions for the backends. Every function returns 0 if it runs out of memory. Any size except
+   the number of terms may be 0; arrays without elements may be NULL. */
 
 #ifndef DEEPSPHERE_API_H
 #define DEEPSPHERE_API_H
@@ -19,14 +19,14 @@ typedef struct {
 int deepsphere_forward(const Sizes *sizes, const Matrix *a, const float *x, const float *kernel,
                        const float *bias, float *y);
 
-/* The same, normalized per filter over batch and vertices before the bias; raw is what was
-   normalized, mean and variance (filters) are its own. */
+/* The same, normalized per filter over batch and vertices before the bias. raw is the input of the
+   normalization; mean and variance (filters) are its moments. */
 int deepsphere_forward_normalized(const Sizes *sizes, const Matrix *a, const float *x,
                                   const float *kernel, const float *bias, float epsilon, float *y,
                                   float *raw, float *mean, float *variance);
 
-/* Gradients of the first function, given that of y. `transposed` is A^T. Any of dx, dkernel and
-   dbias may be NULL: it is not computed; y is used only if the activation is not LINEAR. */
+/* Gradients of the first function, given that of y. `transposed` is A^T. dx, dkernel and dbias are
+   not computed if NULL; y is used only if the activation is not LINEAR. */
 int deepsphere_backward(const Sizes *sizes, const Matrix *a, const Matrix *transposed,
                         const float *x, const float *kernel, const float *y, const float *gradient,
                         float *dx, float *dkernel, float *dbias);

@@ -8,8 +8,8 @@
 
 const char deepsphere_no_memory[] = "there is not enough memory for the workspace";
 
-#define MOST_CHANNELS (1 << 24) /* of x or y, or terms: counted with int here and there */
-#define MOST_WEIGHTS 0x7fffffff /* of a term, or numbers that are pooled into a row */
+#define MOST_CHANNELS (1 << 24) /* of x or y, or terms: some loops count with int */
+#define MOST_WEIGHTS 0x7fffffff /* per term, or values pooled into a row */
 #define MOST_POWER (1 << 16)
 #define MOST_THREADS (1 << 20)
 
@@ -20,7 +20,7 @@ int arguments_of(int function) { return arguments[function]; }
 
 int results_of(int function) { return results[function]; }
 
-/* ---- what arrays are ---- */
+/* ---- checks of arrays ---- */
 
 static int is_empty(const Array *a) {
   for (int64_t d = 0; d < a->rank; d++)
@@ -48,10 +48,10 @@ static int is_none(const Array *a) { return a->type == FLOAT32 && is_empty(a); }
 
 static float *floats(const Array *a) { return is_empty(a) ? NULL : a->data; }
 
-/* Read a whole number among the options; 0 if it is none, or not from `least` to `most`. */
+/* Read an integer option; returns 0 if it is not an integer from `least` to `most`. */
 static int read_option(const Array *options, int i, int least, int most, int *out) {
   const float value = ((const float *)options->data)[i];
-  if (!(value >= (float)least && value <= (float)most)) return 0; /* nor NaN */
+  if (!(value >= (float)least && value <= (float)most)) return 0; /* also rejects NaN */
   *out = (int)value;
   return (float)*out == value;
 }

@@ -1,4 +1,4 @@
-/* The functions of api.h behind one signature, as the bindings of the backends share it. */
+/* The functions of api.h behind one signature, which the bindings of the backends share. */
 
 #ifndef DEEPSPHERE_CALL_H
 #define DEEPSPHERE_CALL_H
@@ -7,7 +7,7 @@
 
 enum { OTHER_TYPE, FLOAT32, INT32 };
 
-/* In C order, without gaps. */
+/* In C order, contiguous. */
 typedef struct {
   void *data;
   int64_t type; /* one of the above */
@@ -16,8 +16,8 @@ typedef struct {
 } Array;
 
 /* Arguments and results, in order. `A` stands for three arrays (starts and indices of int32,
-   values), all others are of float32. An array without elements stands for one that is not given,
-   or not asked for.
+   values); all others are float32. An array without elements stands for a missing argument or a
+   result that is not wanted.
 
    FORWARD              options x kernel bias A                                  -> y
    FORWARD_NORMALIZED   options x kernel bias A                -> y raw mean variance
@@ -28,7 +28,7 @@ typedef struct {
    POOL                 options x                                               -> y
    POOL_BACKWARD        options x y gradient                                    -> dx
 
-   The options are, and more may follow:
+   The options are as follows; additional ones are ignored:
 
    the first four       the activation, see rows.h; the number of threads; epsilon
    PRODUCT              the power; the number of threads
@@ -50,12 +50,12 @@ enum {
 int arguments_of(int function);
 int results_of(int function);
 
-/* Returns NULL, or what went wrong. Type, rank and shape of every array are checked, and the
-   value of every option. What a matrix holds is not, since that would cost as much as a product:
-   whoever makes one sees to it that no index lies outside and that the starts do not fall. */
+/* Returns NULL or an error message. Checks the type, rank and shape of every array and the value of
+   every option, but not the contents of matrices, which would cost as much as a product: the
+   caller ensures that no index is out of range and that the starts do not decrease. */
 const char *deepsphere_call(int function, const Array *arguments, const Array *results);
 
-/* What it returns where memory does not suffice. */
+/* The error message if it runs out of memory. */
 extern const char deepsphere_no_memory[];
 
 #endif

@@ -1,4 +1,4 @@
-/* The functions as custom calls of XLA on the host. */
+/* The functions as XLA custom calls on the host. */
 
 #include <xla/ffi/api/c_api.h>
 
@@ -13,7 +13,7 @@ static Array view(const XLA_FFI_Buffer *b) {
 
 static XLA_FFI_Error *call(int function, XLA_FFI_CallFrame *frame) {
   for (__typeof__(frame->extension_start) e = frame->extension_start; e; e = e->next)
-    if (e->type == XLA_FFI_Extension_Metadata) { /* XLA asks what this was compiled for */
+    if (e->type == XLA_FFI_Extension_Metadata) { /* XLA queries the API version */
       XLA_FFI_Metadata *metadata = ((XLA_FFI_Metadata_Extension *)e)->metadata;
       metadata->api_version.major_version = XLA_FFI_API_MAJOR;
       metadata->api_version.minor_version = XLA_FFI_API_MINOR;

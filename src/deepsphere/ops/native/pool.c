@@ -14,8 +14,8 @@ typedef struct {
   int children, channels, mode;
 } Pool;
 
-/* One vector of channels of a row. What it holds beyond the row's last channel is overwritten by
-   the rows that follow, as rows are done in order. */
+/* One vector of channels of a row. Values beyond the row's last channel are overwritten by later
+   rows, since rows are processed in order. */
 #define POOL_VECTOR(VEC, INTS)                                                                    \
   typedef int32_t INTS __attribute__((vector_size(sizeof(VEC)), aligned(4), may_alias));          \
   static inline void pool_##VEC(const float *x, float *y, int children, int channels, int mode) { \
@@ -55,7 +55,7 @@ POOL_VECTOR(v4, int4)
 POOL_VECTOR(v8, int8)
 POOL_VECTOR(v16, int16)
 
-/* The last vector of a row, which reaches beyond it, comes first: the others overwrite that. */
+/* Process the last vector of a row first: the others overwrite what extends beyond the row. */
 #define FOR_CHANNELS(VEC, CALL)                                           \
   for (int size = sizeof(VEC) / sizeof(float), c = (C - 1) / size * size; \
        c >= 0; c -= size)                                                 \
@@ -91,7 +91,7 @@ static void work(void *argument, Team *team, int thread, char *workspace) {
   const Pool *p = argument;
   const int64_t lo = p->rows * thread / team_size(team);
   const int64_t hi = p->rows * (thread + 1) / team_size(team);
-  /* Vectors reach beyond their row, but not beyond those of this thread. */
+  /* Vectors may extend beyond their row, but not beyond the rows of this thread. */
   const int C = p->channels, width = C > 8 ? 16 : C > 4 ? 8 : 4;
   const int64_t safe = hi - lo > width ? hi - width : lo;
   (void)workspace;

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* A whole number of rows is walked a period at a time: 16 rows of any number of channels are
-   whole vectors, and the compiler turns the loops below into vector instructions. */
+/* Rows are processed a period at a time: 16 rows of any number of channels fill whole vectors, so
+   that the compiler can vectorize the loops below. */
 
 #define ROWS 16
 
@@ -13,7 +13,7 @@ void channels_repeat(const float *numbers, int channels, float *out) {
   for (int m = 0; m < ROWS * channels; m++) out[m] = numbers ? numbers[m % channels] : 0;
 }
 
-/* Call BODY with `length` floats from `at` on, the first of them of channel 0. */
+/* Run BODY for `length` floats from `at` on, the first of which belongs to channel 0. */
 #define BY_PERIODS(COUNT, CHANNELS, BODY)                                 \
   for (int64_t at = 0, left = (COUNT); left > 0;) {                       \
     const int length = left < ROWS * (CHANNELS) ? (int)left : ROWS * (CHANNELS); \
@@ -68,7 +68,7 @@ void rows_activate(float *values, int64_t rows, const Channels *c, int activatio
     if (activation == RELU) {
       VECTORIZED for (int m = 0; m < length; m++) {
         const float z = v[m] + bias[m];
-        v[m] = z < 0 ? 0 : z; /* NaN stays */
+        v[m] = z < 0 ? 0 : z; /* keeps NaN */
       }
     } else {
       VECTORIZED for (int m = 0; m < length; m++) v[m] += bias[m];

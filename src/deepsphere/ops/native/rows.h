@@ -1,5 +1,5 @@
-/* What is done to whole rows of channels on the way into and out of a filter: bias, activation,
-   normalization, and their gradients. */
+/* Operations on whole rows of channels before and after a filter: bias, activation, normalization,
+   and their gradients. */
 
 #ifndef DEEPSPHERE_ROWS_H
 #define DEEPSPHERE_ROWS_H
@@ -8,8 +8,8 @@
 
 enum { LINEAR = 0, RELU = 1 };
 
-/* Per-channel numbers of a normalization, repeated until they fill whole vectors:
-   `period` floats, element m being of channel m % channels. */
+/* Per-channel values of a normalization, repeated to fill whole vectors: `period` floats, where
+   element m belongs to channel m % channels. */
 typedef struct {
   int channels, period;
   float *scale, *shift; /* normalized = scale * raw + shift */
@@ -17,23 +17,24 @@ typedef struct {
   float *slope, *offset; /* gradient = scale * g - (slope * raw + offset) */
 } Channels;
 
-/* How many floats the arrays of Channels take. */
+/* The length of the arrays of Channels. */
 int channels_period(int channels);
 
-/* Repeat `channels` numbers (NULL: zeros) to a period. */
+/* Repeat `channels` values (zeros if NULL) to a period. */
 void channels_repeat(const float *numbers, int channels, float *out);
 
-/* sums[0..channels) += in - origin, and the second half += its square: with some row of the data,
-   repeated to a period, as origin, nothing cancels in what follows; `scratch` holds 2 periods. */
+/* sums[0..channels) += in - origin, and the second half += its square. An origin near the data,
+   such as one of its rows, avoids cancellation later; it is repeated to a period. `scratch` holds
+   2 periods. */
 void moments_add(const float *in, int64_t rows, int channels, const float *origin, double *sums,
                  float *scratch);
 
-/* Mean and sum of squared deviations per channel of some numbers. */
+/* Count, mean, and sum of squared deviations of a channel's values. */
 typedef struct {
   double count, mean, squares;
 } Moments;
 
-/* Add those of others. */
+/* Merge the moments of other values into `to`. */
 void moments_merge(Moments *to, const Moments *from, int channels);
 
 /* values = activation(values + bias) on rows in place. */
@@ -46,12 +47,12 @@ void rows_normalize(const float *raw, float *out, int64_t rows, const Channels *
 /* out = g where y > 0, and 0 elsewhere. */
 void rows_relu_gradient(const float *g, const float *y, float *out, int64_t count);
 
-/* sums[0..channels) += g, and the second half += g * normalized, where g has gone back through
-   the activation; `scratch` holds 2 periods. */
+/* sums[0..channels) += g, and the second half += g * normalized, where g is propagated back through
+   the activation first. `scratch` holds 2 periods. */
 void rows_normalize_sums(const float *g, const float *raw, int64_t rows, const Channels *c,
                          int activation, double *sums, float *scratch);
 
-/* out = the gradient with respect to raw, after slope and offset have been set. */
+/* out = the gradient with respect to raw. Requires slope and offset. */
 void rows_normalize_gradient(const float *g, const float *raw, float *out, int64_t rows,
                              const Channels *c, int activation);
 

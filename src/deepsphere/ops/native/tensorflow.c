@@ -1,5 +1,5 @@
-/* The functions as operations of TensorFlow, by its C interface: declared here as far as it is
-   used, since its headers need C++. */
+/* The functions as TensorFlow operations, through its C interface. The used part of the interface
+   is declared here, since its headers require C++. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -49,8 +49,8 @@ typedef struct {
   int rank;
 } Shape;
 
-/* Whether the arguments tell the shapes of the results. TensorFlow's options go on with which
-   gradients are asked for. */
+/* Whether the shapes of the results are known from the arguments. In TensorFlow, further options
+   specify which gradients are wanted. */
 static int can_tell_shapes(int function, const Array *in) {
   const int options = function < PRODUCT ? 6 : function == PRODUCT ? 2 : 3;
   if (in[0].rank != 1 || in[0].dims[0] < options || in[1].rank != 3) return 0;
@@ -129,7 +129,7 @@ end:
 }
 
 static void unknown_shapes(TF_ShapeInferenceContext *context, TF_Status *status) {
-  TF_ShapeInferenceContextSetUnknownShape(context, status); /* Python says them */
+  TF_ShapeInferenceContextSetUnknownShape(context, status); /* set in Python */
 }
 
 #define COMPUTE(NAME, FUNCTION)                                 \

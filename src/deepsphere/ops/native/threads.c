@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 
 #define MOST 256                    /* threads */
-#define KEPT ((size_t)64 << 20)     /* bytes of workspace that are kept for the next call */
-#define SPINS 4000                  /* looks before a waiting thread lets others run */
+#define KEPT ((size_t)64 << 20)     /* maximum bytes of workspace to keep for the next call */
+#define SPINS 4000                  /* checks before a waiting thread yields */
 #define HUGE_PAGE ((size_t)2 << 20) /* bytes; fewer page faults in a large workspace */
 
 struct Team {
@@ -20,11 +20,11 @@ struct Team {
 };
 
 static struct {
-  pthread_mutex_t taken; /* by the call that uses the pool */
-  pthread_mutex_t lock;  /* of what follows */
+  pthread_mutex_t taken; /* held by the call that uses the pool */
+  pthread_mutex_t lock;  /* protects the following fields */
   pthread_cond_t wake, done;
-  int started;           /* threads besides the callers */
-  unsigned long number;  /* of the call, counted up */
+  int started;           /* threads, excluding callers */
+  unsigned long number;  /* number of the call */
   int wanted, finished;
   void (*work)(void *, Team *, int, char *);
   void *argument;
@@ -95,7 +95,7 @@ static void start_threads(int wanted) {
   if (!registered) registered = pthread_atfork(NULL, NULL, forget) == 0;
   while (pool.started < wanted) {
     pthread_t thread;
-    /* It waits for the lock, which is ours until this call has been counted: its first one. */
+    /* The new thread waits for the lock, held until this call is numbered, and so takes part. */
     if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)(pool.started + 1))) return;
     pthread_detach(thread);
     pool.started++;

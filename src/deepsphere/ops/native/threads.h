@@ -1,4 +1,4 @@
-/* One pool of threads for the process: calls from several threads never start more. */
+/* One pool of threads per process, which concurrent calls share. */
 
 #ifndef DEEPSPHERE_THREADS_H
 #define DEEPSPHERE_THREADS_H
@@ -8,22 +8,22 @@
 
 typedef struct Team Team;
 
-/* Call work(argument, team, thread) on up to `threads` threads, numbered from 0, one of them the
-   caller; return when all are done. Where the pool is taken by another call, this one waits for
-   it: one after the other they finish sooner than each with a part of the processors. `memory`
-   bytes, the same for all and not cleared, are passed on as `workspace`; returns 0 where there are
-   none to be had. */
+/* Call work(argument, team, thread, workspace) on up to `threads` threads, numbered from 0 and
+   including the caller, and return when all are done. If another call uses the pool, wait for it:
+   consecutive calls finish sooner than concurrent ones that share the processors. The workspace has
+   `memory` bytes, is shared by all threads, and is not cleared. Returns 0 if it cannot be
+   allocated. */
 int run_team(int threads, size_t memory,
              void (*work)(void *argument, Team *team, int thread, char *workspace),
              void *argument);
 
-/* How many of so many threads there can be: one at least. */
+/* `threads`, limited to the range from one to the maximum of the pool. */
 int team_limit(int64_t threads);
 
-/* How many threads work together. */
+/* The number of threads in the team. */
 int team_size(const Team *team);
 
-/* Wait until all threads of the team have come here. */
+/* Wait until all threads of the team have reached this barrier. */
 void team_barrier(Team *team);
 
 #endif

@@ -9,7 +9,7 @@ PRODUCT(v8, 1, 1) PRODUCT(v8, 1, 2) PRODUCT(v8, 1, 4)
 PRODUCT(v4, 1, 1)
 #if WIDEST == 16
 PRODUCT(v16, 5, 1) PRODUCT(v16, 6, 1) PRODUCT(v16, 7, 1) PRODUCT(v16, 8, 1)
-#define BLOCK 8 /* vectors of sums that fit into registers */
+#define BLOCK 8 /* number of sum vectors that fit into registers */
 #else
 #define BLOCK 4
 #endif
@@ -137,7 +137,7 @@ static Correlate *const correlate_4[4][4] = TABLE(correlate_lanes_v4);
 static Correlate *const channels_16[4] = ROW(correlate_channels_v16_4);
 static Correlate *const channels_8[4] = ROW(correlate_channels_v8_4);
 
-/* The size of the next block of at most 4, so that the blocks are about equal. */
+/* The size of the next block, at most 4, such that all blocks are about equal. */
 static int next_block(int left) {
   const int blocks = (left + 3) / 4;
   return (left + blocks - 1) / blocks;

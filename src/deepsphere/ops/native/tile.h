@@ -1,33 +1,31 @@
-/* The inner loops for any number of channels, on a few rows at a time. */
+/* Inner loops for any number of channels, on a few rows at a time. */
 
 #ifndef DEEPSPHERE_TILE_H
 #define DEEPSPHERE_TILE_H
 
 #include "vectors.h"
 
-/* How features lie in the buffers of a walk, see vectors.h: `lanes` is 16, 8 or 4, or 1 for the
-   layout by channels. */
+/* `lanes` gives the layout of features in the buffers of a walk, see vectors.h: 16, 8 or 4 samples,
+   or 1 for the layout by channels. */
 
-/* out = factor * A in [- old] on rows lo to hi of `samples` blocks that lie `apart` floats from
-   each other; `stride` floats in a row, a multiple of 4, or of 8 if samples > 1: these are 1, 2
-   or 4. */
+/* out = factor * A in [- old] on rows lo to hi of `samples` (1, 2 or 4) blocks at intervals of
+   `apart` floats. A row has `stride` floats, a multiple of 4, or of 8 if samples > 1. */
 void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
                   float *out, int64_t stride, int samples, int64_t apart, float factor);
 
-/* out[row][o] (+)= sum_s in[row][s] w[s][o], w being (sources, outputs). */
+/* out[row][o] (+)= sum_s in[row][s] w[s][o], where w is (sources, outputs). */
 void tile_mix(const float *in, const float *w, float *out, int64_t rows, int sources, int outputs,
               int lanes, int add);
 
-/* out[a][b] += sum over rows of left[row][a] right[row][b]; out is (lefts, rights), each of
-   `lanes` floats. */
+/* out[a][b] += sum over rows of left[row][a] right[row][b]; out is (lefts, rights, lanes). */
 void tile_correlate(const float *left, const float *right, float *out, int64_t rows, int lefts,
                     int rights, int lanes);
 
-/* Turn `lanes` arrays of `count` floats, `apart` floats from each other, into count vectors of
-   lanes; lanes from `filled` on become 0. */
+/* Interleave `lanes` arrays of `count` floats, at intervals of `apart` floats, to `count` vectors;
+   lanes from `filled` on become 0. */
 void tile_gather(const float *in, int64_t apart, int filled, int64_t count, int lanes, float *out);
 
-/* The reverse, for the filled lanes. */
+/* The inverse, for the filled lanes. */
 void tile_scatter(const float *in, int64_t count, int lanes, int filled, int64_t apart,
                   float *out);
 

@@ -1,13 +1,13 @@
-/* Vectors of floats, and the three inner loops that all time is spent in.
+/* Vectors of floats, and the three inner loops that take nearly all the time.
 
    Features lie in one of two layouts:
 
-   lanes     [vertex][channel][lane], a lane being a sample: any number of channels fills vectors;
-   channels  [sample][vertex][channel], the caller's own: nothing is rearranged, but the numbers of
-             channels must be multiples of 8.
+   lanes     [vertex][channel][lane], where a lane is a sample: any number of channels fills vectors;
+   channels  [sample][vertex][channel], the caller's layout: nothing is rearranged, but the numbers
+             of channels must be multiples of 8.
 
-   Loops have constant lengths, so that the sums stay in registers: each function below is made
-   once for each length. */
+   Loops have constant lengths to keep the sums in registers: each function below is instantiated
+   for each length. */
 
 #ifndef DEEPSPHERE_VECTORS_H
 #define DEEPSPHERE_VECTORS_H
@@ -19,30 +19,30 @@ typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 
 #ifdef __AVX512F__
-#define WIDEST 16 /* floats of the widest vector that the processor has */
+#define WIDEST 16 /* floats in the processor's widest vector */
 #else
 #define WIDEST 8
 #endif
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
-/* A sparse matrix in compressed rows. */
+/* A sparse matrix in CSR format. */
 typedef struct {
   int64_t n;
   const int32_t *starts, *indices;
   const float *values;
 } Matrix;
 
-/* The processor does not foresee which rows of features a product needs next: where they do not
-   fit into its second cache, they are fetched this many rows and entries of the matrix before. */
-#define CACHED (1 << 20) /* floats, in all: 4 MB */
+/* The processor cannot predict which rows of features a product needs next. If the features do not
+   fit into the second-level cache, rows are prefetched this many matrix rows and entries ahead. */
+#define CACHED (1 << 20) /* floats in total: 4 MB */
 #define ROWS_AHEAD 4
 #define ENTRIES_AHEAD 128
 #define FETCH(VEC, COUNT, FROM) \
   UNROLLED for (int c = 0; c < COUNT; c++) __builtin_prefetch((const VEC *)(FROM) + c)
 
-/* out = factor * A in [- old], on rows lo to hi and the columns from `in` on. `stride` floats lie
-   between rows, `apart` between the samples that share a walk through the matrix. */
+/* out = factor * A in [- old], on rows lo to hi and the columns from `in` on. Rows are at intervals
+   of `stride` floats, and the samples that share a pass over the matrix at intervals of `apart`. */
 #define PRODUCT(VEC, COUNT, SAMPLES)                                                              \
   static void product_##VEC##_##COUNT##_##SAMPLES(                                                \
       const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old, float *out,     \

@@ -6,16 +6,16 @@
 #include "threads.h"
 #include "tile.h"
 
-#define TILE_FLOATS 6144 /* that a tile of all arrays holds: 24 kB, which stay in the cache */
-#define GROUP_FLOATS 64  /* columns that share each look at the matrix, where samples suffice */
+#define TILE_FLOATS 6144 /* floats of all arrays in a tile: 24 kB, which stay in the cache */
+#define GROUP_FLOATS 64  /* columns multiplied per read of the matrix, given enough samples */
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* ---- what is walked together ---- */
+/* ---- groups of samples ---- */
 
-/* Samples are walked through in groups: as lanes of vectors, which any channels fill, or several
-   beside each other in the caller's layout, see vectors.h. Either way the arrays of a group
-   consist of `blocks` blocks of n rows, a row being `lanes` floats for each channel. */
+/* Samples are processed in groups: as lanes of vectors, for any number of channels, or as several
+   blocks in the caller's layout, see vectors.h. In both cases the arrays of a group consist of
+   `blocks` blocks of n rows, with `lanes` floats per channel in a row. */
 typedef struct {
   int lanes, blocks; /* one of them is 1 */
 } Group;
@@ -34,7 +34,7 @@ static Group group_for(const Walk *w, int64_t left) {
   return (Group){left > 4 ? 8 : 4, 1};
 }
 
-/* Rows of a tile: of all arrays they fit into the cache. */
+/* The number of rows in a tile, such that the rows of all arrays fit into the cache. */
 static int64_t tile_rows(const Walk *w, Group g) {
   const int channels = w->source.channels + w->outputs + (w->left ? w->left->channels : 0);
   const int64_t rows = TILE_FLOATS / ((int64_t)channels * samples_in(g));
@@ -43,28 +43,28 @@ static int64_t tile_rows(const Walk *w, Group g) {
 
 /* ---- memory ---- */
 
-/* The arrays of one group. They are the caller's own where nothing need be rearranged. */
+/* The arrays of one group: those of the caller if the layout need not change. */
 typedef struct {
-  float *source, *terms[2]; /* T_0; T_k for odd and even k, the latter in place of T_0 if it can */
+  float *source, *terms[2]; /* T_0; T_k for even and odd k, even ones in place of T_0 if possible */
   float *left, *out;
 } Arrays;
 
-/* What a thread has for itself. */
+/* Memory of one thread. */
 typedef struct {
   float *scratch; /* two periods of a Channels, then a tile */
   float *origin;  /* of moments */
-  float *lanes;   /* sums of a group, lane by lane */
+  float *lanes;   /* sums of a group, per lane */
   double *sums, *moments, *source_sums, *left_sums;
   int64_t counted;
 } Own;
 
 typedef struct {
   const Walk *walk;
-  char *own; /* memory of all threads, `own_size` each */
+  char *own; /* memory of all threads, `own_size` bytes each */
   size_t own_size;
 } Plan;
 
-#define NOWHERE ((char *)64) /* arrays are cut off it to see how much they take */
+#define NOWHERE ((char *)64) /* a dummy address, to compute the size of arrays */
 
 /* Cut a 64-byte aligned array off a piece of memory. */
 static void *cut(char **memory, size_t count, size_t size) {
@@ -79,7 +79,7 @@ static size_t cut_arrays(const Walk *w, Group g, char *memory, Arrays *a) {
   const size_t source = samples * (size_t)w->source.channels, out = samples * (size_t)w->outputs;
   memset(a, 0, sizeof *a);
   if (g.lanes > 1 || w->source.change) a->source = cut(&memory, source, size);
-  const int64_t terms = w->power ? w->power : w->terms; /* those before the output, if that is one */
+  const int64_t terms = w->power ? w->power : w->terms; /* without the output of a power */
   if (w->out && g.lanes > 1) a->out = cut(&memory, out, size);
   if (w->left && (g.lanes > 1 || w->left->change))
     a->left = cut(&memory, samples * (size_t)w->left->channels, size);
@@ -108,7 +108,7 @@ static size_t cut_own(const Walk *w, char *memory, Own *own) {
   return (size_t)(memory - start);
 }
 
-/* ---- a part of the work: the rows of one thread, in one group ---- */
+/* ---- the rows of one thread in one group ---- */
 
 typedef struct {
   const Walk *walk;
@@ -116,12 +116,12 @@ typedef struct {
   Team *team;
   Group group;
   int64_t sample; /* the first */
-  int filled;     /* how many there are: fewer than lanes at the end of a batch */
+  int filled;     /* number of samples: fewer than lanes at the end of a batch */
   int64_t lo, hi, tile;
   Arrays arrays;
 } Part;
 
-/* Bring a source's rows into the group's layout, changed as it says. */
+/* Copy a source's rows to the group's layout and apply its change. */
 static void read_source(const Part *p, const Source *s, float *to, double *sums) {
   const int C = s->channels, lanes = p->group.lanes;
   const int64_t n = p->walk->matrix.n;
@@ -147,7 +147,7 @@ static void read_source(const Part *p, const Source *s, float *to, double *sums)
   }
 }
 
-/* Rows lo to hi of the output are complete: bring them into the caller's layout, finish them. */
+/* Copy the complete rows lo to hi of the output to the caller's layout, and finish them. */
 static void write_out(const Part *p, const float *from, int64_t lo, int64_t hi) {
   const Walk *w = p->walk;
   const int O = w->outputs;
@@ -190,7 +190,7 @@ static void multiply(const Part *p, const float *current, const float *previous,
                p->walk->matrix.n * row, factor);
 }
 
-/* T_k of the source from k = 0 on, each used while it is in the cache. */
+/* Compute T_k of the source from k = 0 on, and use each while it is in the cache. */
 static void walk_up(const Part *p) {
   const Walk *w = p->walk;
   const float *current = p->arrays.source, *previous = NULL;
@@ -229,7 +229,7 @@ static void walk_down(const Part *p) {
   }
 }
 
-/* Plain products with the matrix, the last of them into the output. */
+/* Multiply by the matrix repeatedly, the last time into the output. */
 static void walk_powers(const Part *p) {
   const Walk *w = p->walk;
   const float *current = p->arrays.source;
@@ -271,7 +271,7 @@ static void work(void *argument, Team *team, int thread, char *memory) {
       read_source(&p, &w->source, p.arrays.source, w->source_sums ? own->source_sums : NULL);
     if (p.arrays.left || w->left_sums)
       read_source(&p, w->left, p.arrays.left, w->left_sums ? own->left_sums : NULL);
-    /* From here on the arrays are read only where they are not the workspace's. */
+    /* Arrays outside the workspace, except the output, are only read from here on. */
     if (!p.arrays.source) p.arrays.source = (float *)w->source.values + p.sample * n * w->source.channels;
     if (w->left && !p.arrays.left)
       p.arrays.left = (float *)w->left->values + p.sample * n * w->left->channels;
@@ -322,11 +322,11 @@ int walk(const Walk *w) {
     if (size > memory) memory = size;
     sample += samples_in(group);
   }
-  const int threads = team_limit(least(w->threads, w->matrix.n)); /* each has a row to do */
+  const int threads = team_limit(least(w->threads, w->matrix.n)); /* at least one row each */
   char *own = NULL;
   if (posix_memalign((void **)&own, 64, (size_t)threads * plan.own_size)) return 0;
   memset(own, 0, (size_t)threads * plan.own_size);
-  for (int t = 0; t < threads; t++) { /* also of those that cannot be started */
+  for (int t = 0; t < threads; t++) { /* even for threads that fail to start */
     char *mine = own + (size_t)t * plan.own_size;
     cut_own(w, mine + 64, (Own *)mine);
   }

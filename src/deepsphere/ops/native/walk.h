@@ -1,4 +1,4 @@
-/* The whole operation on a batch: a walk through the powers of a sparse matrix. */
+/* A filter or its gradients on a batch, by a walk through the polynomials of a sparse matrix. */
 
 #ifndef DEEPSPHERE_WALK_H
 #define DEEPSPHERE_WALK_H
@@ -6,14 +6,15 @@
 #include "rows.h"
 #include "vectors.h"
 
-/* How an array of shape (batch, n, channels) is changed while it is read. */
+/* Change to an array of shape (batch, n, channels) while it is read: none, or backpropagation
+   through an activation or a normalization. */
 typedef enum { AS_IT_IS, THROUGH_RELU, THROUGH_NORM } Change;
 
 typedef struct {
   const float *values;
   int channels;
   Change change;
-  const float *other; /* THROUGH_RELU: the output of the activation; THROUGH_NORM: its raw input */
+  const float *other; /* output of the activation (RELU) or input of the normalization (NORM) */
   const Channels *norm;
   int activation;
 } Source;
@@ -22,23 +23,23 @@ typedef struct {
   Matrix matrix;
   int64_t batch;
   int terms;
-  Source source;         /* S channels: the walk is over T_k(A) source ... */
-  const float *weights;  /* (terms, S, O): ... and gives out = sum_k T_k(A) source W_k, unless NULL */
+  Source source;         /* S channels; the walk computes T_k(A) source */
+  const float *weights;  /* (terms, S, O): out = sum_k T_k(A) source W_k, unless NULL */
   int outputs;           /* O */
   float *out;            /* (batch, n, O) */
-  const Source *left;    /* L channels: ... and sums_k = left^T T_k(A) source, unless NULL */
+  const Source *left;    /* L channels: sums_k = left^T T_k(A) source, unless NULL */
   float *sums;           /* (terms, L, S) */
-  int clenshaw;          /* whether to sum backwards, on O instead of S columns; then no left */
-  int power;             /* if not 0, out = A^power source instead, of S channels; terms is unused */
-  const Channels *finish; /* bias, and activation, of out; or NULL */
+  int clenshaw;          /* whether to sum backwards on O instead of S columns; requires no left */
+  int power;             /* if not 0, out = A^power source, of S channels; terms is unused */
+  const Channels *finish; /* bias of out, followed by the activation; or NULL */
   int activation;
-  Moments *moments;      /* O of them, of out, unless NULL */
-  double *source_sums;   /* S of them, of the changed source, unless NULL */
-  double *left_sums;     /* L of them, of the changed left, unless NULL */
+  Moments *moments;      /* (O): moments of out, unless NULL */
+  double *source_sums;   /* (S): sums of the changed source, unless NULL */
+  double *left_sums;     /* (L): sums of the changed left, unless NULL */
   int threads;
 } Walk;
 
-/* Returns 0 where memory does not suffice. */
+/* Returns 0 if it runs out of memory. */
 int walk(const Walk *walk);
 
 #endif
