@@ -1,1 +1,1 @@
-"""Sky simulations and readers of the field's own formats."""
+"""Simulated skies, and readers for the file formats of cosmology."""

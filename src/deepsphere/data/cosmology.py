@@ -1,4 +1,4 @@
-"""Cosmological models and the power spectrum of their weak-lensing convergence, by CAMB."""
+"""Cosmological models and the power spectra of their weak-lensing convergence, by CAMB."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from numpy.typing import NDArray
 from deepsphere.extras import require
 
 RELATIVE_SOURCE_WIDTH = (
-    0.02  # of the source plane; narrower changes C_l by less than 0.1 % at z = 1
+    0.02  # of the source plane; a smaller width changes C_l by less than 0.1 % at z = 1
 )
-REFERENCE_AMPLITUDE = 2e-9  # any A_s serves: linear power is proportional to it
-SMALLEST_CAMB_LMAX = 300  # CAMB samples l sparsely and interpolates; below this it has too few
+REFERENCE_AMPLITUDE = 2e-9  # any A_s will do, because linear power is proportional to it
+SMALLEST_CAMB_LMAX = 300  # CAMB interpolates in l, and has too few samples below this
 
 
 @dataclass(frozen=True)
 class Cosmology:
     """A spatially flat universe of cold matter, baryons and a cosmological constant.
 
-    Flatness is not an option because CAMB computes lensing source planes in flat models only;
-    the dark energy density is ``1 - omega_m``. Neutrinos are massless, so that matter is exactly
-    cold matter and baryons, as in the N-body simulations the papers used.
+    The universe is flat, with the dark energy density ``1 - omega_m``, because CAMB computes
+    lensing source planes in flat models only. Neutrinos are massless, so all matter is cold matter
+    and baryons, as in the N-body simulations of the papers.
 
     Parameters
     ----------
     omega_m : float, default 0.31
-        Matter density today (cold matter and baryons) in units of the critical density, above
-        `omega_b` and below 1.
+        Matter density today (cold matter and baryons) in units of the critical density, greater
+        than `omega_b` and less than 1.
     sigma_8 : float, default 0.82
         Root mean square of the linear matter density contrast today in spheres of radius 8 Mpc/h.
     h : float, default 0.7
-        Hubble constant in units of 100 km/s/Mpc; the papers' value.
+        Hubble constant in units of 100 km/s/Mpc. The default is the papers' value.
     omega_b : float, default 0.046
-        Baryon density. The default at h = 0.7 has the physical density 0.0224 of Planck 2018
-        (A&A 641, A6, 2020).
+        Baryon density today in units of the critical density. At h = 0.7, the default is the
+        physical density 0.0224 of Planck 2018 (A&A 641, A6, 2020).
     n_s : float, default 0.965
-        Spectral index of the primordial fluctuations; Planck 2018.
+        Spectral index of the primordial fluctuations. The default is from Planck 2018.
 
     Raises
     ------
     TypeError
         If a value is not a number.
     ValueError
-        If a value is not positive and finite, or the densities do not fit a flat universe.
+        If a value is not positive and finite, or not ``omega_b < omega_m < 1``.
 
     Examples
     --------
@@ -82,7 +82,7 @@ LCDM_LOW_MATTER = Cosmology(omega_m=0.26, sigma_8=0.91)
 """Second class of the DeepSphere papers: less matter, stronger clustering."""
 
 PAPER_COSMOLOGIES = (LCDM_HIGH_MATTER, LCDM_LOW_MATTER)
-"""The two classes told apart in Perraudin et al., Astronomy and Computing 27 (2019)."""
+"""The two classes of Perraudin et al., Astronomy and Computing 27 (2019)."""
 
 
 def convergence_spectrum(
@@ -91,36 +91,38 @@ def convergence_spectrum(
     """Compute the angular power spectrum of weak-lensing convergence with CAMB.
 
     All sources lie on one plane, a Gaussian in redshift of width ``0.02 * source_redshift``. The
-    matter power is non-linear (CAMB's HMCode). The primordial amplitude is scaled so that the
-    linear power gives `Cosmology.sigma_8` (to 1e-4, the accuracy of CAMB's integral).
+    matter power is nonlinear (CAMB's HMCode). The primordial amplitude is scaled so that the linear
+    power gives `Cosmology.sigma_8`, to 1e-4, the accuracy of CAMB's integral.
 
     Parameters
     ----------
     cosmology : Cosmology
-        The model.
+        The cosmological model.
     lmax : int
         Largest multipole, at least 2.
     source_redshift : float, default 1.0
-        Redshift of the source plane, from 0.1 to 10; the default is near the median of the deep
-        lensing surveys and is what the demonstration uses.
+        Redshift of the source plane, from 0.1 to 10. The default is near the median of deep lensing
+        surveys.
 
     Returns
     -------
     ndarray of float64, shape (lmax + 1,)
-        C_l, dimensionless, from l = 0. C_0 and C_1 are zero: CAMB starts at l = 2.
+        C_l, dimensionless, from l = 0. C_0 and C_1 are zero, because CAMB starts at l = 2.
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is out of range.
+    TypeError
+        If `cosmology` is not a `Cosmology`, or `lmax` is not an integer.
+    ValueError
+        If `lmax` is less than 2, or `source_redshift` is not from 0.1 to 10.
     ImportError
-        If camb is not installed.
+        If camb is not installed (extra ``cosmology``).
 
     Notes
     -----
-    CAMB returns the spectrum of the convergence itself for a lensing window, not of the
-    potential (Challinor & Lewis, Phys. Rev. D 84, 043516, 2011): no factor of l(l + 1)/2 is
-    wanted. The tests compare with a Limber integral, which agrees within 0.5 % at l = 10 to 1535.
+    For a lensing window, CAMB returns the spectrum of the convergence, not of the potential, so no
+    factor of l(l + 1)/2 is needed (Challinor & Lewis, Phys. Rev. D 84, 043516, 2011). A Limber
+    integral agrees within 0.5 % at l = 10 to 1535 in the tests.
     """
     if not isinstance(cosmology, Cosmology):
         raise TypeError(f"cosmology must be a Cosmology, got {cosmology!r}")
@@ -151,13 +153,13 @@ def convergence_spectrum(
 
 
 def check_redshift(source_redshift: float) -> None:
-    """Raise ValueError if sources at a redshift are not simulated."""
+    """Raise ValueError if a source redshift is not from 0.1 to 10."""
     if not 0.1 <= source_redshift <= 10:
         raise ValueError(f"source_redshift must be from 0.1 to 10, got {source_redshift!r}")
 
 
 def _camb_parameters(camb: Any, cosmology: Cosmology, amplitude: float) -> Any:
-    """Return CAMB's parameters for a cosmology and a primordial amplitude A_s."""
+    """Return the CAMB parameters of a cosmology with a primordial amplitude A_s."""
     parameters = camb.CAMBparams()
     parameters.set_cosmology(
         H0=100 * cosmology.h,
@@ -171,9 +173,9 @@ def _camb_parameters(camb: Any, cosmology: Cosmology, amplitude: float) -> Any:
 
 
 def _primordial_amplitude(camb: Any, cosmology: Cosmology) -> float:
-    """Return the A_s whose linear matter power has the cosmology's sigma_8."""
+    """Return the A_s for which the linear matter power has the cosmology's sigma_8."""
     parameters = _camb_parameters(camb, cosmology, REFERENCE_AMPLITUDE)
-    # sigma_8 is good to 1e-4 at this cut-off (1/Mpc); no angular spectra are needed here
+    # This cutoff (in 1/Mpc) gives sigma_8 to 1e-4 without computing angular spectra.
     parameters.set_matter_power(redshifts=[0.0], kmax=5.0)
     parameters.NonLinear = camb.model.NonLinear_none
     parameters.WantCls = False

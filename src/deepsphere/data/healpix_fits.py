@@ -1,8 +1,8 @@
-"""HEALPix maps in FITS files, as their keywords describe them: pixels that were seen, and values.
+"""Reader for single HEALPix maps in FITS files.
 
-Keywords: K. M. Gorski et al., "HEALPix" and the documentation of its Fortran facilities (ORDERING,
-INDXSCHM, GRAIN, FIRSTPIX, LASTPIX, OBJECT, COORDSYS, POLCCONV, BAD_DATA), and the FITS standard
-4.0, section 7.3, for columns (TFORM, TSCAL, TZERO, TNULL, TUNIT).
+Keywords follow K. M. Gorski et al., "HEALPix", and the documentation of its Fortran facilities
+(ORDERING, INDXSCHM, GRAIN, FIRSTPIX, LASTPIX, OBJECT, COORDSYS, POLCCONV, BAD_DATA), and section
+7.3 of the FITS standard 4.0 for columns (TFORM, TSCAL, TZERO, TNULL, TUNIT).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepsphere.sampling.missing import is_marked
 logger = logging.getLogger(__name__)
 
 CHUNK = 2**18
-"""Pixels that are converted at a time: what that takes is little beside the maps."""
+"""Number of pixels converted at a time, which need little memory compared with the maps."""
 
 FRAMES = {
     "G": ("G", "GALACTIC"),
@@ -40,16 +40,16 @@ class FitsMap(NamedTuple):
     nside : int
         Resolution, a power of two.
     pixels : ndarray of int, shape (n,)
-        NEST numbers, increasing, of the pixels that all fields have seen.
+        NEST indices, increasing, of the pixels that are observed in all fields.
     partly : ndarray of int
-        Those that some fields have seen and others have not.
+        NEST indices of the pixels that are observed in some fields and missing in others.
     values : ndarray, shape (n, fields)
         Values at `pixels`.
     fields, units : tuple of str
-        Names and units of the fields; an empty text where the file gives none.
+        Names and units of the fields; empty strings where the file gives none.
     coordinates : str
-        Letter of the coordinate system, "G", "C" or "E"; what the file says if that is another,
-        and an empty text if it does not say.
+        Coordinate system: "G", "C" or "E", another word of the file, or an empty string if the file
+        gives none.
     """
 
     nside: int
@@ -64,31 +64,33 @@ class FitsMap(NamedTuple):
 def read_fits_map(
     file: Path, fields: Sequence[int] | None, hdu: int | str | None, dtype: np.dtype[Any]
 ) -> FitsMap:
-    """Read one map.
+    """Read a HEALPix map from a FITS file.
 
     Parameters
     ----------
     file : Path
-        The file, possibly compressed by gzip.
+        The file, which may be compressed by gzip.
     fields : sequence of int or None
-        Columns from 0, without that of pixel numbers. None: the first; of others a warning tells.
+        Columns to read, counted from 0 without that of pixel indices. None reads the first, and
+        logs a warning if there are others.
     hdu : int, str or None
-        Number or name of the extension. None: the first that is a table; of others a warning tells.
+        Number or name of the extension. None reads the first table that is a HEALPix map, and logs
+        a warning if there are others.
     dtype : dtype
         Type of the values.
 
     Returns
     -------
     FitsMap
-        What was seen, in NEST ordering.
+        The observed pixels and their values, in NEST ordering.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it holds no HEALPix map, or one whose keywords contradict each other or the data; or if
-        values are infinite or not held by `dtype`.
+        If the file does not hold a HEALPix map or the wanted fields, its keywords contradict each
+        other or the data, or values are infinite or cannot be represented in `dtype`.
     """
     from astropy.io import fits
 
@@ -102,16 +104,16 @@ def read_fits_map(
         raise ValueError(str(error)) from None
     except MemoryError:
         raise
-    except Exception as error:  # astropy raises many kinds for what is no FITS file
+    except Exception as error:  # astropy raises many types for files that are not FITS
         raise ValueError(f"cannot read {what} from {file}: {error}") from error
 
 
 class _MapFileError(ValueError):
-    """What a file says about its map cannot be or is not read."""
+    """The metadata of a file are invalid or not supported."""
 
 
 class _Table:
-    """A table and what its header says."""
+    """A binary table and its header."""
 
     def __init__(self, file: Path, unit: Any) -> None:
         self.file = file
@@ -125,11 +127,11 @@ class _Table:
         self.is_ring = self._find_ordering()
 
     def word(self, key: str) -> str:
-        """Return a keyword's text in upper case, empty if it is not there."""
+        """Return the text of a keyword in upper case, or an empty string if it is missing."""
         return str(self.header.get(key, "")).strip().upper()
 
     def number(self, key: str) -> int | None:
-        """Return a keyword's integer, or None if it is not there."""
+        """Return the integer of a keyword, or None if it is missing."""
         value = self.header.get(key)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
@@ -153,7 +155,7 @@ class _Table:
             )
 
     def _find_scheme(self) -> bool:
-        """Return whether a column holds the numbers of the pixels."""
+        """Return whether a column holds pixel indices."""
         scheme, grain, kind = self.word("INDXSCHM"), self.number("GRAIN"), self.word("OBJECT")
         named = bool(self.columns) and self.columns[0].name.upper() in ("PIXEL", "PIX", "IPIX")
         if grain not in (None, 0, 1):
@@ -164,7 +166,7 @@ class _Table:
             f"GRAIN = {grain}": None if grain is None else grain == 1,
         }
         said = {text: value for text, value in explicit.items() if value is not None}
-        # Many files have a GRAIN that does not fit; the first column tells which is right.
+        # GRAIN is wrong in many files; the name of the first column decides.
         if not named and len(set(said.values())) > 1:
             raise _MapFileError(f"{self.file} contradicts itself: {', '.join(said)}")
         if named and not any(said.values()) and said:
@@ -206,7 +208,7 @@ class _Table:
         return True
 
     def stored(self) -> Iterator[tuple[Pixels, Pixels]]:
-        """Yield NEST numbers, increasing from chunk to chunk, and where these pixels are stored."""
+        """Yield chunks of increasing NEST indices, and the positions of the pixels in the file."""
         from astropy_healpix.healpy import nest2ring
 
         numbers = self._numbers()
@@ -224,7 +226,7 @@ class _Table:
             yield numbers[start : start + CHUNK], order[start : start + CHUNK]
 
     def _numbers(self) -> Pixels | None:
-        """Return the NEST numbers of the stored pixels; None for a whole map in its order."""
+        """Return the NEST indices of the stored pixels, or None for a whole map."""
         from astropy_healpix.healpy import ring2nest
 
         if self.is_explicit:
@@ -257,7 +259,7 @@ class _Table:
 
 
 class _Column:
-    """A column of a table, as numbers."""
+    """A column of numbers."""
 
     def __init__(self, file: Path, unit: Any, number: int) -> None:
         column = unit.columns[number]
@@ -266,7 +268,7 @@ class _Column:
         self.unit = str(column.unit or "").strip()
         match = re.search("[A-Z]", column.format)
         self.code = match[0] if match else ""
-        raw = unit.data.view(np.ndarray)  # as stored: astropy neither scales nor heeds TNULL
+        raw = unit.data.view(np.ndarray)  # as stored, without astropy's scaling
         self._raw = raw[raw.dtype.names[number]]
         self.size = self._raw.size
         self._repeat = max(self._raw.size // max(len(self._raw), 1), 1)
@@ -274,7 +276,7 @@ class _Column:
         self._bad = _bad_data(file, unit.header)
 
     def read(self, places: Pixels) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the values stored at some places, and which of these were seen."""
+        """Return the values stored at some positions, and a mask of those that are observed."""
         if self.code not in tuple("LBIJKED"):
             raise _MapFileError(
                 f"{self.file} has a field {self.name} of the FITS type {self.code}, which is no "
@@ -291,7 +293,7 @@ class _Column:
         values = _scaled(values, float(self._scale or 1), float(self._zero or 0))
         seen &= ~is_marked(values)
         if self._bad is not None:
-            # A header holds more digits than single precision has.
+            # Compare in single precision, because the header has more digits.
             single = values.dtype == np.float32
             seen &= values != (np.float32(self._bad) if single else self._bad)
         return values, seen
@@ -303,7 +305,7 @@ def _scaled(values: NDArray[Any], scale: float, zero: float) -> NDArray[Any]:
         return values
     bits = 8 * values.dtype.itemsize
     if values.dtype.kind in "iu" and scale == 1 and abs(zero) == 2 ** (bits - 1):
-        # The way to store integers of the other signedness.
+        # FITS stores integers of the other signedness with this offset.
         other = np.dtype(("u" if values.dtype.kind == "i" else "i") + str(bits // 8))
         flipped = values.view(f"u{bits // 8}") ^ np.array(2 ** (bits - 1), f"u{bits // 8}")
         return flipped.view(other)
@@ -418,7 +420,7 @@ def _read(table: _Table, fields: Sequence[int] | None, dtype: np.dtype[Any]) -> 
 
 
 def _is_flipped(table: _Table, name: str) -> bool:
-    """Return whether a field is a Stokes U of the sign that HEALPix does not use."""
+    """Return whether a field is a Stokes U with the sign opposite to that of HEALPix."""
     convention = table.word("POLCCONV")
     if not re.match(r"U([_\- ]|$)", name.upper()) or convention in ("", "COSMO"):
         return False
@@ -433,14 +435,14 @@ def _is_flipped(table: _Table, name: str) -> bool:
 
 
 class _Faults:
-    """Counts values that a type does not hold."""
+    """Counter of values that a dtype cannot represent."""
 
     def __init__(self, file: Path, dtype: np.dtype[Any]) -> None:
         self._file, self._dtype = file, dtype
         self._infinite = self._large = self._inexact = 0
 
     def count(self, values: NDArray[Any]) -> None:
-        """Count faults among values that were seen."""
+        """Add the faults among observed values."""
         dtype = self._dtype
         if values.dtype.kind == "f":
             infinite = np.isinf(values)
@@ -459,7 +461,7 @@ class _Faults:
         self._inexact += int(np.count_nonzero(wrong))
 
     def raise_if_any(self) -> None:
-        """Raise ValueError that tells how many faults there were."""
+        """Raise ValueError with the number of faults, if there are any."""
         if self._infinite:
             raise _MapFileError(
                 f"{self._file} holds {self._infinite} infinite values; mark missing pixels by NaN "

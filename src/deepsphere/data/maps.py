@@ -1,4 +1,4 @@
-"""Reading users' own HEALPix maps from FITS files, with their missing pixels."""
+"""Reader for sets of HEALPix maps in FITS files, with their missing pixels."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class HealpixMaps:
-    """Maps on a common footprint, as a network takes them.
+    """HEALPix maps on a common footprint, in the shape that networks take.
 
     Parameters
     ----------
     values : ndarray, shape (maps, pixels, channels)
-        The maps in NEST ordering, in the unit of the files.
+        The maps in NEST ordering, in the units of the files.
     footprint : Footprint
-        The pixels of `values`, and which of them every map and channel observed; the others hold
-        the fill value because the footprint was padded.
-    fields, units : tuple of str
-        Names and units of the channels; an empty text where no file gives one.
-    coordinates : str
-        Letter of the coordinate system of all maps: "G" galactic, "C" equatorial, "E" ecliptic, or
-        another word of the files; an empty text if no file gives it.
+        The pixels of `values`, and which of them are observed in all maps and channels. The others
+        are padding and hold the fill value.
+    fields, units : tuple of str, default ()
+        Names and units of the channels; empty strings where no file gives one.
+    coordinates : str, default ""
+        Coordinate system of all maps: "G" (galactic), "C" (equatorial), "E" (ecliptic), another
+        word of the files, or an empty string if no file gives one.
     """
 
     values: NDArray[Any]
@@ -47,12 +47,12 @@ class HealpixMaps:
 
     @property
     def sampling(self) -> Healpix:
-        """The pixels of `values`."""
+        """The sampling of `values`."""
         return self.footprint.sampling
 
     @property
     def observed(self) -> NDArray[np.bool_]:
-        """True where `values` holds data, shape (pixels,)."""
+        """True for observed pixels, False for padding, shape (pixels,)."""
         return self.footprint.observed
 
 
@@ -66,63 +66,68 @@ def read_healpix_maps(
     hdu: int | str | None = None,
     dtype: DTypeLike = "float32",
 ) -> HealpixMaps:
-    """Read HEALPix maps from FITS files, one map a file.
+    """Read HEALPix maps from FITS files, one map per file.
 
-    Files are read one after the other, and of each only what the maps before it have in common
-    with it is kept. The ordering is taken from each file's header and converted to NEST; without
-    an ``ORDERING`` keyword it is taken for RING, as healpy does, and a warning is logged. Pixels
-    are missing that hold ``healpy.UNSEEN``, NaN, the value of the keyword ``BAD_DATA`` or of a
-    column's ``TNULL``, and those that a partial-sky file leaves out. The footprint is what all
-    maps and fields observed.
+    The footprint of the result consists of the pixels that are observed in all maps and fields.
+    Pixels are missing if they hold ``healpy.UNSEEN``, NaN, the value of the keyword ``BAD_DATA`` or
+    the ``TNULL`` of a column, or if a partial-sky file omits them.
+
+    Maps are converted from the ordering in the header to NEST. Without a keyword ``ORDERING``, RING
+    is assumed, as in healpy, and a warning is logged. Files are read one by one, and only pixels
+    that all maps so far have in common are kept in memory.
 
     Parameters
     ----------
     paths : path or sequence of paths
-        The files, possibly compressed by gzip. The order of the maps is that of the files.
+        The files, which may be compressed by gzip. Maps are in the order of the files.
     nside : int, optional
-        Resolution to bring all maps to, a power of two. Degrading averages the pixels; a coarse
-        pixel is missing if any of its fine pixels is. Upgrading repeats them. Default: that of
-        the files, which must then agree.
+        Resolution of the result, a power of two. Degrading a map averages its pixels; a coarse
+        pixel is missing if any of its fine pixels is. Upgrading repeats pixels. Defaults to the
+        resolution of the files, which must be equal.
     coarse_nside : int, optional
-        Coarsest resolution that the network reaches. The footprint is extended to whole pixels of
-        it, as pooling needs (`deepsphere.sampling.Footprint`). Default: no extension.
+        Coarsest resolution of the network. The footprint is padded to whole pixels of it, as
+        pooling requires (see `deepsphere.sampling.Footprint`). Defaults to no padding.
     field : int or sequence of ints, optional
-        Columns of the files that become channels, from 0; in partial-sky files the column of
-        pixel numbers does not count. ``[0, 1, 2]`` reads the Stokes parameters I, Q and U.
-        Default: the first, as in healpy; if there are others, a warning that names them is logged.
+        Columns of the files to read as channels, counted from 0 without the column of pixel indices
+        in partial-sky files. ``[0, 1, 2]`` reads the Stokes parameters I, Q and U. Defaults to the
+        first, as in healpy; a warning lists the others, if there are any.
     fill : float, default 0.0
-        Value of the pixels by which the footprint is extended; zero is the mean of most maps that
-        are fed to a network.
+        Value of padded pixels. The default is the mean of most maps that networks are trained on.
     hdu : int or str, optional
-        Number or name of the extension that holds the map. Default: the first table that is a
-        HEALPix map; if there are others, a warning is logged.
+        Number or name of the extension that holds the map. Defaults to the first table that is a
+        HEALPix map; a warning lists the others, if there are any.
     dtype : dtype, default "float32"
-        Type of the values; float32 is what networks compute with. Integers and bool keep classes
-        and flags as they are.
+        Type of the values. The default is the type in which networks compute. Use integers or bool
+        for classes and flags.
 
     Returns
     -------
     HealpixMaps
-        The values and their footprint, and what the files tell about the fields.
+        The values, their footprint, and the names, units and coordinates in the files.
 
     Raises
     ------
     FileNotFoundError
         If a file does not exist.
     TypeError
-        If `field` or a resolution is not made of integers, or `dtype` is no type of real numbers.
+        If `field`, `nside` or `coarse_nside` are not integers, `fill` is not a number, or `dtype`
+        is float16 or not a type of real numbers.
     ValueError
-        If a file is not a HEALPix map, lacks a field, or has keywords that contradict each other
-        or the data (a size that NSIDE does not give, pixel numbers out of range or repeated); if
-        it has a resolution that is not a power of two or another one than the first file while
-        `nside` is not given; if files differ in the units of a field or in their coordinates; if
-        values are infinite or not held by `dtype`; if no pixel is seen in all maps; if
-        `coarse_nside` is above the resolution; or if integers were to be averaged.
+        If an argument is invalid: no files or fields, a negative field, a resolution that is not a
+        power of two, a `coarse_nside` greater than the resolution of the maps, or a `fill` that is
+        not finite or that `dtype` cannot represent.
+
+        If a file is not a HEALPix map, lacks a field, has an nside that is not a power of two, or
+        has keywords that contradict each other or the data.
+
+        If files differ in the unit of a field, in their coordinates, or in resolution without
+        `nside`, no pixel is observed in all maps, values are infinite or cannot be represented in
+        `dtype`, or maps of integers would have to be averaged.
 
     Notes
     -----
-    A Stokes parameter U in the convention of the IAU (keyword ``POLCCONV``) changes its sign to
-    that of HEALPix (COSMO), and a warning is logged.
+    The sign of a Stokes parameter U in the IAU convention (keyword ``POLCCONV``) is changed to that
+    of HEALPix (COSMO), and a warning is logged.
     """
     files = _check_paths(paths)
     columns = None if field is None else _check_field(field)
@@ -144,7 +149,7 @@ def read_healpix_maps(
             one = _change_nside(one, wanted)
         if common is None:
             common = _Common(file, one)
-            columns = columns or (0,)  # that there are more has been said
+            columns = columns or (0,)  # warn about other columns only once
             if coarse_nside is not None and coarse_nside > one.nside:
                 raise ValueError(
                     f"coarse_nside must be at most the maps' nside {one.nside}, got {coarse_nside}"
@@ -162,7 +167,7 @@ def read_healpix_maps(
 
 
 class _Common:
-    """What the maps read so far have in common."""
+    """The maps read so far, on the pixels that they have in common."""
 
     def __init__(self, file: Path, one: FitsMap) -> None:
         self.first = file
@@ -174,7 +179,7 @@ class _Common:
         self._told: set[str] = set()
 
     def add(self, file: Path, one: FitsMap) -> None:
-        """Take in another map."""
+        """Add another map."""
         if one.nside != self.nside:
             raise ValueError(
                 f"{file} has nside {one.nside} but {self.first} has {self.nside}; "
@@ -186,12 +191,12 @@ class _Common:
         if not np.array_equal(self.pixels, one.pixels):
             places, found = _find(self.pixels, one.pixels)
             self.pixels, values = one.pixels[found], values[found]
-            for i in range(len(self.values)):  # one by one: together they would take twice as much
+            for i in range(len(self.values)):  # one by one, to keep only one copy at a time
                 self.values[i] = self.values[i][places]
         self.values.append(values)
 
     def _compare(self, file: Path, one: FitsMap) -> None:
-        """Raise or warn where files describe their maps differently."""
+        """Raise ValueError or warn if files describe their maps differently."""
         pairs = {
             f"the unit of {name}": (mine, other)
             for name, mine, other in zip(self.fields, self.units, one.units, strict=True)
@@ -228,7 +233,7 @@ class _Common:
             logger.warning("%s; taken to be the same", message)
 
     def finish(self, coarse_nside: int | None, fill: float) -> HealpixMaps:
-        """Extend the footprint and put the maps together."""
+        """Pad the footprint and stack the maps."""
         disagreeing = len(self.ever) - len(self.pixels)
         if disagreeing:
             logger.warning(
@@ -255,7 +260,7 @@ class _Common:
 
 
 def _mean_the_same(first: str, second: str) -> bool:
-    """Return whether two texts name the same unit, such as K_CMB and K CMB, or K and Kelvin."""
+    """Return whether two strings name the same unit, such as K_CMB and K CMB, or K and Kelvin."""
     from astropy.units import Unit
 
     plain = [re.sub(r"[\s_^*().]", "", text) for text in (first, second)]
@@ -263,7 +268,7 @@ def _mean_the_same(first: str, second: str) -> bool:
         return True
     try:
         return bool(Unit(first) == Unit(second))
-    except (TypeError, ValueError):  # no unit that astropy knows
+    except (TypeError, ValueError):  # a unit unknown to astropy
         return False
 
 
@@ -294,7 +299,7 @@ def _children(pixels: Pixels, ratio: int) -> Pixels:
 
 
 def _complete_parents(pixels: Pixels, ratio: int) -> tuple[Pixels, NDArray[np.bool_]]:
-    """Return the parents of which all children are there, and where these children are."""
+    """Return the parents whose children are all present, and a mask of these children."""
     parents, counts = np.unique(pixels // ratio, return_counts=True)
     return parents[counts == ratio], np.repeat(counts == ratio, counts)
 
@@ -306,7 +311,7 @@ def _union(first: Pixels, second: Pixels) -> Pixels:
 
 
 def _find(pixels: Pixels, others: Pixels) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return where those of the others that are among the pixels are there, and which they are."""
+    """Return the positions in `pixels` of the others that occur there, and a mask of these."""
     places = np.searchsorted(pixels, others)
     found = places < len(pixels)
     found[found] = pixels[places[found]] == others[found]

@@ -1,4 +1,4 @@
-"""Simulated weak-lensing skies of several cosmologies: labeled maps to classify."""
+"""Simulated weak-lensing maps of several cosmologies, labeled for classification."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deepsphere.extras import require
 from deepsphere.files import replacing
 from deepsphere.sampling.healpix import check_nside
 
-FORMAT_VERSION = 2  # raise it when the same parameters no longer give the same maps
+FORMAT_VERSION = 2  # increase it when the same parameters no longer give the same maps
 
 Draw = Callable[[np.random.Generator], NDArray[np.float64]]
 Maps = NDArray[np.float32]
@@ -35,39 +35,43 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SkySimulation:
-    """Everything that determines a set of simulated skies.
+    """The parameters of a set of simulated skies.
 
     Parameters
     ----------
     cosmologies : tuple of Cosmology, default PAPER_COSMOLOGIES
-        One class of maps each; its label is its position here.
+        The cosmologies, one per class. The label of a class is its position.
     maps_per_class : int, default 100
-        Number of maps of each class; 100 and 100 make the demonstration of some minutes.
+        Number of maps of each class. With the default, the demonstration takes some minutes.
     nside : int, default 64
-        Resolution, a power of two; pixels are 55 arc minutes wide at 64. The signal holds
-        multipoles up to ``lmax = 2 * nside``: beyond, HEALPix pixels alias them.
+        Resolution, a power of two. Pixels are 55 arcminutes wide at 64. The signal has multipoles
+        up to ``lmax = 2 * nside``, above which HEALPix maps alias.
     source_redshift : float, default 1.2
         Redshift of the lensed sources, from 0.1 to 10. At 1.2, with as much noise as signal at
         nside 64, the likelihoods of the papers' two cosmologies differ by 6.6 standard deviations:
         the best possible classifier errs on one map in 2000. At 1.0 these are 5.4 and one in 300.
     signal_to_noise : float, default 1.0
-        Ratio of powers: the variance of the signal over the variance of the noise, in a pixel.
-        The signal's variance is its expectation ``sum((2l + 1) C_l) / 4 pi`` up to lmax, averaged
-        over the classes, so all maps have noise of one absolute level. ``numpy.inf`` means none.
+        Ratio of the variances of signal and noise in a pixel, greater than 0. The variance of the
+        signal is its expectation ``sum((2l + 1) C_l) / 4 pi`` up to lmax, averaged over the
+        classes, so all maps have the same noise level. ``numpy.inf`` means no noise.
     lognormal : bool, default False
-        Whether the convergence is lognormal, which resembles the true one and tells more about
-        cosmology than its power spectrum does, or Gaussian, which does not.
+        Whether the convergence is lognormal instead of Gaussian. A lognormal field is closer to the
+        true one, and contains information on cosmology beyond its power spectrum.
     seed : int, default 0
-        Seed of all random numbers. Map ``i`` of class ``c`` depends on `seed`, ``i`` and ``c``
-        alone, not on how many maps or classes there are (the noise level does depend on the
-        classes, through their mean variance).
+        Seed of all random numbers. The random numbers of map ``i`` of class ``c`` depend on `seed`,
+        ``i`` and ``c`` only, not on the numbers of maps and classes. (The noise level depends on
+        the classes, through their mean variance.)
 
     Raises
     ------
     TypeError
-        If a value is of another type than given here.
+        If `cosmologies` holds something other than `Cosmology`, `maps_per_class`, `nside` or `seed`
+        is not an integer, `source_redshift` or `signal_to_noise` is not a number, or `lognormal` is
+        not a bool.
     ValueError
-        If a value is out of range.
+        If `cosmologies` is empty, `maps_per_class` is less than 1, `nside` is not a power of two,
+        `source_redshift` is not from 0.1 to 10, `signal_to_noise` is not positive, or `seed` is
+        negative.
 
     Examples
     --------
@@ -104,7 +108,7 @@ class SkySimulation:
                 raise TypeError(f"{name} must be a number, got {value!r}")
         check_redshift(self.source_redshift)
         _check_ratio(self.signal_to_noise)
-        # plain Python numbers, so that equal simulations have equal cache names
+        # Python numbers, so that equal simulations have equal cache names
         plain = {
             "cosmologies": cosmologies,
             "maps_per_class": int(self.maps_per_class),
@@ -124,12 +128,12 @@ class SkySimulation:
 
     @property
     def parameters(self) -> str:
-        """All parameters and the format version as JSON text."""
+        """All parameters and the format version, as JSON."""
         return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, sort_keys=True)
 
     @property
     def file_name(self) -> str:
-        """Name of the cache file, made from a hash of `parameters`."""
+        """Name of the cache file, which contains a hash of `parameters`."""
         return f"skies-{hashlib.sha256(self.parameters.encode()).hexdigest()[:16]}.npz"
 
 
@@ -138,18 +142,18 @@ def simulate(
     cache: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> tuple[Maps, Labels]:
-    """Draw the maps of a simulation, or load them if they were drawn before.
+    """Simulate sky maps, or load them if they are cached.
 
     Parameters
     ----------
     simulation : SkySimulation
-        What to draw.
+        The parameters of the simulation.
     cache : path, optional
-        Directory for the maps; made if it does not exist. Each simulation has its own file, named
-        after its parameters. A file that cannot be read is drawn anew and replaced. Default:
-        keep nothing.
+        Directory in which to cache the maps, created if it does not exist. Each simulation has its
+        own file, named after its parameters. A file that cannot be read is simulated again and
+        replaced. Defaults to no cache.
     progress : bool, default True
-        Whether to show a progress bar, with rate and time left, on standard error.
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -160,23 +164,24 @@ def simulate(
 
     Raises
     ------
-    TypeError, ValueError
-        If `simulation` is of another type, or its source redshift is out of range.
+    TypeError
+        If `simulation` is not a `SkySimulation`.
     ImportError
-        If camb, healpy, glass (for lognormal maps) or tqdm (for progress) is missing.
+        If camb, healpy, glass (for lognormal maps) or tqdm (for `progress`) is not installed (extra
+        ``cosmology``).
 
     Notes
     -----
-    Pixels hold the value of the band-limited field at their center: there is no pixel window, so
-    the spectrum of the maps is C_l plus the noise's ``4 pi variance / pixels``. (A window would
-    take power from both classes and the tables it needs are not shipped with healpy.)
+    Pixels hold the value of the band-limited field at their center. There is no pixel window, so
+    the spectrum of the maps is C_l plus ``4 pi variance / pixels`` of the noise. (A window would
+    remove power from all classes, and healpy does not ship the tables that it needs.)
 
-    Lognormal maps are made by GLASS (Tessore et al., Open J. Astrophys. 6, 2023), which finds the
-    Gaussian field whose transform has the spectrum C_l at l = 2 to lmax. The shift, minus the
-    lowest convergence possible, is that of Hilbert, Hartlap & Schneider, A&A 536, A85 (2011),
-    0.02975 at redshift 1, for all cosmologies. The transform is local, so these maps also have a
-    little power above lmax (0.3 % of the variance at nside 64) and at l = 0 and 1 (about a
-    hundredth of C_2).
+    GLASS (Tessore et al., Open J. Astrophys. 6, 2023) makes lognormal maps. It finds the Gaussian
+    field whose transform has the spectrum C_l at l = 2 to lmax. The shift, which is minus the
+    lowest possible convergence, is that of Hilbert, Hartlap & Schneider, A&A 536, A85 (2011), for
+    all cosmologies: 0.02975 at redshift 1. The transform is local, so these maps also have a little
+    power above lmax (0.3 % of the variance at nside 64) and at l = 0 and 1 (about a hundredth of
+    C_2).
     """
     if not isinstance(simulation, SkySimulation):
         raise TypeError(f"simulation must be a SkySimulation, got {simulation!r}")
@@ -192,24 +197,24 @@ def simulate(
 
 
 def noise_variance(spectra: NDArray[np.float64], signal_to_noise: float) -> float:
-    """Return the variance of the noise in a pixel, as `SkySimulation` defines it.
+    """Return the variance of the noise in a pixel, as defined by `SkySimulation`.
 
     Parameters
     ----------
     spectra : ndarray, shape (classes, lmax + 1)
         Signal spectra C_l of the classes, from l = 0.
     signal_to_noise : float
-        Mean variance of the signal over variance of the noise.
+        Mean variance of the signal, divided by the variance of the noise.
 
     Returns
     -------
     float
-        Variance in the squared units of the map; zero for an infinite `signal_to_noise`.
+        Variance in squared units of the map; 0 if `signal_to_noise` is infinite.
 
     Raises
     ------
     ValueError
-        If `spectra` has another shape, or a power is negative or not finite, or if
+        If `spectra` has another shape or is empty, a power is negative or not finite, or
         `signal_to_noise` is not positive.
     """
     spectra = np.asarray(spectra, dtype=np.float64)
@@ -237,7 +242,7 @@ def _check_ratio(signal_to_noise: float) -> None:
 def _draw_all(simulation: SkySimulation, progress: bool) -> tuple[Maps, Labels]:
     healpy = require("healpy", "cosmology")
     classes, per_class = len(simulation.cosmologies), simulation.maps_per_class
-    tqdm = require("tqdm", "cosmology").tqdm if progress else None  # missing: say so at once
+    tqdm = require("tqdm", "cosmology").tqdm if progress else None  # raise before the slow part
 
     spectra = np.stack(
         [
@@ -248,7 +253,7 @@ def _draw_all(simulation: SkySimulation, progress: bool) -> tuple[Maps, Labels]:
     noise = math.sqrt(noise_variance(spectra, simulation.signal_to_noise))
     make_drawer = _lognormal_drawer if simulation.lognormal else _gaussian_drawer
     drawers = [make_drawer(spectrum, simulation) for spectrum in spectra]
-    # a stream for each class, and from it one for each map: none depends on how many there are
+    # one stream per class and one of it per map, independent of the numbers of classes and maps
     streams = [
         stream.spawn(per_class) for stream in np.random.SeedSequence(simulation.seed).spawn(classes)
     ]
@@ -268,10 +273,10 @@ def _draw_all(simulation: SkySimulation, progress: bool) -> tuple[Maps, Labels]:
 
 
 def _gaussian_drawer(spectrum: NDArray[np.float64], simulation: SkySimulation) -> Draw:
-    """Return a function that draws Gaussian RING maps from the harmonic coefficients."""
+    """Return a function that draws Gaussian maps in RING ordering."""
     healpy = require("healpy", "cosmology")
     ell, m = healpy.Alm.getlm(simulation.lmax)
-    # a real field has real a_l0; elsewhere the two parts share the variance C_l
+    # a_l0 of a real field is real; for m > 0, the two parts share the variance C_l
     real = np.sqrt(spectrum[ell] / np.where(m == 0, 1.0, 2.0))
     imaginary = np.where(m == 0, 0.0, real)
 
@@ -285,15 +290,15 @@ def _gaussian_drawer(spectrum: NDArray[np.float64], simulation: SkySimulation) -
 
 
 def _lognormal_drawer(spectrum: NDArray[np.float64], simulation: SkySimulation) -> Draw:
-    """Return a function that draws lognormal RING maps with GLASS."""
+    """Return a function that draws lognormal maps in RING ordering, with GLASS."""
     glass = require("glass", "cosmology")
     shift = glass.lognormal_shift_hilbert2011(simulation.source_redshift)
     fields = [glass.grf.Lognormal(shift)]
     target = spectrum.copy()
-    # GLASS divides by its target, and no lognormal field lacks a dipole altogether
+    # GLASS divides by its target, and every lognormal field has some dipole
     target[1] = 0.01 * target[2]
     gaussian = glass.solve_gaussian_spectra(fields, [target])[0]
-    gaussian[:2] = np.maximum(gaussian[:2], 0.0)  # a small negative dipole would be refused
+    gaussian[:2] = np.maximum(gaussian[:2], 0.0)  # GLASS rejects a small negative dipole
 
     def draw(generator: np.random.Generator) -> NDArray[np.float64]:
         sky: NDArray[np.float64] = next(
@@ -305,12 +310,12 @@ def _lognormal_drawer(spectrum: NDArray[np.float64], simulation: SkySimulation) 
 
 
 def _load(path: Path, simulation: SkySimulation) -> tuple[Maps, Labels] | None:
-    """Return the maps in a cache file, or None (and say so) if it does not hold them whole."""
+    """Return the maps in a cache file, or warn and return None if the file is not valid."""
     try:
-        # opened here because numpy leaves a damaged file open
+        # given a path, np.load leaves a damaged file open
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             parameters, maps, labels = str(file["parameters"]), file["maps"], file["labels"]
-    except Exception as error:  # a damaged file can make zipfile and numpy raise nearly anything
+    except Exception as error:  # zipfile and NumPy raise almost anything on damaged files
         logger.warning("cannot read %s (%s); the skies are drawn anew", path, error)
         return None
     count = len(simulation.cosmologies) * simulation.maps_per_class
