@@ -89,7 +89,13 @@ def new_residual_arguments(
     bn_kwargs: Mapping[str, Any] | None,
     alpha: float,
 ) -> dict[str, Any]:
-    """Convert arguments of the old layers to those of `deepsphere.layers.ResidualBlock`."""
+    """Convert arguments of the old layers to those of `deepsphere.layers.ResidualBlock`.
+
+    Raises
+    ------
+    OldError
+        If `norm_type` is unknown.
+    """
     norms = {"batch_norm": "batch", "layer_norm": "layer"}
     if norm_type not in norms:
         raise OldError(f"norm_type must be one of {', '.join(norms)}; got {norm_type!r}")
@@ -277,17 +283,54 @@ class _OnLaplacian(OldConv, metaclass=ABCMeta):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Chebyshev(_OnLaplacian, ChebyshevConv):
-    """`ChebyshevConv` of order ``K - 1`` on a Laplacian `L`."""
+    """`ChebyshevConv` of order ``K - 1`` on a Laplacian `L`.
+
+    Parameters
+    ----------
+    L : matrix, shape (n, n)
+        Laplacian, dense or sparse. The layer rescales it.
+    K : int
+        Number of terms, at least 1.
+    Fout : int, optional
+        Number of output channels. Default: that of the input.
+    initializer : str or keras.initializers.Initializer, optional
+        Initializer of the kernel. Default: that of `ChebyshevConv`.
+    activation : str or callable, optional
+        Activation. Default: linear.
+    use_bias : bool, default False
+        Whether to add a bias.
+    use_bn : bool, default False
+        Whether to normalize the output before the bias.
+    n_matmul_splits : int, default 1
+        Ignored: large products are split automatically.
+    **kwargs
+        Other arguments of `ChebyshevConv`, or the old ``regularizer`` and ``constraint`` of the
+        kernel and ``depth_wise``.
+
+    Raises
+    ------
+    TypeError
+        If the entries of `L` are not real numbers, or `K` or `Fout` is not an integer.
+    ValueError
+        If `L` is not square, has invalid indices, or has entries that are NaN or infinite; or as
+        an `OldError`, if `K` is out of range or `ChebyshevConv` raises ValueError.
+    """
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Monomial(_OnLaplacian, MonomialConv):
-    """`MonomialConv` of order ``K - 1`` on a Laplacian `L`."""
+    """`MonomialConv` of order ``K - 1`` on a Laplacian `L`.
+
+    The arguments are those of `Chebyshev`.
+    """
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Bernstein(_OnLaplacian, BernsteinConv):
-    """`BernsteinConv` of order `K` on a Laplacian `L`."""
+    """`BernsteinConv` of order `K` on a Laplacian `L`.
+
+    The arguments are those of `Chebyshev`, except that `K` is the degree.
+    """
 
 
 _CONVOLUTIONS = {"CHEBY": Chebyshev, "MONO": Monomial, "BERN": Bernstein}
@@ -297,9 +340,21 @@ _CONVOLUTIONS = {"CHEBY": Chebyshev, "MONO": Monomial, "BERN": Bernstein}
 class GCNN_ResidualLayer(  # noqa: N801
     OldResidual, OldConstructor, ResidualBlock, metaclass=ABCMeta
 ):
-    """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``.
+    """`ResidualBlock` of two equal convolutions on a Laplacian.
 
-    `layer_kwargs` are the arguments of the convolutions, including their Laplacian `L`.
+    Parameters
+    ----------
+    layer_type : {"CHEBY", "MONO", "BERN"}
+        Type of the convolutions.
+    layer_kwargs : mapping
+        Arguments of the convolutions, including their Laplacian `L`; see `Chebyshev`.
+    activation, act_before, use_bn, norm_type, bn_kwargs, alpha, drop_path_rate, **kwargs
+        As in `deepsphere.healpy_layers.Healpy_ResidualLayer`.
+
+    Raises
+    ------
+    OldError
+        A ValueError and OSError, if `layer_type` or `norm_type` is unknown.
     """
 
     native = ResidualBlock

@@ -81,7 +81,15 @@ def scaled_dot_product_sparse_attention(q: Any, k: Any, v: Any, mask: Any) -> An
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class AddPositionEmbs(AnyPixels, PositionEmbedding):
-    """`PositionEmbedding` on any number of vertices."""
+    """`PositionEmbedding` on any number of vertices.
+
+    Parameters
+    ----------
+    posemb_init : str or keras.initializers.Initializer, optional
+        Initializer of the embeddings. Default: that of `PositionEmbedding`.
+    **kwargs
+        Other arguments of `PositionEmbedding`.
+    """
 
     native = PositionEmbedding
 
@@ -200,7 +208,21 @@ class _AnyBlock(AnyPixels, TransformerBlock):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
-    """`VisionTransformer` on groups of ``4**p`` consecutive vertices."""
+    """`VisionTransformer` on groups of ``4**p`` consecutive vertices.
+
+    Parameters
+    ----------
+    p : int
+        Number of levels to coarsen: ``4**p`` vertices become one token.
+    key_dim, num_heads
+        As in `VisionTransformer`.
+    positional_encoding : bool, default True
+        Whether to add a position embedding.
+    n_layers : int, default 1
+        Number of transformer blocks.
+    activation, layer_norm, **kwargs
+        As in `VisionTransformer`.
+    """
 
     native = VisionTransformer
 
@@ -244,6 +266,13 @@ class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  #
     key_dim, num_heads, positional_encoding, n_layers, activation, layer_norm
         As in `GraphTransformer`, where `positional_encoding` is called `position_embedding` and
         `n_layers` is called `num_layers`.
+
+    Raises
+    ------
+    TypeError
+        If the entries of `A` are not real numbers.
+    ValueError
+        If `A` is not square, has invalid indices, or has entries that are NaN or infinite.
     """
 
     def __init__(

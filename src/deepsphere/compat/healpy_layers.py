@@ -85,7 +85,33 @@ class _OldConv(gnn_layers.OldConv, OldSignature, GraphConv):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class HealpyChebyshev(_OldConv, ChebyshevConv):
-    """``ChebyshevConv(Fout, order=K - 1, ...)``."""
+    """Chebyshev convolution: ``ChebyshevConv(Fout, order=K - 1, ...)``.
+
+    Parameters
+    ----------
+    K : int
+        Number of terms, at least 1.
+    Fout : int, optional
+        Number of output channels. Default: that of the input.
+    initializer : str or keras.initializers.Initializer, optional
+        Initializer of the kernel. Default: that of `ChebyshevConv`.
+    activation : str or callable, optional
+        Activation. Default: linear.
+    use_bias : bool, default False
+        Whether to add a bias.
+    use_bn : bool, default False
+        Whether to normalize the output before the bias.
+    **kwargs
+        Other arguments of `ChebyshevConv`, or the old ``regularizer`` and ``constraint`` of the
+        kernel and ``depth_wise``.
+
+    Raises
+    ------
+    TypeError
+        If `K` or `Fout` is not an integer.
+    OldError
+        A ValueError and OSError, if `K` is out of range or `ChebyshevConv` raises ValueError.
+    """
 
     native = ChebyshevConv
     on_graph_class = gnn_layers.Chebyshev
@@ -93,7 +119,10 @@ class HealpyChebyshev(_OldConv, ChebyshevConv):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class HealpyMonomial(_OldConv, MonomialConv):
-    """``MonomialConv(Fout, order=K - 1, ...)``."""
+    """Monomial convolution: ``MonomialConv(Fout, order=K - 1, ...)``.
+
+    The arguments are those of `HealpyChebyshev`.
+    """
 
     native = MonomialConv
     on_graph_class = gnn_layers.Monomial
@@ -101,7 +130,10 @@ class HealpyMonomial(_OldConv, MonomialConv):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class HealpyBernstein(_OldConv, BernsteinConv):
-    """``BernsteinConv(Fout, order=K, ...)``."""
+    """Bernstein convolution: ``BernsteinConv(Fout, order=K, ...)``.
+
+    The arguments are those of `HealpyChebyshev`, except that `K` is the degree.
+    """
 
     native = BernsteinConv
     on_graph_class = gnn_layers.Bernstein
@@ -109,7 +141,22 @@ class HealpyBernstein(_OldConv, BernsteinConv):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class HealpyPool(AnyPixels, Pool):
-    """``Pool(p, mode="max")``, or ``mode="mean"`` for `pool_type` ``"AVG"``."""
+    """Pooling: ``Pool(p, mode="max")``, or ``mode="mean"`` for `pool_type` ``"AVG"``.
+
+    Parameters
+    ----------
+    p : int
+        Number of levels to coarsen: ``4**p`` pixels become one.
+    pool_type : {"MAX", "AVG"}, default "MAX"
+        Whether to take maxima or means.
+    **kwargs
+        Other arguments of `Pool`.
+
+    Raises
+    ------
+    OldError
+        A ValueError and OSError, if `pool_type` is unknown or `p` is out of range.
+    """
 
     native = Pool
 
@@ -155,14 +202,38 @@ class _OldPatchLayer(AnyPixels):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class HealpyPseudoConv(_OldPatchLayer, PatchConv):
-    """``PatchConv(Fout, p, ...)``."""
+    """Learned pooling: ``PatchConv(Fout, p, ...)``.
+
+    Parameters
+    ----------
+    p : int
+        Number of levels to coarsen: ``4**p`` pixels become one.
+    Fout : int or None
+        Number of output channels. None: that of the input.
+    kernel_initializer : str or keras.initializers.Initializer, optional
+        Initializer of the kernel. Default: that of `PatchConv`.
+    **kwargs
+        Other arguments of `PatchConv`.
+    """
 
     native = PatchConv
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class HealpyPseudoConv_Transpose(_OldPatchLayer, PatchConvTranspose):  # noqa: N801
-    """``PatchConvTranspose(Fout, p, ...)``."""
+    """Learned unpooling: ``PatchConvTranspose(Fout, p, ...)``.
+
+    Parameters
+    ----------
+    p : int
+        Number of levels to refine: a pixel becomes ``4**p``.
+    Fout : int or None
+        Number of output channels. None: that of the input.
+    kernel_initializer : str or keras.initializers.Initializer, optional
+        Initializer of the kernel. Default: that of `PatchConvTranspose`.
+    **kwargs
+        Other arguments of `PatchConvTranspose`.
+    """
 
     native = PatchConvTranspose
 
@@ -172,7 +243,36 @@ _CONVOLUTIONS = {"CHEBY": HealpyChebyshev, "MONO": HealpyMonomial, "BERN": Healp
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Healpy_ResidualLayer(gnn_layers.OldResidual, OldSignature, ResidualBlock):  # noqa: N801
-    """`ResidualBlock` of two equal convolutions, ``"CHEBY"``, ``"MONO"`` or ``"BERN"``."""
+    """`ResidualBlock` of two equal convolutions.
+
+    Parameters
+    ----------
+    layer_type : {"CHEBY", "MONO", "BERN"}
+        Type of the convolutions.
+    layer_kwargs : mapping
+        Arguments of the convolutions, see `HealpyChebyshev`.
+    activation : str or callable, optional
+        Activation. Default: linear.
+    act_before : bool, default False
+        Whether to apply the activation before adding the input instead of after.
+    use_bn : bool, default False
+        Whether a normalization follows each convolution.
+    norm_type : {"batch_norm", "layer_norm"}, default "batch_norm"
+        Type of the normalizations.
+    bn_kwargs : mapping, optional
+        Arguments of the normalizations.
+    alpha : float, default 1
+        Factor of the shortcut.
+    drop_path_rate : float, default 0
+        Probability that a sample skips the convolutions in training.
+    **kwargs
+        Other arguments of `ResidualBlock`.
+
+    Raises
+    ------
+    OldError
+        A ValueError and OSError, if `layer_type` or `norm_type` is unknown.
+    """
 
     native = ResidualBlock
     on_graph_class = gnn_layers.GCNN_ResidualLayer
@@ -217,10 +317,21 @@ Healpy_ViT = Graph_ViT
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noqa: N801
-    """``GraphTransformer(key_dim, num_heads, ...)``.
+    """Transformer on the graph: ``GraphTransformer(key_dim, num_heads, ...)``.
 
     In a `HealpyGCNN` with the default Laplacian, pixels attend to each other along the edges of
     the old graph.
+
+    Parameters
+    ----------
+    key_dim, num_heads
+        As in `GraphTransformer`.
+    positional_encoding : bool, default True
+        Whether to add a position embedding.
+    n_layers : int, default 1
+        Number of transformer blocks.
+    activation, layer_norm, **kwargs
+        As in `GraphTransformer`.
     """
 
     native = GraphTransformer

@@ -1,4 +1,4 @@
-"""Functions of deepsphere-cosmo-tf2's `utils` under their old names."""
+"""Functions with the names and signatures of deepsphere-cosmo-tf2's `utils`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,28 @@ from deepsphere.sampling import extend_pixels
 def extend_indices(
     indices: ArrayLike, nside_in: int, nside_out: int, nest: bool = True
 ) -> NDArray[np.int64]:
-    """Call `deepsphere.sampling.extend_pixels`.
+    """Extend pixels to whole coarser pixels, see `deepsphere.sampling.extend_pixels`.
 
-    `indices` may also be a boolean map of the full sphere that is True at the pixels.
+    Parameters
+    ----------
+    indices : array_like of int, shape (n,), or of bool, shape (12 * nside_in**2,)
+        Pixels at `nside_in`, or a map of the full sphere that is True at the pixels.
+    nside_in : int
+        Resolution of `indices`.
+    nside_out : int
+        Coarse resolution, at most `nside_in`.
+    nest : bool, default True
+        Whether pixels are in NEST ordering. False: RING ordering.
+
+    Returns
+    -------
+    ndarray of int64, shape (m,)
+        Pixels at `nside_in`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `deepsphere.sampling.extend_pixels`.
     """
     flags = np.asanyarray(indices)
     if flags.dtype == bool and flags.shape == (12 * nside_in**2,):
@@ -33,6 +52,27 @@ def rescale_L(L: Any, lmax: float = 2, scale: float = 1) -> csr_array:  # noqa: 
     """Return ``2 scale / lmax L - I`` as a new matrix.
 
     Layers do this automatically, with a margin (`deepsphere.graph.rescale`).
+
+    Parameters
+    ----------
+    L : matrix, shape (n, n)
+        Laplacian, dense or sparse.
+    lmax : float, default 2
+        Largest eigenvalue of `L`.
+    scale : float, default 1
+        Fraction of the interval [-1, 1] that the spectrum fills.
+
+    Returns
+    -------
+    csr_array of float64, shape (n, n)
+        The rescaled Laplacian.
+
+    Raises
+    ------
+    TypeError
+        If the entries of `L` are not real numbers.
+    ValueError
+        If `L` is not a square matrix, has invalid indices, or has entries that are NaN or infinite.
     """
     L = to_csr(L, "L")
     return csr_array(2 * scale / lmax * L - eye_array(L.shape[0]))

@@ -97,7 +97,13 @@ class SparseOperator:
 
     @cached_property
     def compressed(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """CSR row starts, column indices and entries, for compiled functions."""
+        """CSR row starts, column indices and entries, for compiled functions.
+
+        Raises
+        ------
+        ValueError
+            If there are more than 2**31 - 1 entries, or one is out of the range of float32.
+        """
         matrix = self.matrix
         if matrix.nnz >= 2**31:
             raise ValueError(f"an operator may have 2**31 - 1 entries, got {matrix.nnz}")

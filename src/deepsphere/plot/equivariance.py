@@ -166,8 +166,7 @@ def plot_layerwise_equivariance(
     ImportError
         If Matplotlib is not installed.
     ValueError
-        If `rows` has no layers, the types of the networks' layers differ, or there are more
-        networks than colors.
+        If `rows` has no layers, or the networks have different types of layers.
     """
     networks = dict(rows) if isinstance(rows, Mapping) else {"": rows}
     first = next(iter(networks.values()), ())

@@ -225,9 +225,9 @@ def plot_gnomonic_filters(
     center, width_degrees
         As in `plot_sections`, but at most 150 degrees wide.
     max_channels : int, default 5
-        Maximum number of input channels to show, one per row.
+        Maximum number of input channels to show, one per row; at most 12.
     max_filters : int, default 6
-        Maximum number of filters to show, one per column.
+        Maximum number of filters to show, one per column; at most 12.
     shared_scale : bool, default True
         Whether all panels share one color scale, with a color bar. Otherwise the scale of each
         panel extends to plus and minus its largest absolute value, which is written in the panel.

@@ -2,7 +2,7 @@
 
    Features lie in one of two layouts:
 
-   lanes     [vertex][channel][lane], where a lane is a sample: any number of channels fills vectors;
+   lanes     [vertex][channel][lane], a lane being a sample: any number of channels fills vectors;
    channels  [sample][vertex][channel], the caller's layout: nothing is rearranged, but the numbers
              of channels must be multiples of 8.
 
