@@ -24,7 +24,15 @@ ROUNDING = 1e-9
 
 
 class Spectral(NamedTuple):
-    """A Laplacian and its largest eigenvalue."""
+    """A Laplacian and its largest eigenvalue.
+
+    Attributes
+    ----------
+    laplacian : csr_array of float64, shape (n, n)
+        The Laplacian, not rescaled.
+    eigenvalue : float
+        Its largest eigenvalue; of an optimal Laplacian, that of its symmetric part.
+    """
 
     laplacian: csr_array
     eigenvalue: float

@@ -234,7 +234,7 @@ def adjacent_weights(sampling: Sampling) -> csr_array:
     from astropy_healpix import neighbours
 
     pixels = sampling.pixels
-    with np.errstate(invalid="ignore"):  # astropy-healpix warns where there is no eighth pixel
+    with np.errstate(invalid="ignore"):  # some pixels have only seven neighbors
         around = neighbours(pixels, sampling.nside, order="nested")
     places = np.searchsorted(pixels, around)
     places[places == len(pixels)] = 0

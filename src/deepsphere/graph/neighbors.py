@@ -21,7 +21,15 @@ At nside 8192, rounding of the coordinates changes distances by 1e-12 of their v
 
 
 class Neighbors(NamedTuple):
-    """Directed edges from each point to its nearest neighbors, sorted by point."""
+    """Directed edges from points to their nearest neighbors, sorted by point.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int64, shape (edges,)
+        Indices of the points and of their neighbors.
+    distances : ndarray of float64, shape (edges,)
+        Chord distances between them.
+    """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -53,7 +61,7 @@ def nearest_neighbors(
     Returns
     -------
     Neighbors
-        Start and end of each directed edge, and the chord (Euclidean) distance between them.
+        The directed edges, and the chord (Euclidean) distance along each.
 
     Raises
     ------

@@ -41,7 +41,7 @@ ten times larger for 40 neighbors."""
 RIDGES_SPREAD = ((16, 1e-3), (np.inf, 3e-4))
 """Upper limit of the number of neighbors, and mu below it, for spread neighbors: points that nearly
 coincide must not get large weights of opposite sign. With a third of these values, Laplacians of
-grids are unstable at some sizes; three times these values up to triple the error."""
+grids are unstable at some sizes; three times these values increase the error up to threefold."""
 
 STRONGER = (1, 3, 10, 30, 100, 1e3, 1e4, 1e6)
 """Factors of mu to try in turn for spread neighbors until the Laplacian is stable. With the last

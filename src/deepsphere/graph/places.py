@@ -73,7 +73,7 @@ class DistinctPoints(Sampling):
         return len(self.firsts)
 
     def coarsen(self, p: int = 1) -> NoReturn:
-        """Raise NotImplementedError."""
+        """Raise NotImplementedError: distinct points have no other levels."""
         raise NotImplementedError("distinct points have no other levels")
 
     refine = coarsen

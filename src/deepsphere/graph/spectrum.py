@@ -34,8 +34,8 @@ def largest_eigenvalue(laplacian: csr_array) -> float:
     float
         The estimate, or 1 for a graph without edges, whose eigenvalues are all 0.
     """
-    # The eigenvalue lies between the largest degree and twice that. If it is near 0, all weights
-    # underflow, because the points are far apart.
+    # The eigenvalue lies between the largest degree and twice that. If it is near 0, there are no
+    # edges, or only edges between distant points, whose weights underflow.
     if laplacian.diagonal().max() <= 1e-12:
         return 1.0
     if laplacian.shape[0] <= DENSE_SIZE:

@@ -33,8 +33,8 @@ def kernel_width(nside: int, neighbors: int) -> float:
     Parameters
     ----------
     nside : int
-        HEALPix resolution, a power of two. Widths are tabulated from 32 to 1024. Beyond, they are
-        proportional to the distance between pixels, ``1 / nside``.
+        HEALPix resolution, a power of two. Widths are tabulated from 32 to 1024. Outside this range
+        they are proportional to ``1 / nside``, as the distance between pixels is.
     neighbors : int
         Number of neighbors. Widths are tabulated for 8, 20, 40 and 60. In between, the logarithm of
         the width is interpolated linearly in the logarithm of the number. Below 8, the first

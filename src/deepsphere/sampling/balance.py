@@ -51,9 +51,9 @@ def balanced(
 
     Notes
     -----
-    Scaling rows and columns in turn converges too slowly. Newton's method takes two or three steps.
-    Its linear systems are Laplacians of the graph whose vertices are rows and columns and whose
-    edges are entries. Conjugate gradients solve them for any number of components.
+    Scaling rows and columns in turn converges more and more slowly. Newton's method takes two or
+    three steps. Its linear systems are Laplacians of the graph whose vertices are rows and columns
+    and whose edges are entries. Conjugate gradients solve them for any number of components.
     """
     m, n = matrix.shape
     matrix = csr_array(matrix, copy=True)

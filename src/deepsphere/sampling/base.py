@@ -16,7 +16,8 @@ class Sampling(ABC):
     """A finite set of points on the unit sphere, with their areas and a hierarchy of resolutions.
 
     A sampling is immutable and small: it stores what identifies it, and computes the rest on
-    demand. Equal samplings compare and hash equal, so graphs and operators are built once for each.
+    demand. Two samplings of the same kind and the same points are equal and have equal hashes, so
+    graphs and operators are built only once for them.
 
     Subclasses implement `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
     `_identity`, set `kind`, and are listed in `deepsphere.sampling.SAMPLINGS`. They also set

@@ -89,7 +89,7 @@ def find_cells(data: Any) -> Cells | None:
 def _numbered(data: Any, variables: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the names and attributes of coordinates that hold indices of HEALPix cells."""
     for name, index in getattr(data, "xindexes", {}).items():
-        info: Any = getattr(index, "grid_info", None)  # xdggs moves the attributes there
+        info: Any = getattr(index, "grid_info", None)  # xdggs builds it from the attributes
         if hasattr(info, "to_dict"):
             attributes = info.to_dict()
             if attributes.get("grid_name") == "healpix":

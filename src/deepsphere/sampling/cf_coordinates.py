@@ -23,7 +23,7 @@ DIRECTIONS = {"latitude": "n", "longitude": "e"}
 
 
 class Angles(NamedTuple):
-    """Latitudes or longitudes of a data set."""
+    """Latitudes or longitudes of a data set, with their name, dimensions and values in degrees."""
 
     name: str
     dims: tuple[str, ...]

@@ -94,7 +94,8 @@ class Footprint:
         Raises
         ------
         TypeError
-            If `coarse_nside` is not an integer, or `nest` is not a bool.
+            If `mask` is complex or not numbers, `coarse_nside` is not an integer, or `nest` is not
+            a bool.
         ValueError
             If `mask` is not boolean, not of a HEALPix size, or False everywhere, or `coarse_nside`
             is not a power of two or is greater than the `nside` of the mask.
@@ -173,8 +174,8 @@ class Footprint:
             Whether `maps` are in NEST ordering; RING if False.
         fill : float, default 0
             Value of padded pixels. The default is the mean of most maps that networks are trained
-            on. In maps of integers it cannot be told from a class or flag of the same value, except
-            by `observed`.
+            on. In maps of integers the value may coincide with a class or flag; use `observed` to
+            distinguish padding.
 
         Returns
         -------
