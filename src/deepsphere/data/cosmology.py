@@ -67,7 +67,7 @@ class Cosmology:
                 raise TypeError(f"{field.name} must be a number, got {value!r}")
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{field.name} must be positive and finite, got {value!r}")
-            object.__setattr__(self, field.name, float(value))  # 1 and 1.0 are one cosmology
+            object.__setattr__(self, field.name, float(value))  # so that 1 and 1.0 are equal
         if not self.omega_b < self.omega_m < 1:
             raise ValueError(
                 "a flat universe needs omega_b < omega_m < 1, "

@@ -96,7 +96,7 @@ def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:
     for name in dict.fromkeys((named or default_cache(), default_cache())):
         try:
             path = Path(name).expanduser()
-        except RuntimeError as error:  # a user without a home, as in some containers
+        except RuntimeError as error:  # no home directory, as in some containers
             tell(f"keeping no graphs on disk: no directory {name} ({error})")
             continue
         fault = distrust(path)

@@ -334,7 +334,7 @@ def with_graph(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_max_error(max_error: float) -> float:
-    """Return a largest equivariance error as a float, or raise if it is not between 0 and 2."""
+    """Return `max_error` as a float, or raise if it is not a number between 0 and 2."""
     if isinstance(max_error, (bool, np.bool_)) or not isinstance(max_error, Real):
         raise TypeError(f"max_error must be a number, got {max_error!r}")
     if not 0 < max_error < 2:

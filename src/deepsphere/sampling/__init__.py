@@ -79,7 +79,7 @@ def deserialize(config: dict[str, Any]) -> Sampling:
     kind = config.pop("kind", None)
     if not isinstance(kind, str) or kind not in SAMPLINGS:
         raise ValueError(f"unknown sampling {kind!r}; known: {', '.join(sorted(SAMPLINGS))}")
-    parameters = signature(SAMPLINGS[kind]).parameters  # which get_config writes
+    parameters = signature(SAMPLINGS[kind]).parameters  # the keys that get_config writes
     unknown = [name for name in config if name not in parameters]
     missing = [
         name

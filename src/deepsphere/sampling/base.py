@@ -93,7 +93,7 @@ class Sampling(ABC):
         p = check_levels(p)
         n = len(self)
         if self.branching is not None:
-            coarse = len(self.coarsen(p))  # or an error: some coarse cell lacks some of its points
+            coarse = len(self.coarsen(p))  # raises ValueError if a coarse cell is incomplete
             starts = np.arange(0, n + 1, self.branching**p)
             return csr_array((np.ones(n), np.arange(n), starts), shape=(coarse, n))
         sampling: Sampling = self
