@@ -30,8 +30,8 @@ def _own_random_numbers():
 @pytest.fixture(params=["compiled", "portable"])
 def engine(request, monkeypatch):
     """Run a test with the compiled functions, and with what stands in where they cannot be."""
-    from deepsphere import ops
+    from deepsphere.ops import filters
 
     if request.param == "portable":
-        monkeypatch.setattr(ops._native, "available", lambda *_: False)
+        monkeypatch.setattr(filters._native, "available", lambda *_: False)
     return request.param

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ops,
         plot,
         sampling,
+        torch,
         utils,
     )
     from deepsphere.compat.healpy_networks import HealpyGCNN
@@ -80,6 +81,7 @@ __all__ = [
     "ops",
     "plot",
     "sampling",
+    "torch",
     "utils",
 ]
 

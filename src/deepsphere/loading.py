@@ -34,9 +34,15 @@ REGISTERING = (
 
 WITHOUT_KERAS = (
     *("__main__", "backends", "cli", "compiler", "data", "doctor", "extras", "files", "graph"),
-    *("loading", "processors", "sampling", "trust"),
+    *("loading", "locks", "ops", "processors", "sampling", "torch", "trust"),
 )
 """Modules that can be imported without Keras."""
+
+OPERATIONS_WITH_KERAS = (
+    *("arguments", "attention", "blockwise", "filters", "mapping", "product", "randomness"),
+    "shapes",
+)
+"""Modules of `deepsphere.ops` that run on the backend of Keras."""
 
 
 def register_with_keras() -> None:
@@ -100,6 +106,8 @@ def _needs_keras(name: str) -> bool:
     package, _, part = name.partition(".")
     if package != "deepsphere":
         return name == "keras"
+    if part.startswith("ops."):
+        return part.removeprefix("ops.") in OPERATIONS_WITH_KERAS
     return bool(part) and "." not in part and part not in WITHOUT_KERAS
 
 

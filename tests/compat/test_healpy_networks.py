@@ -296,7 +296,7 @@ def test_layers_are_what_old_models_were_made_of():
     for i, layer in enumerate(model.layers):
         assert [isinstance(layer, kind) for kind in kinds] == [i == j for j in range(5)]
     assert not any(isinstance(layer, kinds) for layer in layers)
-    L = laplacian(Healpix(4), 20, "normalized_tf2")
+    L = laplacian(Healpix(4), Graph(20, laplacian="normalized_tf2"))
     residual, transformer = model.layers[3:]
     for layer in (*model.layers[:3], residual.layer1):
         np.testing.assert_array_equal(layer.L.toarray(), L.toarray())

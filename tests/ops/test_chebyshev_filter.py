@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from deepsphere import ops
 from deepsphere.graph import Graph, rescaled_laplacian
-from deepsphere.ops import SparseOperator, chebyshev_filter, plan, reference
+from deepsphere.ops import SparseOperator, chebyshev_filter, filters, plan, reference
 from deepsphere.sampling import Healpix
 from harness import BACKEND, HALF, MODES, SINGLE, gradients, relative_error, to_numpy
 
@@ -120,7 +119,7 @@ def test_half_precision_sums_in_single(dtype, engine):
 def test_wide_products_are_split(monkeypatch, mode, columns):
     monkeypatch.setattr(plan, "MAX_PRODUCT", columns * RANDOM_WALK.nnz + 1)
     x, kernel, weights = example(4, 3, 4)
-    monkeypatch.setattr(ops._native, "available", lambda *_: False)
+    monkeypatch.setattr(filters._native, "available", lambda *_: False)
     widths = count_product_widths(monkeypatch)
     value, found = gradients(
         lambda x, kernel: chebyshev_filter(x, kernel, RANDOM_WALK), [x, kernel], weights, mode

@@ -292,7 +292,7 @@ class TestExtendPixels:
             (([1], 4, 3), ValueError, "power of two"),
             (([1], 6, 2), ValueError, "power of two"),
             (([192], 4, 2), ValueError, "from 0 to 191 for nside 4"),
-            (([True] * 192, 4, 2), TypeError, "boolean"),
+            (([True] * 191, 4, 2), TypeError, "boolean"),
             (([], 4, 2), ValueError, "empty"),
         ],
     )

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere.graph.low_pass import cutoff_degree, low_pass
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.pooling import Pool
-from deepsphere.layers.smooth_pool import check_cutoff, cutoff_degree, low_pass
+from deepsphere.layers.smooth_pool import check_cutoff
 from deepsphere.ops import chebyshev_filter
 from deepsphere.sampling import Sampling
 
@@ -113,7 +114,7 @@ class ConvPool(ChebyshevConv):
         """Compute the low-pass and create the weights."""
         sampling = self.require_sampling()
         operator = self.make_operator()  # kept alive so that `super().build` shares it
-        self._low_pass = low_pass(operator, sampling, self.degree, self.wanted_order)
+        self._low_pass = low_pass(operator.matrix, sampling, self.degree, self.wanted_order)
         self.order = len(self._low_pass) - 1
         super().build(input_shape)
         self._pool = Pool(self.p, "area", sampling, dtype=self.dtype_policy)

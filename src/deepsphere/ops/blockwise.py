@@ -164,7 +164,6 @@ elif BACKEND == "jax":
 
 else:
     import torch
-
     from deepsphere.ops.derivatives_torch import attention_function
     from deepsphere.ops.torch import constants, exporting
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from deepsphere.ops.arguments import as_features, check_features
-from deepsphere.ops.matrices import to_csr
+from deepsphere.ops.matrices import squared, to_csr
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.product import sparse_product
 
@@ -35,11 +35,7 @@ class SparseMap:
     def __init__(self, matrix: Any) -> None:
         matrix = to_csr(matrix, "map")
         self.shape = tuple(map(int, matrix.shape))
-        # Pad to a square operator: zeros cost nothing, and square operators are optimized.
-        size = max(self.shape)
-        square = matrix.copy()
-        square.resize((size, size))
-        self._operator = SparseOperator(square)
+        self._operator = SparseOperator(squared(matrix))
 
     @property
     def matrix(self) -> csr_array:

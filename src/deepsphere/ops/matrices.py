@@ -52,6 +52,27 @@ def to_csr(matrix: Any, name: str = "matrix") -> csr_array:
     return result
 
 
+def squared(matrix: Any) -> csr_array:
+    """Return a sparse map as a square matrix, by rows or columns of zeros.
+
+    They cost nothing, and all that makes square operators fast serves here too.
+
+    Parameters
+    ----------
+    matrix : csr_array, shape (m, n)
+        As `to_csr` returns it.
+
+    Returns
+    -------
+    csr_array, shape (max(m, n), max(m, n))
+        A copy.
+    """
+    size = max(matrix.shape)
+    square = csr_array(matrix, copy=True)
+    square.resize((size, size))
+    return square
+
+
 def _check_indices(matrix: Any, name: str) -> None:
     """Raise ValueError if the index arrays of a sparse matrix are invalid or inconsistent."""
     try:

@@ -37,6 +37,11 @@ class SparseOperator:
         float64, which shares memory with `matrix` if that is one already; do not modify it
         afterwards.
 
+    Attributes
+    ----------
+    nnz : int
+        Number of stored entries.
+
     Raises
     ------
     TypeError
@@ -52,15 +57,12 @@ class SparseOperator:
         if matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"an operator must be a square matrix, got shape {matrix.shape}")
         self.matrix = matrix
+        # Plain integers: to PyTorch's compiler those of numpy depend on data.
+        self._size, self.nnz = int(matrix.shape[0]), int(matrix.nnz)
         self._constants: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
-        return int(self.matrix.shape[0])
-
-    @property
-    def nnz(self) -> int:
-        """Number of stored entries."""
-        return int(self.matrix.nnz)
+        return self._size
 
     @cached_property
     def transpose(self) -> SparseOperator:
@@ -121,6 +123,10 @@ class SparseOperator:
         if key not in self._constants:
             self._constants[key] = make()
         return self._constants[key]
+
+    def known_constant(self, key: Hashable) -> Any:
+        """Return what `constant` has made under `key`, or None."""
+        return self._constants.get(key)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SparseOperator:
         return self  # immutable, shared and large

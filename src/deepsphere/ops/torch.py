@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-
 from deepsphere.ops import plan
 from deepsphere.ops.derivatives_torch import FILTER, Engine, apply, none
 from deepsphere.ops.operator import SparseOperator
@@ -206,16 +205,27 @@ def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tens
     return total.masked_fill(empty[:, None], 0)  # the padding they read may be NaN
 
 
+def prepare(operator: SparseOperator) -> None:
+    """Make what the compiled operation needs of an operator on the processor.
+
+    ``torch.compile`` then finds it, and need not trace how it is made.
+    """
+    from deepsphere.ops.native import torch as compiled
+
+    compiled.prepare(operator)
+
+
 def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> Any:
     """Return the tensors that an operator stores under a key, created on first use.
 
     Another thread creates them: tensors created in inference mode, within a transformation of
     `torch.func` or during tracing could not be used outside, and these modes are per thread.
     """
+    if torch.compiler.is_dynamo_compiling():  # it cannot trace threads or locks
+        found = operator.known_constant(key)
+        return make() if found is None else found
 
     def elsewhere() -> Any:
-        if torch.compiler.is_dynamo_compiling():  # Dynamo cannot trace threads and needs none
-            return make()
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(make).result()
 

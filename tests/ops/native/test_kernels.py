@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 
 from deepsphere import ops
 from deepsphere.graph import Graph, rescaled_laplacian
-from deepsphere.ops import SparseOperator, chebyshev_filter, normalized_filter, reference
+from deepsphere.ops import SparseOperator, chebyshev_filter, filters, normalized_filter, reference
 from deepsphere.ops.native import build
 from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, gradients, relative_error, to_numpy
@@ -209,10 +209,10 @@ def test_inputs_in_any_order_of_memory(function):
 
 
 def test_other_precisions_take_the_portable_form():
-    assert ops._native.available(*map(keras.ops.convert_to_tensor, example(1, 2, 3)[:2]))
+    assert filters._native.available(*map(keras.ops.convert_to_tensor, example(1, 2, 3)[:2]))
     if BACKEND != "jax":  # which has double precision only where it is told so
         x, kernel, _ = (keras.ops.convert_to_tensor(a.astype(np.float64)) for a in example(1, 2, 3))
-        assert not ops._native.available(x, kernel)
+        assert not filters._native.available(x, kernel)
 
 
 def test_operators_that_are_too_large():

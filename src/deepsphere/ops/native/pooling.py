@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import ops
-
 POOL_MODES = {"max": 0, "mean": 1}  # as in pool.h
 
 
@@ -26,6 +24,8 @@ def pull_to_coarse(cotangent: Any, x: Any, y: Any, mode: int) -> Any:
     tensor of the shape of `y`
         Sums of the children's cotangents, weighted by their shares of the gradient.
     """
+    from keras import ops  # deepsphere.torch imports this module without Keras
+
     children = x.shape[1] // y.shape[1]
     blocks = (-1, y.shape[1], children, y.shape[2])
     cotangent = ops.reshape(cotangent, blocks)

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import torch
-
 from deepsphere.ops import derivatives_torch as derivatives
 from deepsphere.ops.native import build
 from deepsphere.ops.native.pooling import POOL_MODES
@@ -52,8 +51,27 @@ def available(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> bool:
         and kernel.device.type == "cpu"
         and torch.float64 not in (x.dtype, kernel.dtype)
         and not exporting()
-        and _call() is not None
+        and _loaded()
     )
+
+
+def _loaded() -> bool:
+    # Dynamo cannot trace how the library is loaded; what it finds here is a constant to it.
+    global _is_loaded
+    if not torch.compiler.is_dynamo_compiling():
+        _is_loaded = _call() is not None
+    return _is_loaded
+
+
+_is_loaded = False
+
+
+def prepare(operator: SparseOperator) -> None:
+    """Make what the functions need of an operator, see `deepsphere.ops.torch.prepare`."""
+    if _loaded():
+        for each in (operator, operator.transpose):
+            _matrix(each)
+            _ = each.transpose
 
 
 def _run(function: int, arguments: list[Tensor], results: list[Tensor]) -> list[Tensor]:

@@ -1,0 +1,229 @@
+"""Graph convolution and its batch normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+
+import torch
+from deepsphere.graph import Graph, GraphLike, resolve_graph
+from deepsphere.ops.operator import SparseOperator, laplacian_operator
+from deepsphere.ops.torch import prepare
+from deepsphere.sampling import Sampling
+from deepsphere.torch.functional import chebyshev_filter, check_features, normalized_filter
+from torch import Tensor, nn
+
+SETTLING = 50.0
+"""As for `deepsphere.layers.BatchNormalization`."""
+
+NORMALIZATIONS = (None, "batch")
+
+Activation = str | Callable[[Tensor], Tensor] | None
+
+
+def check_sampling(sampling: Sampling, name: str = "sampling") -> Sampling:
+    """Return a sampling, or raise TypeError if it is not one."""
+    if not isinstance(sampling, Sampling):
+        raise TypeError(f"{name} must be a Sampling such as Healpix(64), got {sampling!r}")
+    return sampling
+
+
+def check_positive(name: str, value: int, least: int = 1) -> int:
+    """Return an integer of at least `least`, or raise TypeError or ValueError."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization over batch and pixels, without factor and offset.
+
+    In training mode it normalizes by the statistics of the batch and updates the running averages;
+    in evaluation mode it uses these. Step ``t`` moves the averages by ``max(momentum, 50 / (t +
+    49))``, the first one all the way, so that evaluation is right from the first steps; see
+    `deepsphere.layers.BatchNormalization`.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels.
+    eps : float, default 1e-5
+        Added to the variance.
+    momentum : float, default 0.1
+        How far a step moves the running averages in long trainings.
+
+    Attributes
+    ----------
+    running_mean, running_var : Tensor, shape (channels,)
+        The running averages.
+    num_batches_tracked : Tensor, shape ()
+        Number of steps in the averages.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.channels, self.eps, self.momentum = channels, eps, momentum
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def update(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running averages towards a batch's mean and variance, of shape (channels,)."""
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            part = SETTLING / (SETTLING - 1 + self.num_batches_tracked.to(self.running_mean.dtype))
+            part = part.clamp(min=self.momentum)
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), part)
+            self.running_var.lerp_(variance.to(self.running_var.dtype), part)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for `repr`."""
+        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}"
+
+
+class ChebyshevConv(nn.Module):
+    """Graph convolution: ``y = activation(norm(sum_k T_k(L~) x W_k) + bias)``.
+
+    ``L~`` is the Laplacian of the sampling's graph with its spectrum mapped into [-0.75, 0.75], and
+    ``T_k`` are Chebyshev polynomials. Input shape ``(batch, pixels, in_channels)``, output shape
+    ``(batch, pixels, out_channels)``: **channels come last**.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Number of input and output channels.
+    order : int, default 4
+        Degree of the polynomials: ``order + 1`` terms. The output at a pixel depends on pixels up
+        to `order` edges away.
+    sampling : Sampling
+        Where the input is sampled, for instance ``Healpix(64)``.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
+        one that suits the sampling.
+    normalization : {None, "batch"}, optional
+        ``"batch"``: a `BatchNorm` before bias and activation, computed together with the filter.
+    activation : str or callable, optional
+        ``"relu"``, computed together with the filter, or a function of a tensor such as
+        ``torch.tanh``. Default: none.
+    bias : bool, default True
+        Whether to add a bias to each output channel.
+    scale : float, default 0.75
+        Part of [-1, 1] that the spectrum fills, as in `deepsphere.layers.ChebyshevConv`.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (order + 1, in_channels, out_channels)
+        Chebyshev coefficients.
+    bias : Parameter, shape (out_channels,), or None
+        The bias.
+    norm : BatchNorm or None
+        The batch normalization.
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer, `sampling` not a sampling, or `activation` not a function.
+    ValueError
+        If a number is too small, a name is unknown, or `scale` is not in (0, 1]. When called: if
+        the input has another shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepsphere.sampling import Healpix
+    >>> conv = ChebyshevConv(3, 8, sampling=Healpix(4), activation="relu")
+    >>> tuple(conv(torch.zeros(2, 192, 3)).shape)
+    (2, 192, 8)
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        order: int = 4,
+        *,
+        sampling: Sampling,
+        graph: GraphLike | None = None,
+        normalization: str | None = None,
+        activation: Activation = None,
+        bias: bool = True,
+        scale: float = 0.75,
+    ) -> None:
+        super().__init__()
+        self.in_channels = check_positive("in_channels", in_channels)
+        self.out_channels = check_positive("out_channels", out_channels)
+        self.order = check_positive("order", order, least=0)
+        self.sampling = check_sampling(sampling)
+        self._points = len(sampling)
+        self.graph_spec: Graph = resolve_graph(sampling, graph)
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f"normalization must be None or 'batch', got {normalization!r}")
+        self.activation = check_activation(activation)
+        if not 0 < scale <= 1:
+            raise ValueError(f"scale must be in (0, 1], got {scale}")
+        self.scale = float(scale)
+        self.weight = nn.Parameter(torch.empty(self.order + 1, in_channels, out_channels))
+        self.register_parameter("bias", nn.Parameter(torch.empty(out_channels)) if bias else None)
+        self.norm = BatchNorm(out_channels) if normalization == "batch" else None
+        self.operator: SparseOperator = laplacian_operator(sampling, self.graph_spec, self.scale)
+        prepare(self.operator)
+        self.reset_parameters()
+
+    @property
+    def output_sampling(self) -> Sampling:
+        """Where the output is sampled: where the input is."""
+        return self.sampling
+
+    def reset_parameters(self) -> None:
+        """Draw the weight from a distribution that keeps the variance; set the bias to 0."""
+        deviation = 1 / sqrt(self.in_channels * (self.order + 1.5) / 2)
+        nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter, normalize, add the bias, activate."""
+        check_features(x, self.sampling, self._points, self.in_channels)
+        included = self.activation if isinstance(self.activation, str) else "linear"
+        weight, bias = self.weight, self.bias
+        if self.norm is None:
+            y = chebyshev_filter(x, weight, self.operator, bias, included)
+        elif self.training:
+            y, mean, variance = normalized_filter(
+                x, weight, self.operator, bias, self.norm.eps, included
+            )
+            self.norm.update(mean, variance)
+        else:  # by the running averages, which go into weight and bias
+            factor = torch.rsqrt(self.norm.running_var + self.norm.eps)
+            shift = -self.norm.running_mean * factor
+            shift = shift if bias is None else shift + bias
+            y = chebyshev_filter(x, weight * factor, self.operator, shift, included)
+        return y if isinstance(self.activation, str) else self.activation(y)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for `repr`."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, order={self.order}, "
+            f"sampling={self.sampling!r}, graph={self.graph_spec!r}"
+        )
+
+
+def check_activation(activation: Activation) -> str | Callable[[Tensor], Tensor]:
+    """Return an activation: ``"linear"``, ``"relu"``, or a function."""
+    if activation is None:
+        return "linear"
+    if callable(activation):
+        return activation
+    if activation not in ("linear", "relu"):
+        raise ValueError(
+            f"activation must be 'relu', None or a function such as torch.tanh, got {activation!r}"
+        )
+    return activation

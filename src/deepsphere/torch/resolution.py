@@ -1,0 +1,330 @@
+"""Modules that change where features are sampled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import torch
+from deepsphere.graph import Graph, GraphLike, resolve_graph
+from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
+from deepsphere.ops.matrices import squared
+from deepsphere.ops.operator import SparseOperator, laplacian_operator
+from deepsphere.ops.torch import prepare
+from deepsphere.sampling import Sampling
+from deepsphere.sampling.resampling import (
+    METHODS,
+    interpolation_matrix,
+    padded,
+    pooling_matrix,
+    unpooling_matrix,
+)
+from deepsphere.torch.filters import check_positive, check_sampling
+from deepsphere.torch.functional import apply_map, chebyshev_filter, check_features, pool
+from torch import Tensor, nn
+
+MODES = ("max", "mean", "area")
+TOGETHER = 16
+"""Channels that are filtered together at most: a whole vector of the processor."""
+
+
+class Pool(nn.Module):
+    """Pool the points that share a coarser point.
+
+    Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(output_sampling),
+    channels)``: on HEALPix a quarter of the pixels for each level.
+
+    Parameters
+    ----------
+    levels : int, default 1
+        Number of resolution levels to go down; on HEALPix, `nside` is divided by ``2**levels``.
+    mode : {"max", "mean", "area"}, default "max"
+        Maximum, mean, or mean weighted by area, see `deepsphere.layers.Pool`.
+    sampling : Sampling
+        Where the input is sampled.
+
+    Raises
+    ------
+    TypeError
+        If `levels` is not an integer or `sampling` not a sampling.
+    ValueError
+        If `mode` is unknown, or the sampling has no such coarser resolution.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from deepsphere.sampling import Healpix
+    >>> tuple(Pool(sampling=Healpix(4))(torch.zeros(2, 192, 5)).shape)
+    (2, 48, 5)
+    """
+
+    members: Tensor | None
+
+    def __init__(self, levels: int = 1, mode: str = "max", *, sampling: Sampling) -> None:
+        super().__init__()
+        self.levels = check_positive("levels", levels)
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
+        self.mode = mode
+        self.sampling = check_sampling(sampling)
+        self.output_sampling = sampling.coarsen(self.levels)
+        self._points, self._output_points = len(sampling), len(self.output_sampling)
+        self._siblings = None
+        self.operator: SparseOperator | None = None
+        members = None
+        if sampling.branching and (mode != "area" or np.ptp(sampling.areas) == 0):
+            self._siblings = sampling.branching**self.levels
+        elif mode == "max":
+            members = torch.from_numpy(padded(sampling.membership(self.levels))[0]).long()
+        else:
+            weighted = mode == "area"
+            self.operator = _map(pooling_matrix(sampling, self.levels, weighted=weighted))
+        self.register_buffer("members", members, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take the maximum or mean of each coarse cell."""
+        check_features(x, self.sampling, self._points)
+        if self._siblings is not None:
+            return pool(x, self._siblings, "max" if self.mode == "max" else "mean")
+        if self.operator is not None:
+            return apply_map(x, self.operator, self._output_points)
+        assert self.members is not None
+        y = x.index_select(1, self.members[0])
+        for others in self.members[1:]:
+            y = torch.maximum(y, x.index_select(1, others))
+        return y
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for `repr`."""
+        return f"{self.levels}, {self.mode!r}, sampling={self.sampling!r}"
+
+
+class SmoothPool(Pool):
+    """Remove what the coarser sampling cannot hold by a low-pass filter, then pool.
+
+    More equivariant to rotations than `Pool`; see `deepsphere.layers.SmoothPool`.
+
+    Parameters
+    ----------
+    levels, mode, sampling
+        As for `Pool`.
+    cutoff : float, default 1
+        Spherical-harmonic degree that the filter halves, in units of nside of the coarser sampling,
+        or of ``sqrt(pi / 3 / area)`` of its points; above 0, at most 3.
+    graph : Graph, int or str, optional
+        The graph, see `deepsphere.Graph`. Default: the one that suits the sampling.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `Pool`; ValueError also if `cutoff` is out of range.
+    """
+
+    factor: Tensor
+    coefficients: Tensor
+
+    def __init__(
+        self,
+        levels: int = 1,
+        mode: str = "max",
+        *,
+        sampling: Sampling,
+        cutoff: float = 1.0,
+        graph: GraphLike | None = None,
+    ) -> None:
+        super().__init__(levels, mode, sampling=sampling)
+        if not 0 < cutoff <= 3:
+            raise ValueError(f"cutoff must be in (0, 3], in units of nside, got {cutoff}")
+        self.graph_spec: Graph = resolve_graph(sampling, graph)
+        self.laplacian = laplacian_operator(sampling, self.graph_spec, 0.75)
+        prepare(self.laplacian)
+        degree = cutoff_degree(cutoff, self.output_sampling)
+        coefficients = low_pass(self.laplacian.matrix, sampling, degree)
+        ones = np.ones((len(sampling), 1))
+        factor = 1 / apply_series(self.laplacian.matrix, ones, coefficients)
+        self.register_buffer("coefficients", torch.from_numpy(coefficients), persistent=False)
+        self.register_buffer("factor", torch.from_numpy(factor), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter each channel, and pool."""
+        check_features(x, self.sampling, self._points)
+        # A convolution whose kernel is a multiple of the identity, for a few channels at a time.
+        batch, n, channels = x.shape
+        together = max(c for c in range(1, TOGETHER + 1) if channels % c == 0)
+        wide = x if x.dtype == torch.float64 else x.float()
+        wide = wide.reshape(batch, n, channels // together, together).transpose(1, 2).flatten(0, 1)
+        identity = torch.eye(together, dtype=wide.dtype, device=wide.device)
+        kernel = self.coefficients.to(wide.dtype)[:, None, None] * identity
+        y = chebyshev_filter(wide, kernel, self.laplacian) * self.factor.to(wide.dtype)
+        y = y.unflatten(0, (batch, -1)).transpose(1, 2).reshape(batch, n, channels)
+        return super().forward(y.to(x.dtype))
+
+
+class Unpool(nn.Module):
+    """Bring features to a finer sampling: each point takes those of the coarser one it is part of.
+
+    Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(output_sampling),
+    channels)``. A point that is part of several coarser ones takes their mean by its shares.
+
+    Parameters
+    ----------
+    levels : int, default 1
+        Number of resolution levels to go up.
+    sampling : Sampling
+        Where the input is sampled.
+    finer : Sampling, optional
+        Where the output is sampled. Default: ``sampling.refine(levels)``.
+
+    Raises
+    ------
+    TypeError
+        If `levels` is not an integer or `sampling` not a sampling.
+    ValueError
+        If `finer` does not become `sampling` when it is coarsened.
+    """
+
+    def __init__(
+        self, levels: int = 1, *, sampling: Sampling, finer: Sampling | None = None
+    ) -> None:
+        super().__init__()
+        self.levels = check_positive("levels", levels)
+        self.sampling = check_sampling(sampling)
+        fine = sampling.refine(self.levels) if finer is None else check_sampling(finer, "finer")
+        if fine.coarsen(self.levels) != sampling:
+            raise ValueError(
+                f"{fine!r} coarsened by {self.levels} is {fine.coarsen(self.levels)!r}, "
+                f"but the input is on {sampling!r}"
+            )
+        self.output_sampling = fine
+        self._points, self._output_points = len(sampling), len(fine)
+        self._siblings = fine.branching**self.levels if fine.branching else 1
+        self.operator: SparseOperator | None = None
+        if not fine.branching:
+            self.operator = _map(unpooling_matrix(fine, self.levels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Repeat, or take means by the shares."""
+        check_features(x, self.sampling, self._points)
+        if self.operator is not None:
+            return apply_map(x, self.operator, self._output_points)
+        return x.repeat_interleave(self._siblings, dim=1)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for `repr`."""
+        return f"{self.levels}, sampling={self.sampling!r}"
+
+
+class PatchConvTranspose(nn.Module):
+    """Learned up-sampling by one level: a linear map from each pixel to the pixels of its patch.
+
+    Input shape ``(batch, pixels, in_channels)``, output shape ``(batch, pixels * children,
+    out_channels)``; needs points that lie in the order of their hierarchy, as on HEALPix.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Number of input and output channels.
+    sampling : Sampling
+        Where the input is sampled.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (children, out_channels, in_channels)
+        The map, in the layout of `deepsphere.layers.PatchConvTranspose`.
+    bias : Parameter, shape (out_channels,)
+        Added to every pixel.
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer or `sampling` not a sampling.
+    ValueError
+        If the points do not lie in the order of their hierarchy.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, sampling: Sampling) -> None:
+        super().__init__()
+        self.in_channels = check_positive("in_channels", in_channels)
+        self.out_channels = check_positive("out_channels", out_channels)
+        self.sampling = check_sampling(sampling)
+        if not sampling.branching:
+            raise ValueError(
+                f"patches need points that lie in the order of their hierarchy, as on HEALPix, "
+                f"which those of {sampling!r} do not; use Unpool"
+            )
+        self.output_sampling = sampling.refine(1)
+        self._points = len(sampling)
+        self.weight = nn.Parameter(torch.empty(sampling.branching, out_channels, in_channels))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weight as Keras does (Glorot uniform); set the bias to 0."""
+        children, filters, channels = self.weight.shape
+        bound = (6 / (children * (filters + channels))) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each pixel to its patch, and add the bias."""
+        check_features(x, self.sampling, self._points, self.in_channels)
+        children = self.weight.shape[0]
+        y = x @ self.weight.flatten(0, 1).to(x.dtype).T
+        return y.reshape(x.shape[0], x.shape[1] * children, -1) + self.bias.to(x.dtype)
+
+
+class Resample(nn.Module):
+    """Bring features from one sampling to any other.
+
+    Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(target), channels)``.
+
+    Parameters
+    ----------
+    target : Sampling
+        Where the output is sampled.
+    method : {"conservative", "bilinear", "inverse_distance", "nearest"}, default "conservative"
+        How to interpolate, see `deepsphere.sampling.resampling.interpolation_matrix`.
+    sampling : Sampling
+        Where the input is sampled.
+    neighbors : int, default 4
+        Number of points that ``"inverse_distance"`` uses.
+
+    Raises
+    ------
+    TypeError
+        If a sampling is not one.
+    ValueError
+        If `method` is unknown, or points of the target lie where the input is not sampled.
+    """
+
+    def __init__(
+        self,
+        target: Sampling,
+        method: str = "conservative",
+        *,
+        sampling: Sampling,
+        neighbors: int = 4,
+    ) -> None:
+        super().__init__()
+        self.output_sampling = check_sampling(target, "target")
+        self.sampling = check_sampling(sampling)
+        self._points, self._output_points = len(sampling), len(target)
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+        self.method = method
+        self.operator = _map(interpolation_matrix(sampling, target, method, neighbors))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Interpolate."""
+        check_features(x, self.sampling, self._points)
+        return apply_map(x, self.operator, self._output_points)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for `repr`."""
+        return f"{self.output_sampling!r}, {self.method!r}, sampling={self.sampling!r}"
+
+
+def _map(matrix: object) -> SparseOperator:
+    """Return a sparse map between samplings as a square operator, ready for use."""
+    operator = SparseOperator(squared(matrix))
+    prepare(operator)
+    return operator

@@ -1,0 +1,152 @@
+"""Weights from and to the Keras layers of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import torch
+from deepsphere.torch.filters import BatchNorm, ChebyshevConv
+from deepsphere.torch.resolution import PatchConvTranspose, Pool, Resample, Unpool
+from deepsphere.torch.unet import UNet
+from torch import Tensor, nn
+
+LONG = 2**24
+"""Number of steps of averages whose number is unknown, as in `deepsphere.layers`."""
+
+Array = NDArray[Any]
+
+
+def load_keras_weights(module: nn.Module, layer: Any) -> None:
+    """Copy the weights of a Keras layer or model into a module.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A `ChebyshevConv`, `PatchConvTranspose` or `UNet`, a linear layer, or a
+        `torch.nn.Sequential` of such modules and of modules without weights.
+    layer : keras.layers.Layer
+        Its counterpart: built, and of the same sizes; for a `torch.nn.Sequential`, a model whose
+        layers with weights are in the same order. It may be on any backend.
+
+    Raises
+    ------
+    TypeError
+        If a module has no counterpart among Keras' layers.
+    ValueError
+        If the layer is not built, or a shape differs.
+    """
+    with torch.no_grad():
+        for target, variable, to_torch, _ in _tensors(module, layer):
+            value = torch.as_tensor(np.array(to_torch(np.array(variable.numpy())), order="C"))
+            if value.shape != target.shape:
+                raise ValueError(
+                    f"{variable.path} holds {tuple(value.shape)}, but the module needs "
+                    f"{tuple(target.shape)}"
+                )
+            target.copy_(value)
+
+
+def copy_to_keras(module: nn.Module, layer: Any) -> None:
+    """Copy the weights of a module into its Keras counterpart, see `load_keras_weights`.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Where the weights come from.
+    layer : keras.layers.Layer
+        Where they go: built, and of the same sizes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `load_keras_weights`.
+    """
+    for source, variable, _, to_keras in _tensors(module, layer):
+        value = to_keras(source.detach().cpu().numpy())
+        if value.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{variable.path} needs {tuple(variable.shape)}, but the module holds {value.shape}"
+            )
+        variable.assign(value)
+
+
+def _tensors(module: nn.Module, layer: Any) -> Iterator[tuple[Tensor, Any, Any, Any]]:
+    """Yield tensors, the variables of Keras that they stand for, and the changes of layout."""
+    if not layer.built:
+        raise ValueError(f"{layer.name!r} is not built: call it, or its build, first")
+    for one, other in _pairs(module, layer):
+        if isinstance(one, ChebyshevConv):
+            terms = one.order + 1
+            yield (
+                one.weight,
+                other.kernel,
+                lambda k, terms=terms: k.reshape(-1, terms, k.shape[1]).transpose(1, 0, 2),
+                lambda w: w.transpose(1, 0, 2).reshape(-1, w.shape[2]),
+            )
+            if (one.norm is None) != (other.norm is None):
+                raise ValueError(f"only one of the module and {other.name!r} normalizes")
+            if one.norm is not None:
+                yield from _statistics(one.norm, other.norm)
+        elif isinstance(one, PatchConvTranspose):
+            yield one.weight, other.kernel, _same, _same
+        elif isinstance(one, nn.Linear):
+            yield one.weight, other.kernel, np.transpose, np.transpose
+        if (one.bias is None) != (other.bias is None):
+            raise ValueError(f"only one of the module and {other.name!r} has a bias")
+        if isinstance(one.bias, Tensor):
+            yield one.bias, other.bias, _same, _same
+
+
+def _statistics(norm: BatchNorm, other: Any) -> Iterator[tuple[Tensor, Any, Any, Any]]:
+    yield norm.running_mean, other.moving_mean, _same, _same
+    yield norm.running_var, other.moving_variance, _same, _same
+    # Averages that Keras' layer was given without their number count as those of long training.
+    known = float(other.moving_steps.numpy()) > 0
+    at_start = not other.moving_mean.numpy().any() and (other.moving_variance.numpy() == 1).all()
+    yield (
+        norm.num_batches_tracked,
+        other.moving_steps,
+        lambda steps: steps if known or at_start else np.full_like(steps, LONG),
+        _same,
+    )
+
+
+def _same(value: Array) -> Array:
+    return value
+
+
+def _pairs(module: nn.Module, layer: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the modules that hold weights, each with its counterpart."""
+    if isinstance(module, (ChebyshevConv, PatchConvTranspose, nn.Linear)):
+        yield module, layer
+    elif isinstance(module, UNet):
+        for i, block in enumerate(module.down):
+            yield from _of_block(block, layer.down_blocks[i])
+        for i, (unpool, block) in enumerate(zip(module.unpools, module.up, strict=True)):
+            first = unpool[0] if isinstance(unpool, nn.Sequential) else unpool
+            yield first, layer.unpools[i]
+            yield from _of_block(block, layer.up_blocks[i])
+        yield module.last, layer.last
+    elif isinstance(module, nn.Sequential):
+        ours = [part for part in module if list(part.parameters())]
+        theirs = [part for part in layer.layers if part.weights]
+        if len(ours) != len(theirs):
+            raise ValueError(
+                f"the module has {len(ours)} parts with weights, but {layer.name!r} has "
+                f"{len(theirs)} layers with weights"
+            )
+        for one, other in zip(ours, theirs, strict=True):
+            yield from _pairs(one, other)
+    elif not isinstance(module, (Pool, Unpool, Resample)):
+        raise TypeError(f"{type(module).__name__} has no counterpart among the layers of Keras")
+
+
+def _of_block(block: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    if other.residual:
+        raise ValueError("deepsphere.torch.UNet has plain blocks; the model has residual ones")
+    yield block[0], other.conv1
+    yield block[1], other.conv2
