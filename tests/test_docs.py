@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import healpy
 import keras
 import numpy as np
 import pytest
@@ -39,6 +40,31 @@ def test_maps_from_and_to_xarray():
     integral = grid.areas @ names["values"][0]
     maps = keras.ops.convert_to_numpy(names["maps"])[0, :, 0]
     np.testing.assert_allclose(maps.sum() * 4 * np.pi / 3072, integral, rtol=1e-6)
+
+
+def code_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def test_maps_to_a_footprint_and_back():
+    maps = np.random.default_rng(0).standard_normal((2, 12 * 64**2))
+    names: dict = {"maps": maps}
+    exec(code_of("maps.md")[1], names)  # the first reads files, as in the README
+    observed = healpy.reorder(names["observed"].astype(float), n2r=True) > 0.5
+    np.testing.assert_array_equal(names["full"][:, observed], maps[:, observed])
+    assert (names["full"][:, ~observed] == healpy.UNSEEN).all()
+    assert names["values"].shape == (2, len(names["footprint"].sampling))
+
+
+def test_plain_pytorch():
+    torch = pytest.importorskip("torch")
+    names: dict = {}
+    for code in code_of("pytorch.md"):
+        exec(code, names)
+    weight = np.asarray(keras.ops.convert_to_numpy(names["layer"].kernel)).reshape(1, 5, 16)
+    found = names["model"][0].weight.detach().numpy()
+    np.testing.assert_array_equal(found, weight.transpose(1, 0, 2))
+    assert isinstance(names["model"], torch.nn.Module)
 
 
 def test_pictures_are_there():

@@ -6,8 +6,13 @@ from pathlib import Path
 import healpy
 import keras
 import numpy as np
+import pytest
 
 README = Path(__file__).parents[1] / "README.md"
+
+
+BASE = r"https://(?:github\.com|raw\.githubusercontent\.com)/deepsphere/deepsphere-keras/(?:blob/)?main/"
+MOST_WORDS = 700
 
 
 def code_blocks() -> list[str]:
@@ -15,17 +20,40 @@ def code_blocks() -> list[str]:
 
 
 def test_all_examples_are_tested():
-    assert len(code_blocks()) == 2
+    assert len(code_blocks()) == 3
 
 
-def test_maps_to_a_footprint_and_back():
-    maps = np.random.default_rng(0).standard_normal((2, 12 * 64**2))
-    names: dict = {"maps": maps}
-    exec(code_blocks()[1], names)
-    observed = healpy.reorder(names["observed"].astype(float), n2r=True) > 0.5
-    np.testing.assert_array_equal(names["full"][:, observed], maps[:, observed])
-    assert (names["full"][:, ~observed] == healpy.UNSEEN).all()
-    assert names["values"].shape == (2, len(names["footprint"].sampling))
+def test_short_and_with_links_that_work_elsewhere():
+    text = README.read_text()
+    prose = re.sub(r"^\[[a-z]+\]: .*$", "", text, flags=re.MULTILINE)
+    assert len(prose.split()) <= MOST_WORDS
+    targets = re.findall(r"\]\(([^)]+)\)|^\[[a-z]+\]: (.*)$", text, flags=re.MULTILINE)
+    for target in map("".join, targets):
+        assert target.startswith("https://"), target
+        path = re.sub(BASE, "", target)
+        assert path.startswith("https://arxiv.org/") or (README.parent / path).exists(), target
+    used = set(re.findall(r"\]\[([a-z]+)\]|\n\[installation guide\]\[([a-z]+)\]", text))
+    defined = re.findall(r"^\[([a-z]+)\]:", text, flags=re.MULTILINE)
+    assert {"".join(names) for names in used} == set(defined)
+
+
+def test_weather(monkeypatch):
+    xarray = pytest.importorskip("xarray")
+    rng = np.random.default_rng(0)
+    coordinates = {"latitude": np.linspace(87.5, -87.5, 36), "longitude": np.arange(0, 360, 5.0)}
+    dimensions = ("time", *coordinates)
+    data = xarray.Dataset({"t2m": (dimensions, rng.normal(280, 10, (3, 36, 72)))}, coordinates)
+    monkeypatch.setattr(xarray, "open_dataset", lambda _: data)
+    names: dict = {}
+    exec(code_blocks()[1].replace("epochs=10", "epochs=1, verbose=0"), names)
+    assert names["model"].predict(names["x"], verbose=0).shape == (3, 36 * 72, 1)
+
+
+def test_pytorch():
+    pytest.importorskip("torch")
+    names: dict = {}
+    exec(code_blocks()[2], names)
+    assert tuple(names["y"].shape) == (8, 3072, 2)
 
 
 def test_example_trains_on_survey_maps(tmp_path, monkeypatch):
