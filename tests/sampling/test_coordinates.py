@@ -424,6 +424,17 @@ class TestUnits:
             assert type(from_coordinates(small)) is Scattered
         assert "none is larger than radians can be; they are taken for degrees" in caplog.text
 
+    def test_small_angles_with_units_are_what_they_say(self, caplog):
+        data = to_coordinates(IcosahedralFaces(1))
+        for factor in (1 / 100, np.pi / 180):  # as large as radians can be
+            with xarray.set_options(keep_attrs=True):
+                small = data.assign_coords(lat=data.lat * factor, lon=data.lon * factor)
+            assert small.lat.attrs["units"] == "degrees_north"
+            with caplog.at_level(logging.WARNING, logger="deepsphere"):
+                found = from_coordinates(small)
+            np.testing.assert_allclose(to_lonlat(found.points)[:, 1], small.lat, atol=1e-9)
+        assert not caplog.records
+
     def test_values(self):
         data = to_coordinates(Fibonacci(50))
         for change, message in (
