@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
+
+import torch
 
 
 def sparse_tensor(matrix: csr_array, device: str) -> torch.Tensor:
