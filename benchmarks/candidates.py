@@ -102,6 +102,7 @@ def textbook(case: Case, given: Arrays) -> Parts:
 def chebconv(case: Case, given: Arrays) -> Parts:
     """Return the layer of PyTorch Geometric."""
     import torch
+
     from rivals import pytorch_geometric
 
     device = torch_device()
@@ -120,6 +121,7 @@ def chebconv(case: Case, given: Arrays) -> Parts:
 def csr(case: Case, given: Arrays) -> Parts:
     """Return the recurrence with PyTorch's sparse matrices."""
     import torch
+
     from rivals.pytorch_csr import chebyshev_filter, sparse_tensor
 
     laplacian = sparse_tensor(case.matrix, torch_device())

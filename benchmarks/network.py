@@ -147,8 +147,9 @@ class TorchServed:
     """PyTorch Geometric's layer in a plain PyTorch module and training loop."""
 
     def __init__(self) -> None:
-        import rivals.pytorch_networks
         import torch
+
+        import rivals.pytorch_networks
 
         self._torch, self._networks = torch, rivals.pytorch_networks
         self._device = "cuda" if torch.cuda.is_available() else "cpu"

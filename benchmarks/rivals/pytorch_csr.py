@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csr_array
-
 import torch
+from scipy.sparse import csr_array
 
 
 def sparse_tensor(matrix: csr_array, device: str) -> torch.Tensor:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import nn
 from torch_geometric.nn import ChebConv
 
-import torch
 from deepsphere import graph as graphs
 from deepsphere.graph import gaussian_weights, rescaled_laplacian
 from deepsphere.sampling import Sampling
 from problems import LAPLACIAN, SCALE
-from torch import nn
 
 
 class Graph(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
+
 from networks import Network
 from rivals.pytorch_geometric import ConvBlock, Graph, conv, graph, nodes_last
-from torch import nn
 
 
 def build(network: Network, device: str) -> nn.Module:

@@ -164,6 +164,7 @@ elif BACKEND == "jax":
 
 else:
     import torch
+
     from deepsphere.ops.derivatives_torch import attention_function
     from deepsphere.ops.torch import constants, exporting
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.autograd import Function, forward_ad
 
-import torch
 from deepsphere.ops.operator import SparseOperator
 
 Tensor = torch.Tensor

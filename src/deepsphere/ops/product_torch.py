@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from deepsphere.ops.derivatives_torch import PRODUCT, apply
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.torch import ENGINE, exporting

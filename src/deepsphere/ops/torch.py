@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+
 from deepsphere.ops import plan
 from deepsphere.ops.derivatives_torch import FILTER, Engine, apply, none
 from deepsphere.ops.operator import SparseOperator

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from math import sqrt
 
 import torch
+from torch import Tensor, nn
+
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.ops.torch import prepare
 from deepsphere.sampling import Sampling
 from deepsphere.torch.functional import chebyshev_filter, check_features, normalized_filter
-from torch import Tensor, nn
 
 SETTLING = 50.0
 """As for `deepsphere.layers.BatchNormalization`."""

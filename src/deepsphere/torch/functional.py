@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from deepsphere.ops import product_torch as portable_product
 from deepsphere.ops import torch as portable
 from deepsphere.ops.native import torch as compiled
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.sampling import Sampling
-from torch import Tensor
 
 
 def check_features(x: Tensor, sampling: Sampling, points: int, channels: int | None = None) -> None:

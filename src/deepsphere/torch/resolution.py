@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-
 import torch
+from torch import Tensor, nn
+
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
 from deepsphere.ops.matrices import squared
@@ -20,7 +21,6 @@ from deepsphere.sampling.resampling import (
 )
 from deepsphere.torch.filters import check_positive, check_sampling
 from deepsphere.torch.functional import apply_map, chebyshev_filter, check_features, pool
-from torch import Tensor, nn
 
 MODES = ("max", "mean", "area")
 TOGETHER = 16

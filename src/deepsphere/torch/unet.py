@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from deepsphere.graph import GraphLike
 from deepsphere.sampling import Sampling
 from deepsphere.torch.filters import (
@@ -16,7 +18,6 @@ from deepsphere.torch.filters import (
     check_sampling,
 )
 from deepsphere.torch.resolution import MODES, PatchConvTranspose, Pool, SmoothPool, Unpool
-from torch import Tensor, nn
 
 POOLINGS = (*MODES, *(f"smooth_{mode}" for mode in MODES))
 SKIPS = ("concatenate", "add")

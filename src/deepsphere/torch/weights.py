@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
 from deepsphere.torch.filters import BatchNorm, ChebyshevConv
 from deepsphere.torch.resolution import PatchConvTranspose, Pool, Resample, Unpool
 from deepsphere.torch.unet import UNet
-from torch import Tensor, nn
 
 LONG = 2**24
 """Number of steps of averages whose number is unknown, as in `deepsphere.layers`."""

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import torch
+
 from deepsphere.ops import derivatives_torch as derivatives
 from deepsphere.ops.native import build
 from deepsphere.ops.native.pooling import POOL_MODES
