@@ -3,6 +3,7 @@
 # make lint   ruff, mypy, import contract
 # make sanitize     the kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 # make test-newest  a part of the suite on the newest Python and backends at hand
+# make docs   the documentation site, in build/docs/html
 # make notebooks   run the examples at full size and write them as .ipynb
 # make bench  all benchmarks on all backends, with tables and pictures in benchmarks/results
 # make dev    everything above ready to use, with pre-commit hooks
@@ -25,7 +26,7 @@ BENCHMARKS := graph_build layer network memory full_size roofline scaling attent
 PARALLEL := --numprocesses=auto
 test%: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-tensorflow test-jax test-torch test-lowest test-newest sanitize lint dev notebooks bench clean
+.PHONY: demo docs test test-tensorflow test-jax test-torch test-lowest test-newest sanitize lint dev notebooks bench clean
 
 demo: .venv/installed-$(BACKEND)
 	$(BIN)/deepsphere demo --output $(DEMO) --backend $(BACKEND)
@@ -73,6 +74,11 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Sources lie in several folders: the root is where Sphinx looks for them.
+docs: .venv/installed-dev
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints/test.txt -e '.[docs]'
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/docs/html
 
 dev: .venv/installed-dev
 	$(BIN)/pre-commit install
