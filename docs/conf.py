@@ -45,7 +45,9 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_nb",
 ]
+templates_path = [str(Path(__file__).parent / "_templates")]
 html_theme = "pydata_sphinx_theme"
+html_show_sourcelink = False
 html_title = "DeepSphere"
 html_theme_options = {
     "github_url": "https://github.com/deepsphere/deepsphere-keras",
@@ -53,7 +55,10 @@ html_theme_options = {
     "navigation_with_keys": False,
 }
 default_role = "py:obj"
-suppress_warnings = ["ref.python"]  # types in docstrings are prose: "ndarray, shape (n, 3)"
+suppress_warnings = [
+    "ref.python",  # types in docstrings are prose: "ndarray, shape (n, 3)"
+    "toc.no_title",  # tables that the benchmarks write
+]
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -88,6 +93,14 @@ MODULES = {
     "deepsphere.utils": "Functions of the TensorFlow 2 code",
 }
 """What the reference has a page for, in this order."""
+
+
+HOMES = {
+    "Graph": "deepsphere.graph.Graph",
+    "HealpyGCNN": "deepsphere.healpy_networks.HealpyGCNN",
+    "Sequential": "deepsphere.models.Sequential",
+}
+"""Where the names at the top level have their page, but for samplings."""
 
 
 def public_names(name: str) -> list[str]:
@@ -130,6 +143,9 @@ def link_only_names(*arguments: Any) -> None:
 
     def replaced(match: re.Match[str]) -> str:
         text = match[1]
+        home = HOMES.get(text.removeprefix("deepsphere."))
+        if home and text.startswith("deepsphere."):
+            return f"`{text} <{home}>`"
         known = "." in text or text[:1].isupper() or callable(getattr(scope, text, None))
         return match[0] if known and " " not in text else f"``{text}``"
 

@@ -61,6 +61,12 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
     on_graph: ClassVar[bool] = False
     """Whether the layer runs on a graph and takes the argument ``graph``."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Show the arguments of the constructor in `help`, which those of `__new__` would hide."""
+        super().__init_subclass__(**kwargs)
+        shown = signature(cls.__init__)
+        cls.__signature__ = shown.replace(parameters=list(shown.parameters.values())[1:])
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Store the constructor's arguments for copies."""
         layer = super().__new__(cls, *args, **kwargs)
