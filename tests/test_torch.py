@@ -157,7 +157,8 @@ def test_compiles_whole(name, form, monkeypatch):
     """With the backend that only traces: what it traces is what any backend compiles."""
     if form == "portable":
         monkeypatch.setattr("deepsphere.ops.native.torch.available", lambda *_: False)
-    module, _, x = made(name)
+    module, layer, x = made(name)
+    layer(x)  # operators are shared: now this one holds what the backend of Keras needs, too
     module.eval()
     x = torch.tensor(x, requires_grad=True)
     torch._dynamo.reset()

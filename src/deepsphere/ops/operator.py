@@ -59,7 +59,7 @@ class SparseOperator:
         self.matrix = matrix
         # Plain integers: to PyTorch's compiler those of numpy depend on data.
         self._size, self.nnz = int(matrix.shape[0]), int(matrix.nnz)
-        self._constants: dict[Hashable, Any] = {}
+        self._constants: dict[str, dict[Hashable, Any]] = {}
 
     def __len__(self) -> int:
         return self._size
@@ -118,15 +118,20 @@ class SparseOperator:
             )
         return matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), values
 
-    def constant(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the constant that a backend stores under `key`; call `make` on first use."""
-        if key not in self._constants:
-            self._constants[key] = make()
-        return self._constants[key]
+    def constant(self, key: Hashable, make: Callable[[], Any], group: str = "") -> Any:
+        """Return what a backend stores under `key`, computed by `make` on first use.
 
-    def known_constant(self, key: Hashable) -> Any:
-        """Return what `constant` has made under `key`, or None."""
-        return self._constants.get(key)
+        Backends with a `group` of their own do not meet the keys of others: PyTorch's compiler
+        cannot hash those of TensorFlow.
+        """
+        table = self._constants.setdefault(group, {})
+        if key not in table:
+            table[key] = make()
+        return table[key]
+
+    def known_constant(self, key: Hashable, group: str) -> Any:
+        """Return what `constant` has stored, or None."""
+        return self._constants.get(group, {}).get(key)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SparseOperator:
         return self  # immutable, shared and large

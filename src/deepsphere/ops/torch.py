@@ -223,14 +223,14 @@ def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> An
     `torch.func` or during tracing could not be used outside, and these modes are per thread.
     """
     if torch.compiler.is_dynamo_compiling():  # it cannot trace threads or locks
-        found = operator.known_constant(key)
+        found = operator.known_constant(key, "torch")
         return make() if found is None else found
 
     def elsewhere() -> Any:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(make).result()
 
-    return operator.constant(key, elsewhere)
+    return operator.constant(key, elsewhere, "torch")
 
 
 def _embedding_bag(
