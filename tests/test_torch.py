@@ -1,5 +1,6 @@
 """Modules for PyTorch without Keras: the numbers of the Keras layers, and PyTorch's own ways."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 import deepsphere.torch as ds  # noqa: E402
 from deepsphere import Graph, layers, models  # noqa: E402
-from deepsphere.ops import filters  # noqa: E402
+from deepsphere.ops import SparseOperator, filters  # noqa: E402
 from deepsphere.sampling import Equiangular, Healpix, Icosahedral  # noqa: E402
 from harness import SINGLE, relative_error, to_numpy  # noqa: E402
 
@@ -173,6 +174,83 @@ def test_compiles_whole(name, form, monkeypatch):
     torch.testing.assert_close(found, gradient)
 
 
+def test_saved_as_a_whole(tmp_path):
+    """Without the constants of operators, which belong to a device and a backend."""
+    for name in ("conv", "resample", "smooth"):
+        module, _, x = made(name)
+        expected = module.eval()(torch.tensor(x))
+        torch.save(module, tmp_path / "module.pt")
+        loaded = torch.load(tmp_path / "module.pt", weights_only=False, map_location="meta")
+        operators = [o for o in vars(loaded).values() if isinstance(o, SparseOperator)]
+        held = [t for o in operators for t in o.known_constant("compiled torch", "torch") or []]
+        assert operators
+        assert all(tensor.device.type == "cpu" for tensor in held)
+        loaded = torch.load(tmp_path / "module.pt", weights_only=False)
+        assert torch.equal(loaded(torch.tensor(x)), expected)
+
+
+@pytest.mark.parametrize("form", ["compiled", "portable"])
+def test_autocast_and_default_types(form, monkeypatch):
+    if form == "portable":
+        monkeypatch.setattr("deepsphere.ops.native.torch.available", lambda *_: False)
+    for name in ("conv", "smooth", "pool"):
+        module, _, x = made(name)
+        x = torch.tensor(x, requires_grad=True)
+        expected = module(x)
+        (gradient,) = torch.autograd.grad(expected.square().sum(), x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = module(x)
+        torch.testing.assert_close(y.float(), expected)
+        (found,) = torch.autograd.grad(y.square().sum(), x)
+        torch.testing.assert_close(found, gradient)
+        torch.set_default_dtype(torch.float64)
+        try:
+            torch.testing.assert_close(module(x), expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def test_statistics_can_be_frozen_and_an_empty_batch_changes_none():
+    module, _, x = made("normalized")
+    x = torch.tensor(x)
+    module.train()
+    module.norm.eval()
+    expected = module(x)
+    before = module.norm.running_mean.clone()
+    assert torch.equal(module(x), expected)
+    assert torch.equal(module.eval()(x), expected)
+    module.train()
+    assert module(x[:0]).shape == (0, len(SPHERE), 4)
+    assert torch.equal(module.norm.running_mean, before)
+    module(x)
+    assert not torch.equal(module.norm.running_mean, before)
+    for name in PAIRS:
+        module, _, x = made(name)
+        assert len(module.train()(torch.tensor(x[:0]))) == 0
+
+
+def test_batch_norm_by_itself():
+    norm = ds.BatchNorm(3)
+    x = torch.tensor(data(SPHERE)) * 2 + 5
+    y = norm(x)
+    torch.testing.assert_close(y.mean((0, 1)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.var((0, 1), correction=0), torch.ones(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(norm.eval()(x), y)  # the first step moves the averages all the way
+
+
+@pytest.mark.filterwarnings("default")
+def test_compiles_whole_in_training():
+    module, _, x = made("normalized")
+    module.train()
+    other = copy.deepcopy(module)
+    whole = torch.compile(module, fullgraph=True, backend="aot_eager")
+    for batch in (2, 1, 2):
+        y = torch.tensor(x[:batch])
+        torch.testing.assert_close(whole(y), other(y))
+    for one, another in zip(module.buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(one, another)
+
+
 def test_parameters_are_there_before_the_first_call():
     module = ds.UNet(2, 1, sampling=SPHERE, filters=(3, 4), order=1)
     optimizer = torch.optim.SGD(module.parameters(), 1e-2)
@@ -262,12 +340,26 @@ def test_weights_that_do_not_fit():
     layer.build((None, 192, 5))
     with pytest.raises(ValueError, match=r"holds \(5, 5, 3\), but the module needs \(5, 2, 3\)"):
         ds.load_keras_weights(module, layer)
+    for other, message in (
+        (layers.ChebyshevConv(3, 4, SPHERE, graph=8), r"graph Graph\(20, .* has Graph\(8, "),
+        (layers.ChebyshevConv(3, 4, SPHERE, scale=1.0), "has the scale 0.75, .* has 1.0"),
+        (layers.ChebyshevConv(3, 3, SPHERE), "has the order 4, .* has 3"),
+    ):
+        other.build((None, 192, 2))
+        with pytest.raises(ValueError, match=message):
+            ds.load_keras_weights(module, other)
+    monomial = layers.MonomialConv(3, 4, SPHERE)
+    monomial.build((None, 192, 2))
+    with pytest.raises(TypeError, match="not a ChebyshevConv"):
+        ds.load_keras_weights(module, monomial)
     with pytest.raises(TypeError, match="ReLU has no counterpart"):
         ds.load_keras_weights(torch.nn.ReLU(), layer)
     bare = layers.ChebyshevConv(3, 4, SPHERE, use_bias=False)
     bare.build((None, 192, 2))
+    before = module.weight.clone()
     with pytest.raises(ValueError, match="has a bias"):
         ds.load_keras_weights(module, bare)
+    assert torch.equal(module.weight, before)  # all or nothing
 
 
 def test_a_stack_of_both():

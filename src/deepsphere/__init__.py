@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         ops,
         plot,
         sampling,
-        torch,
         utils,
     )
     from deepsphere.compat.healpy_networks import HealpyGCNN
@@ -81,13 +80,15 @@ __all__ = [
     "ops",
     "plot",
     "sampling",
-    "torch",
     "utils",
 ]
 
 
 _HOMES = {"Graph": "graph", "HealpyGCNN": "compat.healpy_networks", "Sequential": "models"}
-_MODULES = frozenset(name for name in __all__ if name.islower() and "extend" not in name)
+_MODULES = frozenset(
+    # Not among the names that a star import brings: it would need PyTorch, and hide it.
+    [*(name for name in __all__ if name.islower() and "extend" not in name), "torch"]
+)
 
 
 def __getattr__(name: str) -> Any:

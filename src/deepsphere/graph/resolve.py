@@ -143,7 +143,9 @@ def _with_defaults(sampling: Sampling, graph: Graph) -> Graph:
     """Return a graph with its Laplacian, and with `spread` where it makes a difference."""
     if graph.edges != "nearest":
         return replace(graph, laplacian=graph.laplacian or "normalized")
-    spread = sampling.crowded if graph.spread is None else graph.spread
+    spread = graph.spread
+    if spread is None:  # the old code knew no spread neighbors
+        spread = sampling.crowded and graph.laplacian != "normalized_tf2"
     default = "optimal" if sampling.crowded and spread else "normalized"
     # On an even sampling False and None mean the same: make such graphs equal.
     said = spread if spread or sampling.crowded else None

@@ -64,6 +64,8 @@ class Optimal:
             raise ValueError(
                 f"band_limit must be from 0.25 to 4 in units of nside, got {self.band_limit}"
             )
+        if not isinstance(self.symmetric, (bool, np.bool_)):
+            raise TypeError(f"symmetric must be True or False, got {self.symmetric!r}")
         object.__setattr__(self, "band_limit", float(self.band_limit))
         object.__setattr__(self, "symmetric", bool(self.symmetric))
 

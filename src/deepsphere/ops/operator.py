@@ -133,6 +133,10 @@ class SparseOperator:
         """Return what `constant` has stored, or None."""
         return self._constants.get(group, {}).get(key)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the constants, which are tensors of a device and of a backend.
+        return SparseOperator, (self.matrix,)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> SparseOperator:
         return self  # immutable, shared and large
 

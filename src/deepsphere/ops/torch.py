@@ -32,7 +32,8 @@ def _portable_filter(
     operator: SparseOperator,
     activation: str,  # noqa: ARG001
 ) -> torch.Tensor:
-    return _forward(x, kernel, operator)
+    with torch.autocast(x.device.type, enabled=False):  # computed in the precision chosen here
+        return _forward(x, kernel, operator)
 
 
 def _portable_gradients(
@@ -45,13 +46,14 @@ def _portable_gradients(
     wanted: tuple[bool, bool, bool],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     dtype = _working_dtype(x)
-    dx, dw = _gradients(
-        _fold(x.to(dtype)),
-        kernel.to(dtype),
-        _fold(gradient.to(dtype)),
-        operator,
-        *wanted[:2],
-    )
+    with torch.autocast(x.device.type, enabled=False):
+        dx, dw = _gradients(
+            _fold(x.to(dtype)),
+            kernel.to(dtype),
+            _fold(gradient.to(dtype)),
+            operator,
+            *wanted[:2],
+        )
     return (
         none(x) if dx is None else _unfold(dx, x).to(x.dtype),
         none(kernel) if dw is None else dw.to(kernel.dtype),
@@ -200,8 +202,10 @@ def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tens
         total = total + columns.index_select(0, neighbors) * weights
     if operator.empty_rows is None:
         return total
-    empty = operator.constant(
-        ("torch empty rows", device), lambda: torch.tensor(operator.empty_rows, device=device)
+    empty = constants(
+        operator,
+        ("torch empty rows", device),
+        lambda: torch.tensor(operator.empty_rows, device=device),
     )
     return total.masked_fill(empty[:, None], 0)  # the padding they read may be NaN
 

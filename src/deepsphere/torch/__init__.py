@@ -5,10 +5,14 @@ convolutions. Modules run the same operations as the layers of `deepsphere.layer
 `load_keras_weights` and `copy_to_keras` exchange weights with these.
 """
 
-from deepsphere.torch.filters import BatchNorm, ChebyshevConv
-from deepsphere.torch.resolution import PatchConvTranspose, Pool, Resample, SmoothPool, Unpool
-from deepsphere.torch.unet import UNet
-from deepsphere.torch.weights import copy_to_keras, load_keras_weights
+from deepsphere.extras import require
+
+require("torch", "torch")
+
+from deepsphere.torch.filters import BatchNorm, ChebyshevConv  # noqa: E402
+from deepsphere.torch.resolution import PatchConvTranspose, Pool, Resample, SmoothPool, Unpool  # noqa: E402
+from deepsphere.torch.unet import UNet  # noqa: E402
+from deepsphere.torch.weights import copy_to_keras, load_keras_weights  # noqa: E402
 
 __all__ = [
     "BatchNorm",

@@ -12,6 +12,7 @@ from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.ops.torch import prepare
 from deepsphere.sampling import Sampling
+from deepsphere.torch.base import OnGraph
 from deepsphere.torch.functional import chebyshev_filter, check_features, normalized_filter
 
 SETTLING = 50.0
@@ -83,12 +84,22 @@ class BatchNorm(nn.Module):
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), part)
             self.running_var.lerp_(variance.to(self.running_var.dtype), part)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize features of shape (batch, pixels, channels)."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        if self.training and x.shape[0]:
+            variance, mean = torch.var_mean(wide, dim=(0, 1), correction=0)
+            self.update(mean.detach(), variance.detach())
+        else:
+            mean, variance = self.running_mean.to(wide.dtype), self.running_var.to(wide.dtype)
+        return ((wide - mean) * torch.rsqrt(variance + self.eps)).to(x.dtype)
+
     def extra_repr(self) -> str:
         """Return the arguments, for `repr`."""
         return f"{self.channels}, eps={self.eps}, momentum={self.momentum}"
 
 
-class ChebyshevConv(nn.Module):
+class ChebyshevConv(OnGraph):
     """Graph convolution: ``y = activation(norm(sum_k T_k(L~) x W_k) + bias)``.
 
     ``L~`` is the Laplacian of the sampling's graph with its spectrum mapped into [-0.75, 0.75], and
@@ -197,16 +208,18 @@ class ChebyshevConv(nn.Module):
         weight, bias = self.weight, self.bias
         if self.norm is None:
             y = chebyshev_filter(x, weight, self.operator, bias, included)
-        elif self.training:
+        elif self.norm.training and x.shape[0]:  # the norm may be frozen by itself
             y, mean, variance = normalized_filter(
                 x, weight, self.operator, bias, self.norm.eps, included
             )
             self.norm.update(mean, variance)
         else:  # by the running averages, which go into weight and bias
-            factor = torch.rsqrt(self.norm.running_var + self.norm.eps)
-            shift = -self.norm.running_mean * factor
-            shift = shift if bias is None else shift + bias
-            y = chebyshev_filter(x, weight * factor, self.operator, shift, included)
+            dtype = torch.promote_types(weight.dtype, torch.float32)
+            factor = torch.rsqrt(self.norm.running_var.to(dtype) + self.norm.eps)
+            shift = -self.norm.running_mean.to(dtype) * factor
+            shift = shift if bias is None else shift + bias.to(dtype)
+            kernel = weight.to(dtype) * factor
+            y = chebyshev_filter(x, kernel, self.operator, shift, included)
         return y if isinstance(self.activation, str) else self.activation(y)
 
     def extra_repr(self) -> str:
@@ -221,7 +234,11 @@ def check_activation(activation: Activation) -> str | Callable[[Tensor], Tensor]
     """Return an activation: ``"linear"``, ``"relu"``, or a function."""
     if activation is None:
         return "linear"
-    if callable(activation):
+    if isinstance(activation, type) or not (callable(activation) or isinstance(activation, str)):
+        raise TypeError(
+            f"activation must be 'relu', None or a function such as torch.tanh, got {activation!r}"
+        )
+    if not isinstance(activation, str):
         return activation
     if activation not in ("linear", "relu"):
         raise ValueError(

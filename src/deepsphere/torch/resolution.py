@@ -19,6 +19,7 @@ from deepsphere.sampling.resampling import (
     pooling_matrix,
     unpooling_matrix,
 )
+from deepsphere.torch.base import OnGraph
 from deepsphere.torch.filters import check_positive, check_sampling
 from deepsphere.torch.functional import apply_map, chebyshev_filter, check_features, pool
 
@@ -27,7 +28,7 @@ TOGETHER = 16
 """Channels that are filtered together at most: a whole vector of the processor."""
 
 
-class Pool(nn.Module):
+class Pool(OnGraph):
     """Pool the points that share a coarser point.
 
     Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(output_sampling),
@@ -155,11 +156,15 @@ class SmoothPool(Pool):
         identity = torch.eye(together, dtype=wide.dtype, device=wide.device)
         kernel = self.coefficients.to(wide.dtype)[:, None, None] * identity
         y = chebyshev_filter(wide, kernel, self.laplacian) * self.factor.to(wide.dtype)
-        y = y.unflatten(0, (batch, -1)).transpose(1, 2).reshape(batch, n, channels)
+        y = (
+            y.unflatten(0, (batch, channels // together))
+            .transpose(1, 2)
+            .reshape(batch, n, channels)
+        )
         return super().forward(y.to(x.dtype))
 
 
-class Unpool(nn.Module):
+class Unpool(OnGraph):
     """Bring features to a finer sampling: each point takes those of the coarser one it is part of.
 
     Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(output_sampling),
@@ -267,12 +272,12 @@ class PatchConvTranspose(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map each pixel to its patch, and add the bias."""
         check_features(x, self.sampling, self._points, self.in_channels)
-        children = self.weight.shape[0]
+        children, filters, _ = self.weight.shape
         y = x @ self.weight.flatten(0, 1).to(x.dtype).T
-        return y.reshape(x.shape[0], x.shape[1] * children, -1) + self.bias.to(x.dtype)
+        return y.reshape(x.shape[0], x.shape[1] * children, filters) + self.bias.to(x.dtype)
 
 
-class Resample(nn.Module):
+class Resample(OnGraph):
     """Bring features from one sampling to any other.
 
     Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(target), channels)``.

@@ -39,14 +39,19 @@ def load_keras_weights(module: nn.Module, layer: Any) -> None:
     ValueError
         If the layer is not built, or a shape differs.
     """
-    with torch.no_grad():
-        for target, variable, to_torch, _ in _tensors(module, layer):
-            value = torch.as_tensor(np.array(to_torch(np.array(variable.numpy())), order="C"))
-            if value.shape != target.shape:
-                raise ValueError(
-                    f"{variable.path} holds {tuple(value.shape)}, but the module needs "
-                    f"{tuple(target.shape)}"
-                )
+    values = []
+    for target, variable, to_torch, _ in _tensors(module, layer):
+        array = np.asarray(variable.numpy())
+        array = array.astype(np.float32) if array.dtype.itemsize < 4 else array  # bfloat16
+        value = torch.as_tensor(np.array(to_torch(array), order="C"))
+        if value.shape != target.shape:
+            raise ValueError(
+                f"{variable.path} holds {tuple(value.shape)}, but the module needs "
+                f"{tuple(target.shape)}"
+            )
+        values.append((target, value))
+    with torch.no_grad():  # all of them fit
+        for target, value in values:
             target.copy_(value)
 
 
@@ -65,12 +70,17 @@ def copy_to_keras(module: nn.Module, layer: Any) -> None:
     TypeError, ValueError
         As for `load_keras_weights`.
     """
+    values = []
     for source, variable, _, to_keras in _tensors(module, layer):
-        value = to_keras(source.detach().cpu().numpy())
+        tensor = source.detach().cpu()
+        tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        value = to_keras(tensor.numpy())
         if value.shape != tuple(variable.shape):
             raise ValueError(
                 f"{variable.path} needs {tuple(variable.shape)}, but the module holds {value.shape}"
             )
+        values.append((variable, value))
+    for variable, value in values:  # all of them fit
         variable.assign(value)
 
 
@@ -80,6 +90,7 @@ def _tensors(module: nn.Module, layer: Any) -> Iterator[tuple[Tensor, Any, Any, 
         raise ValueError(f"{layer.name!r} is not built: call it, or its build, first")
     for one, other in _pairs(module, layer):
         if isinstance(one, ChebyshevConv):
+            _check_filter(one, other)
             terms = one.order + 1
             yield (
                 one.weight,
@@ -99,6 +110,20 @@ def _tensors(module: nn.Module, layer: Any) -> Iterator[tuple[Tensor, Any, Any, 
             raise ValueError(f"only one of the module and {other.name!r} has a bias")
         if isinstance(one.bias, Tensor):
             yield one.bias, other.bias, _same, _same
+
+
+def _check_filter(conv: ChebyshevConv, other: Any) -> None:
+    """Raise if a Keras layer computes something else than the module."""
+    if getattr(other, "basis", None) != "chebyshev" or other.depthwise:
+        raise TypeError(f"{other.name!r} is not a ChebyshevConv that mixes channels")
+    for what, ours, theirs in (
+        ("order", conv.order, other.order),
+        ("scale", conv.scale, other.scale),
+        ("sampling", conv.sampling, other.sampling),
+        ("graph", conv.graph_spec, other.resolved_graph),
+    ):
+        if ours != theirs:
+            raise ValueError(f"the module has the {what} {ours!r}, {other.name!r} has {theirs!r}")
 
 
 def _statistics(norm: BatchNorm, other: Any) -> Iterator[tuple[Tensor, Any, Any, Any]]:
@@ -124,6 +149,13 @@ def _pairs(module: nn.Module, layer: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(module, (ChebyshevConv, PatchConvTranspose, nn.Linear)):
         yield module, layer
     elif isinstance(module, UNet):
+        if len(module.down) != len(layer.down_blocks):
+            raise ValueError(
+                f"the module has {len(module.down)} resolutions, {layer.name!r} has "
+                f"{len(layer.down_blocks)}"
+            )
+        if any(pool.weights for pool in layer.pools):
+            raise ValueError(f"{layer.name!r} has learned poolings, which the module has not")
         for i, block in enumerate(module.down):
             yield from _of_block(block, layer.down_blocks[i])
         for i, (unpool, block) in enumerate(zip(module.unpools, module.up, strict=True)):

@@ -69,10 +69,10 @@ _is_loaded = False
 
 def prepare(operator: SparseOperator) -> None:
     """Make what the functions need of an operator, see `deepsphere.ops.torch.prepare`."""
-    if _loaded():
-        for each in (operator, operator.transpose):
+    for each in (operator, operator.transpose):
+        _ = each.transpose
+        if _loaded():
             _matrix(each)
-            _ = each.transpose
 
 
 def _run(function: int, arguments: list[Tensor], results: list[Tensor]) -> list[Tensor]:
@@ -91,8 +91,13 @@ def _run(function: int, arguments: list[Tensor], results: list[Tensor]) -> list[
     return results
 
 
+def _floats(*values: float) -> Tensor:
+    # Whatever the default type and device are.
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
+
+
 def _options(activation: str, epsilon: float = 0.0) -> Tensor:
-    return torch.tensor([ACTIVATIONS[activation], build.threads(), epsilon])
+    return _floats(ACTIVATIONS[activation], build.threads(), epsilon)
 
 
 def _matrix(operator: SparseOperator) -> list[Tensor]:
@@ -245,7 +250,7 @@ def _(info, in_dims, *arguments):  # type: ignore[no-untyped-def]
 
 @torch.library.custom_op("deepsphere::product", mutates_args=())
 def _product(x: Tensor, starts: Tensor, indices: Tensor, values: Tensor, power: int) -> Tensor:
-    options = torch.tensor([float(power), build.threads()])
+    options = _floats(power, build.threads())
     return _run(PRODUCT, [options, x, starts, indices, values], [x.new_empty(x.shape)])[0]
 
 
@@ -279,7 +284,7 @@ def _(x, y, gradient, mode):  # type: ignore[no-untyped-def]
 
 
 def _pool_options(mode: int, children: int) -> Tensor:
-    return torch.tensor([float(mode), build.threads(), children])
+    return _floats(mode, build.threads(), children)
 
 
 def _pooled(x: Tensor, children: int) -> Tensor:
