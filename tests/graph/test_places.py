@@ -120,7 +120,7 @@ def test_the_mean_is_weighted_by_area():
 
     grid = Uneven(GRID.nlat, GRID.nlon, GRID.grid)
     small = laplacian(Scattered(distinct(GRID).points), 8)
-    entries = spread_back(small, grid)[35].toarray().ravel()
+    entries = spread_back(small, grid)[[35]].toarray().ravel()
     read = np.flatnonzero(entries[NORTH])
     assert len(read) == READ
     np.testing.assert_allclose(
