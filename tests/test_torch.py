@@ -126,7 +126,7 @@ def test_a_state_dict_loads_into_another_instance(name):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_gradients_in_double_precision(name):
-    """By `torch.autograd.gradcheck`; every module follows `.to(dtype)`."""
+    """Against central differences; every module follows `.to(dtype)`."""
     module, _, x = made(name)
     module.to(torch.float64).eval()
     small = torch.tensor(x[:1, :, :3], dtype=torch.float64, requires_grad=True)
@@ -143,7 +143,7 @@ def test_gradients_in_double_precision(name):
     torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-5, atol=1e-6)
 
 
-def test_half_precision_and_meta():
+def test_half_precision():
     module, _, x = made("conv")
     expected = module(torch.tensor(x))
     half = module.to(torch.bfloat16)(torch.tensor(x, dtype=torch.bfloat16))

@@ -21,7 +21,6 @@ from deepsphere.backends import BACKENDS, missing_backend
 logger = logging.getLogger(__name__)
 
 REGISTERING = (
-    "ops",
     "layers",
     "models",
     "analysis",

@@ -23,6 +23,7 @@ from deepsphere.graph.isotropy import (
 from deepsphere.graph.optimal_laplacian import UnstableWeightsError
 from deepsphere.graph.spec import Graph, GraphLike, LaplacianName, Optimal, as_graph
 from deepsphere.sampling import Sampling, Scattered, serialize
+from deepsphere.sampling.base import check_sampling
 from deepsphere.sampling.subset import whole_of
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def choose_neighbors(sampling: Sampling, graph: Graph) -> int:
     >>> choose_neighbors(Healpix(256), Graph(max_error=1e-3, laplacian="optimal"))
     8
     """
-    graph = _with_defaults(_checked(sampling), as_graph(graph))
+    graph = _with_defaults(check_sampling(sampling), as_graph(graph))
     if graph.max_error is None:
         raise ValueError(
             f"choosing the number of neighbors needs Graph(max_error=...), got {graph}"
@@ -132,7 +133,7 @@ def resolve_graph(sampling: Sampling, graph: GraphLike | None = None) -> Graph:
         If `graph` is an invalid number or name, or no number of neighbors reaches its
         ``max_error``.
     """
-    _checked(sampling)
+    check_sampling(sampling)
     graph = _with_defaults(sampling, as_graph(graph))
     if graph.max_error is None:
         return graph
@@ -150,12 +151,6 @@ def _with_defaults(sampling: Sampling, graph: Graph) -> Graph:
     # On an even sampling False and None mean the same: make such graphs equal.
     said = spread if spread or sampling.crowded else None
     return replace(graph, spread=said, laplacian=graph.laplacian or default)
-
-
-def _checked(sampling: Sampling) -> Sampling:
-    if not isinstance(sampling, Sampling):
-        raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
-    return sampling
 
 
 def representative(sampling: Sampling) -> Sampling:

@@ -16,6 +16,7 @@ from deepsphere.layers.sublayers import SublayerState
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, deserialize, serialize
+from deepsphere.sampling import base as sampling_base
 
 PACKAGE = "deepsphere"
 """Package name under which classes are registered with Keras."""
@@ -25,9 +26,7 @@ def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
     """Return a `Sampling`, deserialized if it is a dict; raise TypeError for anything else."""
     if isinstance(sampling, dict):  # as written by get_config
         sampling = deserialize(sampling)
-    if not isinstance(sampling, Sampling):
-        raise TypeError(f"{name} must be a Sampling such as Healpix(64), got {sampling!r}")
-    return sampling
+    return sampling_base.check_sampling(sampling, name)
 
 
 class SphereLayer(SublayerState, Features, keras.layers.Layer):

@@ -210,16 +210,6 @@ def _neighbor_sum(operator: SparseOperator, columns: torch.Tensor) -> torch.Tens
     return total.masked_fill(empty[:, None], 0)  # the padding they read may be NaN
 
 
-def prepare(operator: SparseOperator) -> None:
-    """Make what the compiled operation needs of an operator on the processor.
-
-    ``torch.compile`` then finds it, and need not trace how it is made.
-    """
-    from deepsphere.ops.native import torch as compiled
-
-    compiled.prepare(operator)
-
-
 def constants(operator: SparseOperator, key: Any, make: Callable[[], Any]) -> Any:
     """Return the tensors that an operator stores under a key, created on first use.
 

@@ -246,6 +246,13 @@ def check_size(points: int, what: str) -> None:
         )
 
 
+def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
+    """Return `sampling`, or raise TypeError if it is not a `Sampling`."""
+    if not isinstance(sampling, Sampling):
+        raise TypeError(f"{name} must be a Sampling such as Healpix(64), got {sampling!r}")
+    return sampling
+
+
 def check_count(value: int, name: str, least: int = 1) -> int:
     """Return `value` as an int, or raise if it is not an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from deepsphere.ops.native.torch import prepare
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.torch import prepare
 
 
 class OnGraph(nn.Module):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from deepsphere.graph import Graph, GraphLike, resolve_graph
+from deepsphere.ops.native.torch import prepare
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
-from deepsphere.ops.torch import prepare
 from deepsphere.sampling import Sampling
+from deepsphere.sampling.base import check_count, check_sampling
 from deepsphere.torch.base import OnGraph
 from deepsphere.torch.functional import chebyshev_filter, check_features, normalized_filter
 
@@ -21,22 +22,6 @@ SETTLING = 50.0
 NORMALIZATIONS = (None, "batch")
 
 Activation = str | Callable[[Tensor], Tensor] | None
-
-
-def check_sampling(sampling: Sampling, name: str = "sampling") -> Sampling:
-    """Return a sampling, or raise TypeError if it is not one."""
-    if not isinstance(sampling, Sampling):
-        raise TypeError(f"{name} must be a Sampling such as Healpix(64), got {sampling!r}")
-    return sampling
-
-
-def check_positive(name: str, value: int, least: int = 1) -> int:
-    """Return an integer of at least `least`, or raise TypeError or ValueError."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
 
 
 class BatchNorm(nn.Module):
@@ -170,9 +155,9 @@ class ChebyshevConv(OnGraph):
         scale: float = 0.75,
     ) -> None:
         super().__init__()
-        self.in_channels = check_positive("in_channels", in_channels)
-        self.out_channels = check_positive("out_channels", out_channels)
-        self.order = check_positive("order", order, least=0)
+        self.in_channels = check_count(in_channels, "in_channels")
+        self.out_channels = check_count(out_channels, "out_channels")
+        self.order = check_count(order, "order", least=0)
         self.sampling = check_sampling(sampling)
         self._points = len(sampling)
         self.graph_spec: Graph = resolve_graph(sampling, graph)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
 from deepsphere.ops.matrices import squared
+from deepsphere.ops.native.torch import prepare
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
-from deepsphere.ops.torch import prepare
 from deepsphere.sampling import Sampling
+from deepsphere.sampling.base import check_count, check_sampling
 from deepsphere.sampling.resampling import (
     METHODS,
     interpolation_matrix,
@@ -20,7 +21,6 @@ from deepsphere.sampling.resampling import (
     unpooling_matrix,
 )
 from deepsphere.torch.base import OnGraph
-from deepsphere.torch.filters import check_positive, check_sampling
 from deepsphere.torch.functional import apply_map, chebyshev_filter, check_features, pool
 
 MODES = ("max", "mean", "area")
@@ -62,7 +62,7 @@ class Pool(OnGraph):
 
     def __init__(self, levels: int = 1, mode: str = "max", *, sampling: Sampling) -> None:
         super().__init__()
-        self.levels = check_positive("levels", levels)
+        self.levels = check_count(levels, "levels")
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
         self.mode = mode
@@ -191,7 +191,7 @@ class Unpool(OnGraph):
         self, levels: int = 1, *, sampling: Sampling, finer: Sampling | None = None
     ) -> None:
         super().__init__()
-        self.levels = check_positive("levels", levels)
+        self.levels = check_count(levels, "levels")
         self.sampling = check_sampling(sampling)
         fine = sampling.refine(self.levels) if finer is None else check_sampling(finer, "finer")
         if fine.coarsen(self.levels) != sampling:
@@ -248,8 +248,8 @@ class PatchConvTranspose(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, sampling: Sampling) -> None:
         super().__init__()
-        self.in_channels = check_positive("in_channels", in_channels)
-        self.out_channels = check_positive("out_channels", out_channels)
+        self.in_channels = check_count(in_channels, "in_channels")
+        self.out_channels = check_count(out_channels, "out_channels")
         self.sampling = check_sampling(sampling)
         if not sampling.branching:
             raise ValueError(

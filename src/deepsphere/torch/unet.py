@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from deepsphere.graph import GraphLike
 from deepsphere.sampling import Sampling
+from deepsphere.sampling.base import check_count, check_sampling
 from deepsphere.torch.filters import (
     Activation,
     ChebyshevConv,
     check_activation,
-    check_positive,
-    check_sampling,
 )
 from deepsphere.torch.resolution import MODES, PatchConvTranspose, Pool, SmoothPool, Unpool
 
@@ -92,7 +91,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.sampling = self.output_sampling = check_sampling(sampling)
-        widths = [check_positive("each of filters", width) for width in filters]
+        widths = [check_count(width, "each of filters") for width in filters]
         if not widths:
             raise ValueError("filters must hold at least one number")
         if unpooling is None:
@@ -144,7 +143,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(
             block(factor * widths[level], widths[level], samplings[level]) for level in levels
         )
-        self.last = nn.Linear(widths[0], check_positive("out_channels", out_channels))
+        self.last = nn.Linear(widths[0], check_count(out_channels, "out_channels"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Go down, keep what was found at each resolution, and come up again."""

@@ -68,7 +68,7 @@ _is_loaded = False
 
 
 def prepare(operator: SparseOperator) -> None:
-    """Make what the functions need of an operator, see `deepsphere.ops.torch.prepare`."""
+    """Make what the functions need of an operator, so that ``torch.compile`` finds it."""
     for each in (operator, operator.transpose):
         _ = each.transpose
         if _loaded():
