@@ -23,6 +23,7 @@ from deepsphere.layers.base import check_count
 from deepsphere.ops.matrices import to_csr
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.sampling import Sampling
+from deepsphere.sampling.base import check_sampling
 
 Floats = NDArray[np.float64]
 Apply = Callable[[Floats], Floats]
@@ -137,8 +138,7 @@ def equivariance_error(
     >>> print(equivariance_error(graph, Healpix(8), [2, 8]).mean.round(4))
     [0.0048 0.0005]
     """
-    if not isinstance(sampling, Sampling):
-        raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
+    check_sampling(sampling)
     if form not in FORMS:
         raise ValueError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
     wanted = check_degrees(degrees)

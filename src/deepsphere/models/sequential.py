@@ -20,6 +20,7 @@ from deepsphere.models.observed import ObservedPixels, carry_mask, observed_afte
 from deepsphere.models.saving import SavedModel
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, deserialize, serialize
+from deepsphere.sampling.base import check_sampling
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -78,8 +79,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(sampling, Sampling):
-            raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
+        check_sampling(sampling)
         refuse_parts(kwargs)
         super().__init__(**kwargs)
         self.sampling = sampling
