@@ -201,7 +201,7 @@ model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0, callbacks=[Resume({str(tm
 
 
 def test_killed_trainings_end_as_whole_ones():
-    script = Path(__file__).parent / "killed_training.py"
+    script = Path(__file__).parent / "support" / "killed_training.py"
     command = [sys.executable, str(script), "--kills", "3", "--epochs", "8"]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=500, check=False, env=dict(os.environ)

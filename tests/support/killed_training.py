@@ -1,6 +1,6 @@
 """Kill a training at random moments, resume it each time, and compare it with one that was not.
 
-``python tests/killed_training.py --kills 20`` does so on the current backend; the suite does it
+``python tests/support/killed_training.py --kills 20`` does so on the current backend; the suite does it
 with fewer. Each life of the training is a fork of this process, which has imported everything,
 since importing takes longer than training. JAX cannot be forked, and starts anew.
 """
