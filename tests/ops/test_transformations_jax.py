@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 import pytest
-from derivative_truth import CASES, hessian_product, jacobian, loss_gradient, tangent
 
+from derivative_truth import CASES, hessian_product, jacobian, loss_gradient, tangent
 from harness import BACKEND, SINGLE, to_numpy
 
 if BACKEND != "jax":

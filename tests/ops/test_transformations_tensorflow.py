@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from derivative_truth import CASES, jacobian, tangent
 
+from derivative_truth import CASES, jacobian, tangent
 from harness import BACKEND, SINGLE, relative_error, to_numpy
 
 if BACKEND != "tensorflow":

@@ -1,7 +1,7 @@
 """Kill a training at random moments, resume it each time, and compare it with one that was not.
 
-``python tests/support/killed_training.py --kills 20`` does so on the current backend; the suite does it
-with fewer. Each life of the training is a fork of this process, which has imported everything,
+``python tests/support/killed_training.py --kills 20`` runs it on the current backend; the suite
+kills fewer. Each life of the training is a fork of this process, which has imported everything,
 since importing takes longer than training. JAX cannot be forked, and starts anew.
 """
 
