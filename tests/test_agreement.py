@@ -85,7 +85,7 @@ LOAD = """
 import sys
 import keras, numpy as np
 import deepsphere
-sys.path.append(sys.argv[1])
+sys.path.append(sys.argv[1] + "/support")
 from agreement import outputs_and_step
 for name in sys.argv[3:]:
     model = keras.models.load_model(f"{sys.argv[2]}/{name}.keras")
@@ -104,7 +104,7 @@ def test_values_and_training_agree(tmp_path):
         expected[name] = outputs_and_step(model, tmp_path)
     for other in OTHERS:
         result = subprocess.run(
-            [sys.executable, "-c", LOAD, str(Path(__file__).parent / "support"), str(tmp_path), *expected],
+            [sys.executable, "-c", LOAD, str(Path(__file__).parent), str(tmp_path), *expected],
             env={**os.environ, "KERAS_BACKEND": other},
             capture_output=True,
             text=True,
