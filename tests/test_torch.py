@@ -174,6 +174,62 @@ def test_compiles_whole(name, form, monkeypatch):
     torch.testing.assert_close(found, gradient)
 
 
+def operators_of(module):
+    values = [value for part in module.modules() for value in vars(part).values()]
+    return [value for value in values if isinstance(value, SparseOperator)]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["conv", "smooth", "resample"])
+def test_compiles_before_any_other_call(name):
+    """In a precision that the kernels do not support: the graph must not make the constants."""
+    module, _, x = made(name)
+    for operator in operators_of(module):  # others may have used the same
+        for each in (operator, operator.transpose):
+            each._constants.clear()
+    module.eval().double()
+    key = ("torch", torch.device("cpu"), torch.float64)
+    for operator in operators_of(module):
+        for each in (operator, operator.transpose):
+            assert each.known_constant(key, "torch") is not None
+    torch._dynamo.reset()
+    x = torch.tensor(x).double()
+    whole = torch.compile(module, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(whole(x), module(x), rtol=1e-12, atol=1e-12)
+
+
+def test_half_precision_and_back_keeps_the_low_pass():
+    module = ds.SmoothPool(sampling=SPHERE)
+    x = torch.tensor(data(SPHERE))
+    expected = module(x)
+    assert torch.equal(module.bfloat16().float()(x), expected)
+    exact = module.double()(x.double())
+    torch.testing.assert_close(exact.float(), expected)
+    single = ds.SmoothPool(sampling=SPHERE).low_pass.coefficients.double()
+    assert not torch.equal(module.low_pass.coefficients, single)
+
+
+def test_made_without_data():
+    """Then given memory, which holds anything, and weights: as large models are loaded."""
+    made = ds.UNet(2, 1, sampling=MESH, filters=(3, 4), order=1, pooling="smooth_max")
+    x = torch.tensor(data(MESH, 2))
+    expected = made(x)
+    state = made.state_dict()
+    with torch.device("meta"):
+        module = ds.UNet(2, 1, sampling=MESH, filters=(3, 4), order=1, pooling="smooth_max")
+    module.to_empty(device="cpu")
+    for part in module.modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+    for name, norm in module.named_modules():
+        if isinstance(norm, ds.BatchNorm):
+            assert (norm.running_mean == 0).all(), name
+            assert norm.num_batches_tracked == 0, name
+    module.load_state_dict(state)
+    torch.testing.assert_close(module.eval()(x), made.eval()(x))
+    assert expected.shape == (2, len(MESH), 1)
+
+
 def test_saved_as_a_whole(tmp_path):
     """Without the constants of operators, which belong to a device and a backend."""
     for name in ("conv", "resample", "smooth"):
@@ -181,7 +237,7 @@ def test_saved_as_a_whole(tmp_path):
         expected = module.eval()(torch.tensor(x))
         torch.save(module, tmp_path / "module.pt")
         loaded = torch.load(tmp_path / "module.pt", weights_only=False, map_location="meta")
-        operators = [o for o in vars(loaded).values() if isinstance(o, SparseOperator)]
+        operators = operators_of(loaded)
         held = [t for o in operators for t in o.known_constant("compiled torch", "torch") or []]
         assert operators
         assert all(tensor.device.type == "cpu" for tensor in held)

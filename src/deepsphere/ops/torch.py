@@ -167,13 +167,18 @@ def _matmul(operator: SparseOperator, columns: torch.Tensor) -> torch.Tensor:
     if columns.shape[1] > limit:
         blocks = columns.split(limit, dim=1)
         return torch.cat([_matmul(operator, block.contiguous()) for block in blocks], dim=1)
-    indices, starts, values = constants(
-        operator,
-        ("torch", columns.device, columns.dtype),
-        lambda: _embedding_bag(operator, columns.device, columns.dtype),
-    )
+    indices, starts, values = prepare(operator, columns.device, columns.dtype)
     return torch.nn.functional.embedding_bag(
         indices, columns, starts, mode="sum", per_sample_weights=values, include_last_offset=True
+    )
+
+
+def prepare(
+    operator: SparseOperator, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, ...]:
+    """Return the tensors that products with an operator need, created on first use."""
+    return constants(
+        operator, ("torch", device, dtype), lambda: _embedding_bag(operator, device, dtype)
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from deepsphere.ops.native.torch import prepare
 from deepsphere.ops.operator import SparseOperator
@@ -13,12 +15,27 @@ from deepsphere.ops.operator import SparseOperator
 class OnGraph(nn.Module):
     """Base of the modules that hold sparse operators.
 
-    An operator is saved without what backends made of it. A module that was saved as a whole
-    prepares its operators again, so that ``torch.compile`` can trace it at once.
+    A module prepares its operators when it is made, moved or loaded, so that ``torch.compile``
+    finds them as constants of its graph. An operator is saved without what backends made of it.
     """
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self._prepare(torch.empty(0))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OnGraph:
+        super()._apply(fn, recurse)
+        with torch.no_grad():
+            self._prepare(fn(self._like))
+        return self
+
+    def _prepare(self, like: Tensor) -> None:
+        """Make the constants for the device and the precision of a tensor."""
+        # Neither tensors without data nor the fake ones of tracers say where features will be.
+        if type(like) is not Tensor or like.is_meta:
+            like = torch.empty(0, device="cpu")
+        self._like = like
+        working = torch.promote_types(like.dtype, torch.float32)
         for value in vars(self).values():
             if isinstance(value, SparseOperator):
-                prepare(value)
+                prepare(value, like.device, working)

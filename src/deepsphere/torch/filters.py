@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from deepsphere.graph import Graph, GraphLike, resolve_graph
-from deepsphere.ops.native.torch import prepare
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.base import check_count, check_sampling
@@ -59,6 +58,12 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def reset_parameters(self) -> None:
+        """Forget the batches seen so far."""
+        self.running_mean.zero_()
+        self.running_var.fill_(1)
+        self.num_batches_tracked.zero_()
 
     def update(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running averages towards a batch's mean and variance, of shape (channels,)."""
@@ -171,7 +176,7 @@ class ChebyshevConv(OnGraph):
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels)) if bias else None)
         self.norm = BatchNorm(out_channels) if normalization == "batch" else None
         self.operator: SparseOperator = laplacian_operator(sampling, self.graph_spec, self.scale)
-        prepare(self.operator)
+        self._prepare(torch.empty(0))
         self.reset_parameters()
 
     @property

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
 from deepsphere.ops.matrices import squared
-from deepsphere.ops.native.torch import prepare
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.base import check_count, check_sampling
@@ -71,14 +71,22 @@ class Pool(OnGraph):
         self._points, self._output_points = len(sampling), len(self.output_sampling)
         self._siblings = None
         self.operator: SparseOperator | None = None
-        members = None
+        self._members: NDArray[np.int64] | None = None
         if sampling.branching and (mode != "area" or np.ptp(sampling.areas) == 0):
             self._siblings = sampling.branching**self.levels
         elif mode == "max":
-            members = torch.from_numpy(padded(sampling.membership(self.levels))[0]).long()
+            self._members = padded(sampling.membership(self.levels))[0]
         else:
             weighted = mode == "area"
-            self.operator = _map(pooling_matrix(sampling, self.levels, weighted=weighted))
+            matrix = pooling_matrix(sampling, self.levels, weighted=weighted)
+            self.operator = SparseOperator(squared(matrix))
+        self._prepare(torch.empty(0))
+
+    def _prepare(self, like: Tensor) -> None:
+        super()._prepare(like)
+        members = self._members
+        if members is not None:
+            members = torch.tensor(members, dtype=torch.int64, device=self._like.device)
         self.register_buffer("members", members, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,9 +128,6 @@ class SmoothPool(Pool):
         As for `Pool`; ValueError also if `cutoff` is out of range.
     """
 
-    factor: Tensor
-    coefficients: Tensor
-
     def __init__(
         self,
         levels: int = 1,
@@ -136,18 +141,39 @@ class SmoothPool(Pool):
         if not 0 < cutoff <= 3:
             raise ValueError(f"cutoff must be in (0, 3], in units of nside, got {cutoff}")
         self.graph_spec: Graph = resolve_graph(sampling, graph)
-        self.laplacian = laplacian_operator(sampling, self.graph_spec, 0.75)
-        prepare(self.laplacian)
         degree = cutoff_degree(cutoff, self.output_sampling)
-        coefficients = low_pass(self.laplacian.matrix, sampling, degree)
-        ones = np.ones((len(sampling), 1))
-        factor = 1 / apply_series(self.laplacian.matrix, ones, coefficients)
-        self.register_buffer("coefficients", torch.from_numpy(coefficients), persistent=False)
-        self.register_buffer("factor", torch.from_numpy(factor), persistent=False)
+        self.low_pass = _LowPass(sampling, self.graph_spec, degree)
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter each channel, and pool."""
         check_features(x, self.sampling, self._points)
+        return super().forward(self.low_pass(x))
+
+
+class _LowPass(OnGraph):
+    """The filter of `SmoothPool`, which halves a spherical-harmonic degree."""
+
+    coefficients: Tensor
+    factor: Tensor
+
+    def __init__(self, sampling: Sampling, graph: Graph, degree: float) -> None:
+        super().__init__()
+        self.operator = laplacian_operator(sampling, graph, 0.75)
+        matrix = self.operator.matrix
+        coefficients = low_pass(matrix, sampling, degree)
+        factor = 1 / apply_series(matrix, np.ones((len(sampling), 1)), coefficients)
+        self._exact = {"coefficients": coefficients, "factor": factor}
+        self._prepare(torch.empty(0))
+
+    def _prepare(self, like: Tensor) -> None:
+        super()._prepare(like)
+        # From double precision each time: a module may go to half precision and come back.
+        dtype = torch.promote_types(self._like.dtype, torch.float32)
+        for name, values in self._exact.items():
+            tensor = torch.tensor(values, dtype=dtype, device=self._like.device)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
         # A convolution whose kernel is a multiple of the identity, for a few channels at a time.
         batch, n, channels = x.shape
         together = max(c for c in range(1, TOGETHER + 1) if channels % c == 0)
@@ -155,13 +181,9 @@ class SmoothPool(Pool):
         wide = wide.reshape(batch, n, channels // together, together).transpose(1, 2).flatten(0, 1)
         identity = torch.eye(together, dtype=wide.dtype, device=wide.device)
         kernel = self.coefficients.to(wide.dtype)[:, None, None] * identity
-        y = chebyshev_filter(wide, kernel, self.laplacian) * self.factor.to(wide.dtype)
-        y = (
-            y.unflatten(0, (batch, channels // together))
-            .transpose(1, 2)
-            .reshape(batch, n, channels)
-        )
-        return super().forward(y.to(x.dtype))
+        y = chebyshev_filter(wide, kernel, self.operator) * self.factor.to(wide.dtype)
+        y = y.unflatten(0, (batch, channels // together)).transpose(1, 2)
+        return y.reshape(batch, n, channels).to(x.dtype)
 
 
 class Unpool(OnGraph):
@@ -204,7 +226,8 @@ class Unpool(OnGraph):
         self._siblings = fine.branching**self.levels if fine.branching else 1
         self.operator: SparseOperator | None = None
         if not fine.branching:
-            self.operator = _map(unpooling_matrix(fine, self.levels))
+            self.operator = SparseOperator(squared(unpooling_matrix(fine, self.levels)))
+        self._prepare(torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Repeat, or take means by the shares."""
@@ -316,7 +339,9 @@ class Resample(OnGraph):
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
         self.method = method
-        self.operator = _map(interpolation_matrix(sampling, target, method, neighbors))
+        matrix = interpolation_matrix(sampling, target, method, neighbors)
+        self.operator = SparseOperator(squared(matrix))
+        self._prepare(torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Interpolate."""
@@ -326,10 +351,3 @@ class Resample(OnGraph):
     def extra_repr(self) -> str:
         """Return the arguments, for `repr`."""
         return f"{self.output_sampling!r}, {self.method!r}, sampling={self.sampling!r}"
-
-
-def _map(matrix: object) -> SparseOperator:
-    """Return a sparse map between samplings as a square operator, ready for use."""
-    operator = SparseOperator(squared(matrix))
-    prepare(operator)
-    return operator

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from deepsphere.ops import derivatives_torch as derivatives
+from deepsphere.ops import torch as portable
 from deepsphere.ops.native import build
 from deepsphere.ops.native.pooling import POOL_MODES
 from deepsphere.ops.operator import SparseOperator
@@ -67,12 +68,25 @@ def _loaded() -> bool:
 _is_loaded = False
 
 
-def prepare(operator: SparseOperator) -> None:
-    """Make what the functions need of an operator, so that ``torch.compile`` finds it."""
+def prepare(operator: SparseOperator, device: torch.device, dtype: torch.dtype) -> None:
+    """Make what products with an operator need, so that ``torch.compile`` finds it.
+
+    Parameters
+    ----------
+    operator : SparseOperator
+        The operator; its transpose, which gradients need, is prepared too.
+    device : torch.device
+        Where the features are.
+    dtype : torch.dtype
+        The precision of the products, float32 or float64.
+    """
+    compiled = device.type == "cpu" and dtype != torch.float64 and _loaded()
     for each in (operator, operator.transpose):
         _ = each.transpose
-        if _loaded():
+        if compiled:
             _matrix(each)
+        else:
+            portable.prepare(each, device, dtype)
 
 
 def _run(function: int, arguments: list[Tensor], results: list[Tensor]) -> list[Tensor]:
