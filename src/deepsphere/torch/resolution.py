@@ -71,7 +71,7 @@ class Pool(OnGraph):
         self._points, self._output_points = len(sampling), len(self.output_sampling)
         self._siblings = None
         self.operator: SparseOperator | None = None
-        self._members: NDArray[np.int64] | None = None
+        self._members: NDArray[np.int32] | None = None
         if sampling.branching and (mode != "area" or np.ptp(sampling.areas) == 0):
             self._siblings = sampling.branching**self.levels
         elif mode == "max":
@@ -84,9 +84,9 @@ class Pool(OnGraph):
 
     def _prepare(self, like: Tensor) -> None:
         super()._prepare(like)
-        members = self._members
-        if members is not None:
-            members = torch.tensor(members, dtype=torch.int64, device=self._like.device)
+        members = None
+        if self._members is not None:
+            members = torch.tensor(self._members, dtype=torch.int64, device=self._like.device)
         self.register_buffer("members", members, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class _LowPass(OnGraph):
     coefficients: Tensor
     factor: Tensor
 
-    def __init__(self, sampling: Sampling, graph: Graph, degree: float) -> None:
+    def __init__(self, sampling: Sampling, graph: Graph, degree: int) -> None:
         super().__init__()
         self.operator = laplacian_operator(sampling, graph, 0.75)
         matrix = self.operator.matrix
