@@ -74,7 +74,7 @@ def test_functions_need_no_name(layer):
     """In a model a layer gives what it does by itself."""
     model = Sequential(SAMPLING, [keras.Input((48, 4)), layer])
     (bound,) = model.layers
-    assert bound is not layer
+    assert (bound is layer) == (type(layer) is type(bound))  # others replace old layers
     alone = layer._copy_with(sampling=SAMPLING)
     assert bound.name == alone.name == layer.name
     alone.build(X.shape)

@@ -220,3 +220,29 @@ def test_one_output_as_in_a_stack():
     assert model.evaluate(X, TARGETS[0], verbose=0) == pytest.approx(truth, 1e-5)
     with pytest.raises(ValueError, match="sample_weight of shape"):
         model.fit(X, TARGETS[0], class_weight={0: 1.0})
+
+
+def test_functional_models_follow_the_protocol():
+    model = network()
+    assert (model.sampling, model.output_sampling) == (SPHERE, SPHERE)
+    inputs = keras.Input((48, 1))
+    coarse = Model(inputs, Pool(sampling=SPHERE)(keras.layers.Dense(2)(inputs)))
+    assert coarse.compute_output_sampling(SPHERE) is coarse.output_sampling
+    stack = Sequential(SPHERE, [coarse, ChebyshevConv(1, 1)])
+    assert stack.layers[1].sampling is coarse.output_sampling
+    assert coarse.output_sampling == COARSE
+    with pytest.raises(ValueError, match=r"Model .* is on Healpix\(nside=2\), but its place"):
+        Sequential(COARSE, [coarse])
+
+
+def test_functional_models_whose_input_has_an_unknown_sampling():
+    inputs = keras.Input((48, 1))
+    pooled = keras.layers.MaxPooling1D(4)(inputs)
+    model = Model(inputs, ChebyshevConv(1, 1, sampling=COARSE)(pooled))
+    assert model.sampling is None
+    assert Sequential(SPHERE, [model]).output_sampling == COARSE
+    two = Model([inputs, keras.Input((12, 1))], model(inputs))
+    assert two.sampling is None
+    plain = Model(inputs, pooled)
+    assert plain.output_sampling is None
+    assert Sequential(SPHERE, [plain]).output_sampling == SPHERE

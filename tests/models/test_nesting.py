@@ -1,5 +1,6 @@
 """Models inside of models, wrappers and functional models: built, saved, loaded, cloned."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,10 @@ import pytest
 
 from deepsphere import HealpyGCNN
 from deepsphere.graph import Graph
-from deepsphere.layers import ChebyshevConv, GraphConvLSTM, Pool, ResidualBlock
+from deepsphere.layers import ChebyshevConv, GraphConvLSTM, Pool, ResidualBlock, SphereLayer
 from deepsphere.layers.protocol import find_output_sampling
 from deepsphere.models import Autoencoder, Sequential, TemporalUNet, UNet
-from deepsphere.sampling import Healpix
+from deepsphere.sampling import Healpix, serialize
 from harness import OTHERS, to_numpy
 
 SPHERE = Healpix(4)
@@ -116,6 +117,76 @@ def test_what_is_nested_is_saved_loaded_and_cloned(name, tmp_path):
     clone.set_weights(model.get_weights())
     np.testing.assert_array_equal(to_numpy(clone(x)), expected)
     assert find_output_sampling(clone) == find_output_sampling(loaded) == sampling
+
+
+@pytest.mark.parametrize("name", ["memory", "both ways", "each time", "normalized"])
+def test_only_the_model_saves_the_sampling(name):
+    config = CASES[name][0]().get_config()
+    assert "healpix" not in json.dumps(config["layers"])
+    assert config["sampling"] == serialize(SPHERE)
+
+
+@pytest.mark.parametrize("name", ["model", "memory", "both ways", "each time", "normalized"])
+def test_all_layers_on_one_level_share_one_sampling(name):
+    model = CASES[name][0]()
+    loaded = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    for each in (model, loaded, keras.models.clone_model(model)):
+        samplings = [s for layer in each._flatten_layers() if (s := getattr(layer, "sampling", 0))]
+        assert len(samplings) > 1
+        assert len({id(sampling) for sampling in samplings}) == len(set(samplings))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        keras.layers.TimeDistributed,
+        keras.layers.SpectralNormalization,
+        lambda layer: keras.layers.TimeDistributed(keras.layers.TimeDistributed(layer)),
+    ],
+)
+def test_wrapped_layers_are_bound_in_place(wrap):
+    layer = ChebyshevConv(2, 1)
+    wrapper = wrap(layer)
+    model = Sequential(SPHERE, [wrapper], graph=8)
+    assert model.layers[0] is wrapper
+    assert layer.sampling is model.sampling
+    assert layer.graph_spec == Graph(8)
+
+
+def test_memories_follow_the_protocol():
+    memory = GraphConvLSTM(2, 1)
+    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+        memory.output_sampling  # noqa: B018
+    assert memory.compute_output_sampling(COARSE) == COARSE
+    model = in_time(memory)
+    assert model.layers[-1] is memory
+    assert memory.sampling is memory.cell.sampling is memory.cell.conv.sampling is model.sampling
+    assert memory.state_size == [(192, 2), (192, 2)]
+
+
+class Smoothed(SphereLayer):
+    """A layer of a user, with layers inside that do not know their sampling."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.steps = [ChebyshevConv(2, 1), ResidualBlock(ChebyshevConv(order=1))]
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.steps[0].build(input_shape)
+        self.steps[1].build((*input_shape[:2], 2))
+
+    def call(self, x):
+        return self.steps[1](self.steps[0](x))
+
+
+def test_layers_inside_layers_are_bound():
+    layer = Smoothed()
+    model = Sequential(SPHERE, [layer], graph=8)
+    assert model(np.zeros((1, 192, 1), "float32")).shape == (1, 192, 2)
+    for inner in (layer.steps[0], layer.steps[1], layer.steps[1].conv2):
+        assert inner.sampling is model.sampling
+        assert inner.graph_spec == Graph(8)
 
 
 LOADS = """

@@ -19,9 +19,18 @@ from deepsphere.layers import (
     Pool,
     Resample,
     ResidualBlock,
+    Unpool,
 )
 from deepsphere.models import Sequential, UNet
-from deepsphere.sampling import Equiangular, GaussLegendre, Healpix, extend_pixels
+from deepsphere.sampling import (
+    Equiangular,
+    GaussLegendre,
+    Healpix,
+    Scattered,
+    extend_pixels,
+    scattered,
+)
+from deepsphere.sampling.scattered import farthest_points
 from harness import QUICK, SINGLE, relative_error, to_numpy
 
 PART = Healpix(8, extend_pixels(np.arange(100), 8, 2))
@@ -77,16 +86,100 @@ def test_build_before_data_and_any_batch_size():
     assert with_input.output_shape == (None, 2)
 
 
-def test_one_list_makes_independent_models():
+def test_layers_are_used_as_they_are():
+    layers = stack()
+    model = Sequential(PART, layers)
+    assert all(a is b for a, b in zip(model.layers, layers, strict=True))
+    layer = ChebyshevConv(1)
+    model.add(layer)
+    assert model.layers[-1] is layer
+    assert layer.sampling is model.output_sampling
+
+
+def test_layers_on_one_level_share_one_sampling():
+    fine, half = Healpix(8, PART.pixels), PART.coarsen()
+    layers = [ChebyshevConv(1, 1, sampling=fine), Pool(), ChebyshevConv(1, 1), PatchConv(1)]
+    layers += [PatchConvTranspose(1), ResidualBlock(ChebyshevConv(order=1)), Unpool()]
+    model = Sequential(PART, [*layers, ChebyshevConv(1, 1)])
+    model.build((None, len(PART), 1))
+    loaded = Sequential.from_config(json.loads(json.dumps(model.get_config())))
+    for each in (model, keras.models.clone_model(model), loaded):
+        first, down, second, patch, up, block, _, last = each.layers
+        assert first.sampling is last.sampling is down.sampling is each.output_sampling
+        for layer in (patch, block, block.conv1, block.conv2):
+            assert layer.sampling is second.sampling is up.output_sampling
+        assert second.sampling == half
+
+
+def test_each_level_of_scattered_points_is_chosen_once(monkeypatch):
+    counts = []
+
+    def count(points, number):
+        counts.append(number)
+        return farthest_points(points, number)
+
+    monkeypatch.setattr(scattered, "farthest_points", count)
+    points = Scattered(np.random.default_rng(11).standard_normal((256, 3)))
+    layers = [ChebyshevConv(1, 1), Pool(), ChebyshevConv(1, 1), Pool(), ChebyshevConv(1, 1)]
+    model = Sequential(points, layers)
+    model.build((None, 256, 1))
+    unet = UNet(points, 1, filters=(1, 1, 1), order=1)
+    unet.build((None, 256, 1))
+    for each in (model, unet):
+        keras.models.clone_model(each) if each is model else type(each).from_config(
+            each.get_config()
+        )
+    assert counts == [64, 16]
+    assert unet.sampling is model.sampling
+
+
+def test_a_layer_in_two_models_is_shared():
     layers = [ChebyshevConv(2, 2), Pool()]
-    models = [Sequential(PART, layers), Sequential(Healpix(4), layers)]
-    assert layers[0].sampling is None
-    assert not layers[0].built
+    models = [Sequential(sampling, layers) for sampling in (PART, Healpix(8, PART.pixels))]
     for model in models:
-        model.build((None, len(model.sampling), 1))
-    kernels = [model.layers[0].kernel for model in models]
-    assert kernels[0] is not kernels[1]
-    assert [model.layers[0].sampling for model in models] == [PART, Healpix(4)]
+        model.build((None, len(PART), 1))
+    assert models[0].layers[0] is models[1].layers[0] is layers[0]
+    np.testing.assert_array_equal(*(to_numpy(model(data())) for model in models))
+    with pytest.raises(ValueError, match=r"ChebyshevConv .* is on .*make a new layer for each"):
+        Sequential(Healpix(4), layers)
+
+
+def test_a_layer_in_two_models_has_one_graph():
+    layers = [ChebyshevConv(2, 2), ResidualBlock(ChebyshevConv(order=1))]
+    model = Sequential(PART, layers)
+    Sequential(PART, layers, graph=Graph(20))  # the default by its name
+    for layer in layers:
+        with pytest.raises(ValueError, match=r"runs on Graph\(20.*, but its place .* on Graph\(8"):
+            Sequential(PART, [layer], graph=8)
+    own = ChebyshevConv(2, 2, graph=8)
+    for graph in (None, 10):
+        assert Sequential(PART, [own], graph=graph).layers[0].graph_spec == Graph(8)
+    model.build((None, len(PART), 1))
+    assert Sequential(PART, layers)(data()).shape == (4, len(PART), 2)
+
+
+def test_a_built_layer_keeps_its_weights():
+    layer = ChebyshevConv(2, 2, sampling=PART)
+    expected = to_numpy(layer(data()))
+    model = Sequential(PART, [layer])
+    np.testing.assert_array_equal(to_numpy(model(data())), expected)
+    with pytest.raises(ValueError, match=r"runs on Graph\(20.*, but its place .* on Graph\(8"):
+        Sequential(PART, [layer], graph=8)
+    with pytest.raises(ValueError, match=r"is on .*, but its place"):
+        Sequential(Healpix(8), [layer])
+
+
+def test_a_layer_that_does_not_fit_stays_unbound():
+    pool = Pool(3)
+    with pytest.raises(ValueError, match="not closed under"):
+        Sequential(PART, [pool])
+    assert Sequential(Healpix(8), [pool]).output_sampling == Healpix(1)
+
+
+def test_output_sampling_for_another_input():
+    model = Sequential(PART, [keras.layers.Dense(1), Pool(), ChebyshevConv(1, 1)])
+    assert model.compute_output_sampling(Healpix(16)) == Healpix(8)
+    assert model.compute_output_sampling(PART) is model.output_sampling
 
 
 def test_add_and_pop():

@@ -116,6 +116,8 @@ class HealpyGCNN(FilterInspection, Sequential):
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Add a layer on top of the stack, with its attributes of the old code."""
+        if type(layer) in _OLD_LAYERS:
+            layer = layer._copy_with()  # its class will change
         super().add(layer, rebuild=False)
         self._give_old_face(self._layers[-1])
         if rebuild:
@@ -123,9 +125,8 @@ class HealpyGCNN(FilterInspection, Sequential):
 
     def _give_old_face(self, layer: keras.layers.Layer) -> None:
         old = _OLD_LAYERS.get(type(layer))
-        if old is None:
-            return
-        layer.__class__ = old_face(old)
+        if old is not None:
+            layer.__class__ = old_face(old)
         if isinstance(layer, healpy_layers.Healpy_ResidualLayer):
             self._give_old_face(layer.conv1)
             self._give_old_face(layer.conv2)

@@ -95,10 +95,13 @@ class OldSignature(OldConstructor):
 
     on_graph_class: ClassVar[type[Any] | None] = None
 
+    def _copy_with(self, **changes: Any) -> Any:
+        return self.native.from_config({**self._arguments(), **changes})
+
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Any:
         """Return a layer of `deepsphere.layers` on a sampling."""
         with old_errors():
-            return self.native.from_config(self._arguments()).bind(sampling, graph)
+            return self._copy_with().bind(sampling, graph)
 
 
 _faces: dict[str, Any] = {}
@@ -125,7 +128,8 @@ def old_face(old: Any) -> Any:
     name = native.__name__
     if name not in _faces:
         # Keras also saves the module, so use that of the new layer.
-        face = type(name, (old,), {"__module__": native.__module__, "__doc__": old.__doc__})
+        attributes = {"__module__": native.__module__, "__doc__": old.__doc__}
+        face = type(name, (old,), {**attributes, "bind": SphereLayer.bind})
         # Register the new layer last, so that Keras finds it under the common name.
         for cls in (face, native):
             keras.saving.register_keras_serializable(PACKAGE, name)(cls)
@@ -143,7 +147,7 @@ class AnyPixels(OldSignature):
         with old_errors():
             if self.sampling is None and len(input_shape) == 3 and input_shape[1] is not None:
                 self.sampling = first_pixels(input_shape[1])
-                self.resample(self.sampling)  # raises ValueError if the pixels cannot be grouped
+                self.output_sampling  # noqa: B018  raises ValueError if the pixels cannot be grouped
             super().build(input_shape)
 
 

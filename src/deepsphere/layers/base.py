@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from inspect import Parameter, signature
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 from warnings import catch_warnings, simplefilter
 
 import keras
 
-from deepsphere.graph import Graph, with_graph
+from deepsphere.graph import Graph, resolve_graph, with_graph
 from deepsphere.graph.spec import refuse_parts
+from deepsphere.layers import protocol
 from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask
 from deepsphere.layers.sublayers import SublayerState
@@ -23,10 +24,13 @@ PACKAGE = "deepsphere"
 
 
 def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
-    """Return a `Sampling`, deserialized if it is a dict; raise TypeError for anything else."""
+    """Return a `Sampling`, deserialized if it is a dict; raise TypeError for anything else.
+
+    Equal samplings are returned as one object.
+    """
     if isinstance(sampling, dict):  # as written by get_config
         sampling = deserialize(sampling)
-    return sampling_base.check_sampling(sampling, name)
+    return protocol.share(sampling_base.check_sampling(sampling, name))
 
 
 class SphereLayer(SublayerState, Features, keras.layers.Layer):
@@ -39,8 +43,9 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
     To write a subclass:
 
     - add its own arguments to `get_config`;
-    - override `resample` if it changes the resolution;
+    - override `compute_output_sampling` if it changes the resolution;
     - call ``super().build`` first if it has weights or sublayers, to check the input;
+    - override `bind` if the constructor makes sublayers on another resolution than the input's;
     - if it mixes pixels, take ``mask`` in `call` and leave out unobserved pixels (see
       `deepsphere.layers.masking`).
 
@@ -69,19 +74,19 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Store the constructor's arguments for copies."""
         layer = super().__new__(cls, *args, **kwargs)
+        kept = {name: value for name, value in kwargs.items() if name != "sampling"}
         # Keras' `__setattr__` would track layers among the arguments.
-        object.__setattr__(layer, "_given", (args, kwargs))
+        object.__setattr__(layer, "_given", (args, kept))
         return layer
 
     def __init__(self, sampling: Sampling | None = None, **kwargs: Any) -> None:
         if self.on_graph:
             refuse_parts(kwargs)
         super().__init__(**kwargs)
-        sampling = None if sampling is None else check_sampling(sampling)
-        self.sampling = sampling
+        self.sampling = None if sampling is None else check_sampling(sampling)
         self.supports_masking = True
-        if sampling is not None:
-            self.resample(sampling)  # raises now if the resolution does not exist
+        if self.sampling is not None:
+            self.output_sampling  # noqa: B018  raises now if the resolution does not exist
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the layer; refuse NumPy masked arrays, whose mask would be lost."""
@@ -89,14 +94,22 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
             refuse_masked(value, "the input")
         return super().__call__(*args, **kwargs)
 
-    def resample(self, sampling: Sampling) -> Sampling:
-        """Return the sampling of the output for an input sampling: by default the same."""
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
+        """Return the sampling of the output for a sampling of the input: by default the same."""
         return sampling
+
+    _levels: tuple[Sampling | None, Sampling] | None = None  # samplings of input and output
 
     @property
     def output_sampling(self) -> Sampling:
-        """Sampling of the output."""
-        return self.resample(self.require_sampling())
+        """Sampling of the output; raises ValueError while `sampling` is None."""
+        if self._levels is None or self._levels[0] is not self.sampling:
+            self._set_levels(self.require_sampling())
+        return cast(tuple[Sampling | None, Sampling], self._levels)[1]
+
+    def _set_levels(self, sampling: Sampling) -> None:
+        levels = sampling, protocol.share(self.compute_output_sampling(sampling))
+        object.__setattr__(self, "_levels", levels)  # some backends would wrap the tuple
 
     def require_sampling(self) -> Sampling:
         """Return the sampling of the input; raise ValueError if none was set."""
@@ -117,43 +130,73 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         """Number of pixels of the output."""
         return len(self.output_sampling)
 
+    _graph_is_of_model = False  # whether `bind` has set the graph
+
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:
-        """Return an unbuilt copy of this layer on a sampling.
+        """Put this layer on a sampling.
+
+        Models call it when a layer is added. Sublayers are bound too, if they follow the protocol
+        and are not on another sampling.
 
         Parameters
         ----------
         sampling : Sampling
-            Sampling of the copy's input.
+            Sampling of the input.
         graph : Graph, optional
             The model's graph, used by graph layers without a graph of their own.
 
         Returns
         -------
         SphereLayer
-            A copy with the same name and configuration. It shares activations, initializers,
-            regularizers and constraints, which therefore need not be registered with Keras.
+            This layer. It may be bound again, also once it is built, to an equal sampling and
+            graph.
 
         Raises
         ------
         ValueError
-            If this layer is already on another sampling, or `sampling` lacks the resolution of
-            the layer's output.
+            If the layer is already on another sampling or on the graph of another model, or
+            `sampling` lacks the resolution of the layer's output.
         """
-        if self.sampling is not None and self.sampling != sampling:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r} is on {self.sampling}, "
-                f"but its place in the model is on {sampling}"
-            )
-        self.resample(sampling)  # raises now if the resolution does not exist
-        config = self._arguments()
-        if self.on_graph and config["graph"] is None:
-            config["graph"] = graph
-        return type(self).from_config({**config, "sampling": sampling})
+        sampling = check_sampling(sampling)
+        protocol.require_same_sampling(self, sampling)
+        if self.sampling is None:
+            self._set_levels(sampling)  # raises before anything changes
+        if self.on_graph:
+            self._take_graph(sampling, graph)
+        self.sampling = sampling
+        if not self.built:
+            graph = self.graph_spec if self.on_graph else graph
+            for layer in self._flatten_layers(include_self=False, recursive=False):
+                if getattr(layer, "sampling", None) in (None, sampling):
+                    protocol.bind(layer, sampling, graph)
+        return self
+
+    graph_spec: Graph | None  # of layers on a graph
+
+    def _take_graph(self, sampling: Sampling, graph: Graph | None) -> None:
+        """Use a model's graph, unless the layer has its own."""
+        if not (self.graph_spec is None or self._graph_is_of_model):
+            return
+        if not (self.built or self._graph_is_of_model):
+            self.graph_spec = graph
+        elif self.graph_spec != graph:
+            own, new = (resolve_graph(sampling, each) for each in (self.graph_spec, graph))
+            if own != new:
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r} runs on {own}, but its place in the "
+                    f"model is on {new}. Make a new layer for each model, or give both models or "
+                    "the layer the same graph=..."
+                )
+        self._graph_is_of_model = True
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a layer from what `get_config` returned."""
-        layer: Self = super().from_config(with_graph(config) if cls.on_graph else config)
+        if cls.on_graph:
+            config = with_graph(config)
+        if isinstance(config.get("sampling"), dict):  # Keras keeps the arguments of constructors
+            config = {**config, "sampling": check_sampling(config["sampling"])}
+        layer: Self = super().from_config(config)
         return layer
 
     def _copy_with(self, **changes: Any) -> Self:
@@ -181,7 +224,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
     def _given_arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments by name."""
         args, kwargs = self._given
-        bound = signature(type(self)).bind(*args, **kwargs)
+        bound = signature(type(self)).bind_partial(*args, **kwargs)
         given: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             kind = bound.signature.parameters[name].kind

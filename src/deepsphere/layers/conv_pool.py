@@ -101,7 +101,7 @@ class ConvPool(ChebyshevConv):
         # Without one given, `build` takes the order of the low-pass.
         super().__init__(filters, self.wanted_order or 1, sampling, **kwargs)
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the sampling `p` levels coarser."""
         return sampling.coarsen(self.p)
 

@@ -11,6 +11,7 @@ from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
+from deepsphere.layers.protocol import require_same_sampling
 from deepsphere.layers.sublayers import SublayerState
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling
@@ -77,6 +78,10 @@ class GraphConvLSTMCell(SphereLayer):
     def graph_spec(self) -> Graph | None:
         """The graph that was given, or None."""
         return self.conv.graph_spec
+
+    @graph_spec.setter
+    def graph_spec(self, graph: Graph | None) -> None:
+        self.conv.graph_spec = graph
 
     @property
     def state_size(self) -> list[tuple[int | None, int]]:
@@ -251,20 +256,16 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         """Sampling of the output, the same as that of the input."""
         return self.cell.output_sampling
 
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
+        """Return the sampling of the output for a sampling of the input, which is the same."""
+        return self.cell.compute_output_sampling(sampling)
+
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:
-        """Return an unbuilt copy of this layer on a sampling, see `SphereLayer.bind`."""
-        if self.sampling not in (None, sampling):
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r} is on {self.sampling}, "
-                f"but its place in the model is on {sampling}"
-            )
-        config = {**self.get_config(), "sampling": sampling, "dtype": self.dtype_policy}
-        if config["graph"] is None:
-            config["graph"] = graph
-        for name in ("activation", "recurrent_activation"):  # functions, which need no registration
-            config[name] = getattr(self.cell, name)
-        config["kernel_initializer"] = self.cell.conv.kernel_initializer
-        return type(self).from_config(config)
+        """Put this layer on a sampling and return it, see `SphereLayer.bind`."""
+        require_same_sampling(self, sampling)
+        self.cell.bind(sampling, graph)
+        self.state_size = list(self.cell.state_size)
+        return self
 
     def _as_features(self, inputs: Any) -> Any:
         inputs = super()._as_features(inputs)

@@ -100,7 +100,7 @@ class PatchConv(_PatchLayer):
     (2, 48, 8)
     """
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the sampling `p` levels coarser."""
         _branching(sampling)
         return sampling.coarsen(self.p)
@@ -170,7 +170,7 @@ class PatchConvTranspose(_PatchLayer):
     (2, 768, 8)
     """
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the sampling `p` levels finer."""
         _branching(sampling)
         return sampling.refine(self.p)

@@ -64,7 +64,7 @@ class Pool(SphereLayer):
         self.mode = mode
         super().__init__(sampling, **kwargs)
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the sampling `p` levels coarser."""
         return sampling.coarsen(self.p)
 
@@ -188,7 +188,7 @@ class Unpool(SphereLayer):
         self.finer = None if finer is None else check_sampling(finer, "finer")
         super().__init__(sampling, **kwargs)
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the finer sampling."""
         if self.finer is None:
             return sampling.refine(self.p)

@@ -1,29 +1,62 @@
 """The protocol by which layers and models pass on their sampling.
 
-Classes with ``bind`` and ``output_sampling`` follow it: `deepsphere.layers.SphereLayer`,
-`deepsphere.layers.GraphConvLSTM` and the models. The functions of this module apply it to any Keras
-layer, including those that contain or wrap such a layer.
+A layer or model follows it if its class has
+
+- ``sampling``: the sampling of the input, or None until it is known;
+- ``output_sampling``: the sampling of the output; raises ValueError while ``sampling`` is None;
+- ``compute_output_sampling(sampling)``: the sampling of the output for a sampling of the input;
+- ``bind(sampling, graph=None)``: puts the layer on a sampling and returns it.
+
+`deepsphere.layers.SphereLayer`, `deepsphere.layers.GraphConvLSTM` and the models do. The functions
+of this module apply the protocol to any Keras layer, including those that contain or wrap such a
+layer.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import keras
 
 from deepsphere.graph import Graph
 from deepsphere.sampling import Sampling
 
+_shared: WeakKeyDictionary[Sampling, ref[Sampling]] = WeakKeyDictionary()
+
+
+def share(sampling: Sampling) -> Sampling:
+    """Return the sampling in use that equals `sampling`, or `sampling` itself if it is the first.
+
+    Layers on equal samplings thus hold the same object, which stores its points, areas and coarser
+    levels once.
+    """
+    known = _shared.get(sampling)
+    first = None if known is None else known()
+    if first is None:
+        _shared[sampling] = ref(sampling)
+        return sampling
+    return first
+
 
 def follows_protocol(layer: Any) -> bool:
-    """Return whether a layer has ``bind`` and ``output_sampling``."""
-    kind = type(layer)  # the property of an instance raises before a sampling is set
-    return hasattr(kind, "bind") and hasattr(kind, "output_sampling")
+    """Return whether a layer has ``bind`` and ``compute_output_sampling``."""
+    return hasattr(type(layer), "bind") and hasattr(type(layer), "compute_output_sampling")
 
 
-def is_bound_by_copy(layer: Any) -> bool:
-    """Return whether `bind` copies the layer, whose sampling then need not be saved with it."""
-    return follows_protocol(layer) and not isinstance(layer, keras.Model)
+def require_same_sampling(layer: Any, sampling: Sampling) -> None:
+    """Raise ValueError if a layer or model is on another sampling."""
+    if layer.sampling is None or layer.sampling == sampling:
+        return
+    remedy = (
+        "Make the model for that sampling"
+        if isinstance(layer, keras.Model)
+        else "Leave out its sampling=..., and make a new layer for each model"
+    )
+    raise ValueError(
+        f"{type(layer).__name__} {layer.name!r} is on {layer.sampling}, but its place in the model "
+        f"is on {sampling}. {remedy}"
+    )
 
 
 def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
@@ -32,9 +65,8 @@ def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
     Parameters
     ----------
     layer : keras.layers.Layer
-        Layers of this package and wrappers around them, such as `keras.layers.TimeDistributed`, are
-        copied. Models, which must already be on the sampling, and all other layers are returned
-        unchanged.
+        A layer or model that follows the protocol, a wrapper around one, such as
+        `keras.layers.TimeDistributed`, or any other layer, which is left unchanged.
     sampling : Sampling
         Sampling of the input.
     graph : Graph, optional
@@ -43,30 +75,64 @@ def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
     Returns
     -------
     keras.layers.Layer
-        The layer on the sampling.
+        The same layer, except for layers of the earlier TensorFlow implementation, which others
+        replace.
 
     Raises
     ------
     ValueError
-        If the layer is on another sampling, or `sampling` lacks the resolution of its output.
+        If the layer is on another sampling or graph, or `sampling` lacks the resolution of its
+        output.
     """
     if follows_protocol(layer):
         return layer.bind(sampling, graph)
     inner = _wrapped(layer)
-    bound = None if inner is None else bind(inner, sampling, graph)
-    if bound is inner:
+    if not inner:
         return layer
-    config = layer.get_config()
-    del config["layer"]
-    if "backward_layer" in config:  # of `keras.layers.Bidirectional`
-        config["backward_layer"] = bind(layer.backward_layer, sampling, graph)
-    return type(layer)(bound, **config)
+    bound = {name: bind(part, sampling, graph) for name, part in inner.items()}
+    if all(bound[name] is part for name, part in inner.items()):
+        return layer
+    return type(layer)(**{**layer.get_config(), **bound})
 
 
-def _wrapped(layer: Any) -> Any:
+def _wrapped(layer: Any) -> dict[str, Any]:
+    """Return the layers inside a wrapper, by their names in its configuration."""
     if isinstance(layer, keras.layers.Bidirectional):  # not a subclass of `Wrapper`
-        return layer.forward_layer
-    return layer.layer if isinstance(layer, keras.layers.Wrapper) else None
+        return {"layer": layer.forward_layer, "backward_layer": layer.backward_layer}
+    return {"layer": layer.layer} if isinstance(layer, keras.layers.Wrapper) else {}
+
+
+def without_sampling(layer: Any, written: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer as Keras writes it, without the sampling that `bind` sets again on loading.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        The layer.
+    written : dict
+        A result of `keras.saving.serialize_keras_object`.
+
+    Returns
+    -------
+    dict
+        The same for models, which need their sampling, and for layers that do not follow the
+        protocol. Without the shapes that the layer was built for if the sampling is left out,
+        because Keras would build it before it is bound.
+    """
+    config = dict(written["config"])
+    if follows_protocol(layer):
+        if isinstance(layer, keras.Model) or config.get("sampling") is None:
+            return written
+        config["sampling"] = None
+    else:
+        for name, part in _wrapped(layer).items():
+            if name in config:
+                config[name] = without_sampling(part, config[name])
+        if all(config[name] is value for name, value in written["config"].items()):
+            return written
+    written = {**written, "config": config}
+    written.pop("build_config", None)
+    return written
 
 
 def find_output_sampling(layer: Any) -> Sampling | None:
@@ -85,18 +151,65 @@ def find_output_sampling(layer: Any) -> Sampling | None:
     """
     if follows_protocol(layer):
         return layer.output_sampling
-    inner = _wrapped(layer)
-    if inner is not None:
+    for inner in _wrapped(layer).values():
         return find_output_sampling(inner)
     if isinstance(layer, keras.Sequential):
         found = (find_output_sampling(inner) for inner in reversed(layer.layers))
         return next((sampling for sampling in found if sampling is not None), None)
     if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
-        return _of_functional(layer)
+        return last_sampling(layer)
     return None
 
 
-def _of_functional(model: Any) -> Sampling | None:
+def compute_output_sampling(layer: Any, sampling: Sampling) -> Sampling:
+    """Return the sampling of the output of any Keras layer for a sampling of its input.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        Any layer. Those without a sampling are taken to keep it.
+    sampling : Sampling
+        Sampling of the input.
+
+    Returns
+    -------
+    Sampling
+        The sampling of the output.
+
+    Raises
+    ------
+    ValueError
+        If the layer does not fit the sampling.
+    """
+    if follows_protocol(layer):
+        return share(layer.compute_output_sampling(sampling))
+    for inner in _wrapped(layer).values():
+        return compute_output_sampling(inner, sampling)
+    if isinstance(layer, keras.Sequential):
+        for inner in layer.layers:
+            sampling = compute_output_sampling(inner, sampling)
+        return sampling
+    return find_output_sampling(layer) or sampling
+
+
+def first_sampling(model: Any) -> Sampling | None:
+    """Return the sampling of the single input of a functional model, or None if it is unknown."""
+    if len(model.inputs) != 1:
+        return None
+    points = model.inputs[0].shape[1:2]
+    for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True):
+        for node in nodes:
+            layer = node.operation
+            for inner in _wrapped(layer).values() or [layer]:
+                sampling = inner.sampling if follows_protocol(inner) else None
+                if sampling is not None:
+                    known = points in ((None,), (len(sampling),))  # else pixels changed before it
+                    return sampling if known else None
+    return None
+
+
+def last_sampling(model: Any) -> Sampling | None:
+    """Return the sampling of the last layer of a functional model that has one, or None."""
     # Search backward from the output, breadth first, for the nearest layer with a sampling.
     queue, seen = list(keras.tree.flatten(model.outputs)), set()
     while queue:

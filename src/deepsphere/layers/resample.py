@@ -92,7 +92,7 @@ class Resample(SphereLayer):
         self.skip_missing = bool(skip_missing)
         super().__init__(sampling, **kwargs)
 
-    def resample(self, sampling: Sampling) -> Sampling:  # noqa: ARG002
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:  # noqa: ARG002
         """Return the target."""
         return self.target
 

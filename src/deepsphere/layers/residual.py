@@ -13,6 +13,7 @@ from deepsphere.graph import GraphLike, as_graph, graph_config
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import BatchNormalization, LayerNormalization
+from deepsphere.layers.protocol import require_same_sampling
 from deepsphere.sampling import Sampling
 
 NORMS = {"batch": BatchNormalization, "layer": LayerNormalization}
@@ -138,16 +139,20 @@ class ResidualBlock(SphereLayer):
                 name="drop_path",
             )
         self.graph_spec = None if graph is None else as_graph(graph)
-        if self.sampling is not None:
-            conv = conv.bind(self.sampling, self.graph_spec)
         self.conv1, self.conv2 = self._copy(conv, "conv1"), self._copy(conv, "conv2")
         self.norm1, self.norm2 = self._make_norm("norm1"), self._make_norm("norm2")
         self._conv_takes_mask = "mask" in signature(conv.call).parameters
         if self.sampling is not None:
-            self.resample(self.sampling)
+            self.compute_output_sampling(self.sampling)  # raises if `conv` changes it
 
     def _copy(self, conv: SphereLayer, name: str) -> SphereLayer:
-        return conv._copy_with(name=name, dtype=self.dtype_policy)
+        changes = {"name": name, "dtype": self.dtype_policy}
+        if self.sampling is not None:
+            require_same_sampling(conv, self.sampling)
+            changes["sampling"] = self.sampling
+        if conv.on_graph and conv.graph_spec is None:
+            changes["graph"] = self.graph_spec
+        return conv._copy_with(**changes)
 
     def _make_norm(self, name: str) -> keras.layers.Layer | None:
         if self.norm is None:
@@ -157,13 +162,14 @@ class ResidualBlock(SphereLayer):
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "conv": self.conv1, "norm_config": self.norm_config}
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the same sampling; raise ValueError if the convolutions change it."""
         conv = getattr(self, "conv1", None)  # missing while the base's constructor runs
-        if conv is not None and conv.resample(sampling) != sampling:
+        output = sampling if conv is None else conv.compute_output_sampling(sampling)
+        if output != sampling:
             raise ValueError(
                 f"conv must keep the resolution, but {type(conv).__name__} leads from {sampling} "
-                f"to {conv.resample(sampling)}"
+                f"to {output}"
             )
         return sampling
 

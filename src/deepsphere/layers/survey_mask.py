@@ -79,7 +79,7 @@ class SurveyMask(SphereLayer):
         """True at observed pixels, shape (pixels,)."""
         return self._observed
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the same sampling; raise ValueError if the mask has another length."""
         if len(sampling) != len(self._observed):
             raise ValueError(

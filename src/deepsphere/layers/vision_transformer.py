@@ -93,7 +93,7 @@ class VisionTransformer(Transformer):
             **kwargs,
         )
 
-    def resample(self, sampling: Sampling) -> Sampling:
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the sampling `p` levels coarser."""
         return sampling.coarsen(self.p)
 

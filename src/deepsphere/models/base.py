@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, with_grap
 from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
+from deepsphere.layers.protocol import require_same_sampling, share
 from deepsphere.models.observed import ObservedPixels
 from deepsphere.models.saving import SavedModel
 from deepsphere.ops.shapes import ensure_shape
@@ -93,12 +94,10 @@ def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
     ValueError
         If `sampling` has fewer than `steps` complete coarser levels.
     """
-    if not isinstance(sampling, Sampling):
-        raise TypeError(f"sampling must be a Sampling such as Healpix(64), got {sampling!r}")
-    found = [sampling]
+    found = [check_sampling(sampling)]
     for _ in range(steps):
         try:
-            found.append(found[-1].coarsen())
+            found.append(share(found[-1].coarsen()))
         except ValueError as error:
             raise ValueError(
                 f"the network goes down {steps} levels, but {sampling} has {len(found) - 1} that "
@@ -106,19 +105,6 @@ def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
                 "part of the sphere to whole coarse pixels (deepsphere.extend_pixels)"
             ) from error
     return found
-
-
-Model = TypeVar("Model", bound=keras.Model)
-
-
-def on_sampling(model: Model, sampling: Sampling) -> Model:
-    """Return a model; raise ValueError if it is not on `sampling`."""
-    if model.sampling != sampling:
-        raise ValueError(
-            f"{type(model).__name__} {model.name!r} is on {model.sampling}, but its place in the "
-            f"model is on {sampling}"
-        )
-    return model
 
 
 class SphereModel(SavedModel, ObservedPixels):
@@ -172,9 +158,15 @@ class SphereModel(SavedModel, ObservedPixels):
         """Sampling of the output, the same as that of the input."""
         return self.sampling
 
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
+        """Return `output_sampling`; raise ValueError if the model is on another sampling."""
+        require_same_sampling(self, sampling)
+        return self.output_sampling
+
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:  # noqa: ARG002
         """Return this model; raise ValueError if it is on another sampling."""
-        return on_sampling(self, sampling)
+        require_same_sampling(self, sampling)
+        return self
 
     def _as_features(self, inputs: Any) -> Any:
         # Replace an unknown number of pixels by that of the sampling.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras.src.models.functional import Functional
 
+from deepsphere.graph import Graph
+from deepsphere.layers import protocol
 from deepsphere.layers.base import PACKAGE
 from deepsphere.models.observed import Observed, ObservedPixels, carry_mask
 from deepsphere.models.saving import SavedModel
+from deepsphere.sampling import Sampling
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -56,6 +59,26 @@ class Model(SavedModel, ObservedPixels, Functional):
     """
 
     # No constructor: Keras recognizes functional models by the arguments of theirs.
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """Sampling of the single input; None if it is unknown or there are several inputs."""
+        return protocol.first_sampling(self)
+
+    @property
+    def output_sampling(self) -> Sampling | None:
+        """Sampling of the output, or of the first of several; None if no layer has a sampling."""
+        return protocol.last_sampling(self)
+
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
+        """Return `output_sampling`; raise ValueError if the model is on another sampling."""
+        protocol.require_same_sampling(self, sampling)
+        return self.output_sampling or sampling
+
+    def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:  # noqa: ARG002
+        """Return this model; raise ValueError if it is on another sampling."""
+        protocol.require_same_sampling(self, sampling)
+        return self
 
     def observed_outputs(self) -> list[Observed]:
         """Return which pixels of each output are observed, in the order of `outputs`.

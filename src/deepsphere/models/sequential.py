@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, with_graph
 from deepsphere.graph.spec import refuse_parts
-from deepsphere.layers.base import PACKAGE
-from deepsphere.layers.protocol import bind, find_output_sampling, is_bound_by_copy
-from deepsphere.models.base import on_sampling
+from deepsphere.layers import protocol
+from deepsphere.layers.base import PACKAGE, check_sampling
 from deepsphere.models.observed import ObservedPixels, carry_mask, observed_after
 from deepsphere.models.saving import SavedModel
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, deserialize, serialize
-from deepsphere.sampling.base import check_sampling
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -36,9 +34,9 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     sampling : Sampling
         Sampling of the input, for example ``Healpix(64)``.
     layers : sequence of keras.layers.Layer, optional
-        The layers, in order; `add` appends more. Layers of this package are copied
-        (`SphereLayer.bind`), so the same list can make several independent models. Other Keras
-        layers are used directly.
+        The layers, in order; `add` appends more. As in Keras, a layer that is added to two models
+        shares its weights between them. Both must then have the same sampling and graph at that
+        place.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`.
@@ -50,8 +48,9 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     TypeError
         If `sampling` is not a `Sampling`, or `graph` is not a `Graph`, an integer or a string.
     ValueError
-        If `graph` is an unknown name, a layer is on another sampling, or the sampling lacks a
-        resolution that a layer needs or does not fill its coarse pixels.
+        If `graph` is an unknown name, a layer is on another sampling or on the graph of another
+        model, or the sampling lacks a resolution that a layer needs or does not fill its coarse
+        pixels.
 
     Examples
     --------
@@ -79,7 +78,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
-        check_sampling(sampling)
+        sampling = check_sampling(sampling)
         refuse_parts(kwargs)
         super().__init__(**kwargs)
         self.sampling = sampling
@@ -94,14 +93,21 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     def output_sampling(self) -> Sampling:
         """Sampling of the output of the last layer that has a sampling."""
         for layer in reversed(self._layers):
-            sampling = find_output_sampling(layer)
+            sampling = protocol.find_output_sampling(layer)
             if sampling is not None:
                 return sampling
         return self.sampling
 
+    def compute_output_sampling(self, sampling: Sampling) -> Sampling:
+        """Return the sampling of the output for a sampling of the input."""
+        for layer in self.layers:
+            sampling = protocol.compute_output_sampling(layer, sampling)
+        return sampling
+
     def bind(self, sampling: Sampling, graph: Graph | None = None) -> Self:  # noqa: ARG002
         """Return this model; raise ValueError if it is on another sampling."""
-        return on_sampling(self, sampling)
+        protocol.require_same_sampling(self, sampling)
+        return self
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Append a layer, on the current output sampling.
@@ -109,17 +115,18 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         Parameters
         ----------
         layer : keras.layers.Layer
-            Layers of this package are copied, also within wrappers such as
-            `keras.layers.TimeDistributed`; models and other layers are used directly.
+            Any Keras layer. Layers of this package get the sampling and the model's graph, also
+            within wrappers such as `keras.layers.TimeDistributed`.
         rebuild : bool, default True
             Whether to rebuild the model if its input shape is known.
 
         Raises
         ------
         ValueError
-            If the layer is on another sampling, or the sampling lacks a resolution that it needs.
+            If the layer is on another sampling or on the graph of another model, or the sampling
+            lacks a resolution that it needs.
         """
-        layer = bind(layer, self.output_sampling, self.graph_spec)
+        layer = protocol.bind(layer, self.output_sampling, self.graph_spec)
         super().add(layer, rebuild=rebuild)
 
     def _as_features(self, inputs: Any) -> Any:
@@ -166,12 +173,13 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     def get_config(self) -> dict[str, Any]:
         """Return the model's arguments, for `from_config`."""
         config = super().get_config()
-        bound = {layer.name for layer in self.layers if is_bound_by_copy(layer)}
-        for layer in config["layers"]:
-            if layer["config"].get("name") in bound:
-                # `bind` sets it again, so only the model saves the sampling.
-                layer["config"]["sampling"] = None
-                layer.pop("build_config", None)  # built by the model, on its sampling
+        layers = {layer.name: layer for layer in self.layers}
+        config["layers"] = [
+            protocol.without_sampling(layers[name], written)
+            if (name := written["config"].get("name")) in layers
+            else written
+            for written in config["layers"]
+        ]
         return {**config, **self._spherical_config()}
 
     def _spherical_config(self) -> dict[str, Any]:
@@ -227,13 +235,11 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         model = type(self)(layers=[], **arguments)
         for layer in self.layers:
             if clone_function is None:
-                copy = type(layer).from_config(layer.get_config())
+                written = protocol.without_sampling(layer, {"config": layer.get_config()})
+                copy = type(layer).from_config(written["config"])
             else:
                 copy = clone_function(layer)
-            # A layer that has a sampling may be shared with this model, so it is not copied.
-            if getattr(copy, "sampling", None) is None:
-                copy = bind(copy, model.output_sampling, self.graph_spec)
-            keras.Sequential.add(model, copy, rebuild=False)
+            model.add(copy, rebuild=False)
         start = self._layers[0] if self._layers else None
         if input_tensors is not None:
             (tensor,) = keras.tree.flatten(input_tensors)
