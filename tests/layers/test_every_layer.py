@@ -183,8 +183,8 @@ def test_integers_in_functional_models(name):
 def models():
     small = {"filters": (2, 3), "order": 1, "activation": "elu"}
     yield UNet(SPHERE, 1, **small), COUNTS
-    yield Autoencoder(SPHERE, channels=4, filters=(2,), latent=2, order=1), COUNTS
-    yield VariationalAutoencoder(SPHERE, channels=4, filters=(2,), latent=2, order=1), COUNTS
+    yield Autoencoder(SPHERE, 4, filters=(2,), latent=2, order=1), COUNTS
+    yield VariationalAutoencoder(SPHERE, 4, filters=(2,), latent=2, order=1), COUNTS
     yield TemporalUNet(SPHERE, 1, **small), np.stack([COUNTS, COUNTS], 1)
     yield Sequential(SPHERE, [layers.ChebyshevConv(2, 1), keras.layers.Dense(1)]), COUNTS
 

@@ -41,7 +41,7 @@ def dipoles(sampling, batch):
 
 
 def small(kind, sampling=PART, **options):
-    options = {"channels": 2, "filters": (3, 4), "latent": 2, "order": 2, **options}
+    options = {"outputs": 2, "filters": (3, 4), "latent": 2, "order": 2, **options}
     return kind(sampling, graph=4, **options)
 
 
@@ -60,7 +60,7 @@ def test_layers_of_the_notebook():
 
 @BOTH
 def test_shapes(kind):
-    model = small(kind, filters=(3, 5), latent=7, channels=2, decoder_filters=[6])
+    model = small(kind, filters=(3, 5), latent=7, outputs=2, decoder_filters=[6])
     assert model.built
     assert model(data()).shape == model.compute_output_shape((3, 48, 2)) == (3, 48, 2)
     z = model.encode(data())
@@ -94,7 +94,7 @@ def test_steps_down_by_graph_convolutions(kind, tmp_path):
 
 def test_decoder_undoes_the_patches():
     """Against numpy: the decoder of one step is one linear map per coarse pixel."""
-    model = small(Autoencoder, filters=(3,), last_activation="tanh")
+    model = small(Autoencoder, filters=(3,), output_activation="tanh")
     kernel, bias = (to_numpy(w) for w in model.decoder.trainable_weights)
     z = np.random.default_rng(0).standard_normal((2, 12, 2)).astype(np.float32)
     truth = np.tanh((np.einsum("bpi,koi->bpko", z, kernel) + bias).reshape(2, 48, 2))
@@ -220,7 +220,7 @@ def test_save_and_load(kind, tmp_path):
     rng = np.random.default_rng(0)
     sampling = Healpix(2, np.sort(rng.choice(48, 30, replace=False))).refine(2)
     mask = rng.random(len(sampling)) < 0.5
-    model = small(kind, sampling, mask=mask, last_activation="tanh")
+    model = small(kind, sampling, mask=mask, output_activation="tanh")
     model.compile("adam", "mse", **QUICK)
     x = data(sampling)
     model.fit(x, x, verbose=0)
@@ -264,7 +264,7 @@ def test_half_precision(kind, policy):
     [
         (lambda: Autoencoder(64), TypeError, r"Sampling such as Healpix\(64\), got 64"),
         (lambda: Autoencoder(PART), ValueError, r"goes down 3 levels, but .* has 2 that are"),
-        (lambda: small(Autoencoder, channels=0), ValueError, "channels must be at least 1"),
+        (lambda: small(Autoencoder, outputs=0), ValueError, "outputs must be at least 1"),
         (lambda: small(Autoencoder, filters=()), ValueError, "filters must hold at least 1"),
         (lambda: small(Autoencoder, pooling="max"), ValueError, "one of patch, conv; got 'max'"),
         (lambda: small(Autoencoder, latent=0), ValueError, "latent must be at least 1"),
@@ -276,7 +276,7 @@ def test_half_precision(kind, policy):
         (
             lambda: small(Autoencoder).build((None, 48, 1)),
             ValueError,
-            r"made for channels=2, got inputs of shape \(None, 48, 1\)",
+            r"made with outputs=2 and needs as many input channels, got .* \(None, 48, 1\)",
         ),
         (
             lambda: small(Autoencoder)(data(channels=1)),

@@ -31,14 +31,14 @@ FOOTPRINT = Footprint.from_mask(
 SURVEY, OBSERVED = FOOTPRINT.sampling, FOOTPRINT.observed
 SMALL = {"filters": (3, 4), "order": 2, "graph": 4}
 MAKE = {
-    "fcn": lambda sampling=PART, classes=2, **options: fcn_classifier(
-        sampling, classes, **{**SMALL, **options}
+    "fcn": lambda sampling=PART, outputs=2, **options: fcn_classifier(
+        sampling, outputs, **{**SMALL, **options}
     ),
-    "cnn": lambda sampling=PART, classes=2, **options: cnn_classifier(
-        sampling, classes, **{**SMALL, "hidden": (5,), **options}
+    "cnn": lambda sampling=PART, outputs=2, **options: cnn_classifier(
+        sampling, outputs, **{**SMALL, "hidden": (5,), **options}
     ),
-    "vit": lambda sampling=PART, classes=2, **options: vit_classifier(
-        sampling, classes, **{"key_dim": 4, "num_heads": 2, "p": 2, "num_layers": 2, **options}
+    "vit": lambda sampling=PART, outputs=2, **options: vit_classifier(
+        sampling, outputs, **{"key_dim": 4, "num_heads": 2, "levels": 2, "num_layers": 2, **options}
     ),
 }
 ALL = pytest.mark.parametrize("name", MAKE)
@@ -96,7 +96,7 @@ def test_cnn_of_the_paper():
 @ALL
 def test_any_part_of_the_sphere(name, sampling, nside):
     assert sampling.nside == nside
-    model = MAKE[name](sampling, classes=3, channels=2)
+    model = MAKE[name](sampling, outputs=3, channels=2)
     assert type(model) is Sequential
     assert model.output_shape == (None, 3)
     y = to_numpy(model(data(sampling, 2)))
@@ -105,7 +105,7 @@ def test_any_part_of_the_sphere(name, sampling, nside):
 
 @ALL
 def test_options_of_the_end(name):
-    logits = MAKE[name](classes=3, classifier_activation=None, name="mine")
+    logits = MAKE[name](outputs=3, output_activation=None, name="mine")
     assert logits.name == "mine"
     assert (to_numpy(logits(data())) < 0).any()
     unbuilt = MAKE[name](channels=None)
@@ -135,7 +135,7 @@ def test_arguments_of_the_convolutions():
     options = {"filter_dropout": 0.25, "kernel_regularizer": "l2", "scale": 1.0}
     options |= {"graph": Graph(4, laplacian="random_walk")}
     for name in ("fcn", "cnn"):
-        model = MAKE[name](pooling="mean", activation="elu", batch_norm=False, **options)
+        model = MAKE[name](pooling="mean", activation="elu", normalization=None, **options)
         convs = [layer for layer in model.layers if isinstance(layer, ChebyshevConv)]
         for conv in convs:
             assert (conv.filter_dropout, conv.scale, conv.norm) == (0.25, 1.0, None)
@@ -169,7 +169,7 @@ def test_poolings(name, pooling, kind, tmp_path):
 
 
 def test_cnn_flattens_pixel_by_pixel():
-    model = MAKE["cnn"](hidden=(), classifier_activation=None)
+    model = MAKE["cnn"](hidden=(), output_activation=None)
     x = data()
     for layer in model.layers[:4]:
         x = layer(x)
@@ -281,9 +281,9 @@ def test_statistics_are_the_mean_by_default():
         ),
         (lambda: MAKE["fcn"](filters=(2, 2, 2)), ValueError, "has 2 that are coarser and complete"),
         (lambda: cnn_classifier(PART, 2), ValueError, "goes down 5 levels"),
-        (lambda: MAKE["vit"](p=3), ValueError, "goes down 3 levels"),
-        (lambda: MAKE["fcn"](classes=0), ValueError, "classes must be at least 1"),
-        (lambda: MAKE["cnn"](classes=1.5), TypeError, "classes must be an integer"),
+        (lambda: MAKE["vit"](levels=3), ValueError, "goes down 3 levels"),
+        (lambda: MAKE["fcn"](outputs=0), ValueError, "outputs must be at least 1"),
+        (lambda: MAKE["cnn"](outputs=1.5), TypeError, "outputs must be an integer"),
         (lambda: MAKE["vit"](channels=0), ValueError, "channels must be at least 1"),
         (lambda: MAKE["fcn"](filters=3), TypeError, "filters must be a sequence"),
         (lambda: MAKE["cnn"](hidden=(0,)), ValueError, "each of hidden must be at least 1"),

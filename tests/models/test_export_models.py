@@ -26,7 +26,7 @@ SMALL = {"filters": (4, 4), "graph": 4, "order": 2}
 MODELS = {
     "fcn": lambda: fcn_classifier(PART, 2, **SMALL),
     "cnn": lambda: cnn_classifier(PART, 2, **SMALL),
-    "vit": lambda: vit_classifier(PART, 2, key_dim=4, num_heads=2, p=2, num_layers=1),
+    "vit": lambda: vit_classifier(PART, 2, key_dim=4, num_heads=2, levels=2, num_layers=1),
     "autoencoder": lambda: Autoencoder(PART, latent=3, **SMALL),
     "variational": lambda: VariationalAutoencoder(PART, latent=3, **SMALL),
     "unet": lambda: UNet(PART, 1, **SMALL),

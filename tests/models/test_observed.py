@@ -23,19 +23,19 @@ FLAGS = RNG.integers(0, 2, (4, 48, 3)).astype(np.float32)
 HIDDEN = np.where(OBSERVED[:, None], ONE_HOT, np.nan).astype(np.float32)
 
 
-def unet(last_activation="softmax", outputs=3):
+def unet(output_activation="softmax", outputs=3):
     return UNet(
         *(SPHERE, outputs),
         filters=(2,),
         order=0,
         mask=OBSERVED,
-        batch_norm=False,
-        last_activation=last_activation,
+        normalization=None,
+        output_activation=output_activation,
     )
 
 
-def stack(last_activation="softmax", outputs=3):
-    layers = [SurveyMask(OBSERVED), keras.layers.Dense(outputs, last_activation)]
+def stack(output_activation="softmax", outputs=3):
+    layers = [SurveyMask(OBSERVED), keras.layers.Dense(outputs, output_activation)]
     return Sequential(SPHERE, [keras.Input((48, 1)), *layers])
 
 

@@ -51,13 +51,13 @@ def in_a_row(layer):
 MODELS = {
     "unet": residual_unet,
     "repeat": lambda: UNet(SPHERE, 1, filters=(2, 3), order=1, unpooling="repeat"),
-    "autoencoder": lambda: Autoencoder(SPHERE, channels=2, filters=(2, 3)),
-    "variational": lambda: VariationalAutoencoder(SPHERE, channels=2, filters=(2, 3), seed=1),
+    "autoencoder": lambda: Autoencoder(SPHERE, 2, filters=(2, 3)),
+    "variational": lambda: VariationalAutoencoder(SPHERE, 2, filters=(2, 3), seed=1),
     "transformer": lambda: in_a_row(GraphTransformer(2, 2, num_layers=2)),
     "vision": lambda: in_a_row(VisionTransformer(2, 2, 1, num_layers=2)),
     "residual": lambda: in_a_row(ResidualBlock(ChebyshevConv(order=1), norm="batch")),
     "classifier": lambda: fcn_classifier(SPHERE, 2, channels=2, filters=(2,)),
-    "vit": lambda: vit_classifier(SPHERE, 2, channels=2, p=1, num_layers=1),
+    "vit": lambda: vit_classifier(SPHERE, 2, channels=2, levels=1, num_layers=1),
     "old": lambda: HealpyGCNN(4, np.arange(192), [ChebyshevConv(2, 1), Pool()]),
 }
 
@@ -289,9 +289,9 @@ def test_weights_of_another_model_are_named(tmp_path):
     wider.build((None, 192, 2))
     with pytest.raises(ValueError, match=r"(?s)does not hold.*down_blocks.*in the file, .* model"):
         wider.load_weights(path)
-    vit_classifier(SPHERE, 2, p=1).save_weights(path)
+    vit_classifier(SPHERE, 2, levels=1).save_weights(path)
     with pytest.raises(ValueError, match=r"\(1, 48, 64\) in the file, \(1, 192, 64\) in the"):
-        vit_classifier(Healpix(8), 2, p=1).load_weights(path)
+        vit_classifier(Healpix(8), 2, levels=1).load_weights(path)
 
 
 def deep(layers):

@@ -167,7 +167,7 @@ def test_any_depth_and_widths(filters, channels, outputs):
 
 
 def test_number_of_weights_and_summary():
-    model = small(filters=(3, 4), last_activation="softmax")
+    model = small(filters=(3, 4), output_activation="softmax")
     convs = (2 * 3 + 3 * 3) + (3 * 4 + 4 * 4) + (6 * 3 + 3 * 3)  # down, bottom, up
     biases = 3 + 3 + 4 + 4 + 3 + 3
     expected = 3 * convs + biases + (4 * 4 * 3 + 3) + (3 * 2 + 2)  # up-sampling, last
@@ -181,7 +181,7 @@ def test_number_of_weights_and_summary():
 
 
 def test_softmax_over_classes():
-    y = to_numpy(small(outputs=4, last_activation="softmax")(data()))
+    y = to_numpy(small(outputs=4, output_activation="softmax")(data()))
     np.testing.assert_allclose(y.sum(axis=2), 1, rtol=1e-6)
 
 
@@ -254,7 +254,7 @@ def test_save_and_load(tmp_path):
     blocks = np.sort(rng.choice(48, 30, replace=False))
     sampling = Healpix(2, blocks).refine(2)
     mask = rng.random(len(sampling)) < 0.5
-    options = {"filters": (2, 3), "order": 1, "graph": 4, "last_activation": "sigmoid"}
+    options = {"filters": (2, 3), "order": 1, "graph": 4, "output_activation": "sigmoid"}
     model = UNet(sampling, 1, mask=mask, **options)
     model.build((None, len(sampling), 1))
     model.compile("adam", "mse", **QUICK)
@@ -279,8 +279,8 @@ def test_save_and_load(tmp_path):
 
 
 def test_every_option_comes_back():
-    options = {**OTHER, "filters": [3, 4], "order": 1, "batch_norm": False, "activation": "elu"}
-    options |= {"last_activation": "tanh", "graph": Graph(9, laplacian="random_walk")}
+    options = {**OTHER, "filters": [3, 4], "order": 1, "normalization": None, "activation": "elu"}
+    options |= {"output_activation": "tanh", "graph": Graph(9, laplacian="random_walk")}
     model = UNet(PART, 3, name="mine", **options)
     config = json.loads(json.dumps(model.get_config()))
     again = UNet.from_config(config)
@@ -293,7 +293,7 @@ def test_every_option_comes_back():
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", HALF)
 def test_half_precision(policy):
-    model = small(last_activation="softmax")
+    model = small(output_activation="softmax")
     half = UNet.from_config({**model.get_config(), "dtype": policy})
     half.build((None, len(PART), 2))
     half.set_weights(model.get_weights())

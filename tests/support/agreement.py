@@ -35,13 +35,13 @@ def ready_made(sampling: Sampling, channels: int) -> dict[str, keras.Model]:
     """Every model of the package, small, on a sampling with two coarser levels."""
     mask = np.random.default_rng(2).random(len(sampling)) < 0.7
     small = {"filters": (3, 4), "order": 2, "graph": 8, "mask": mask}
-    sizes = {"key_dim": 4, "num_heads": 2, "p": 2, "num_layers": 2, "mask": mask}
+    sizes = {"key_dim": 4, "num_heads": 2, "levels": 2, "num_layers": 2, "mask": mask}
     other = {"block": "residual", "skip": "add", "pooling": "mean", "unpooling": "repeat"}
     made = {
         "fcn": models.fcn_classifier(sampling, 2, channels=channels, **small),
         "cnn": models.cnn_classifier(sampling, 2, channels=channels, hidden=(5,), **small),
         "vit": models.vit_classifier(sampling, 2, channels=channels, **sizes),
-        "autoencoder": models.Autoencoder(sampling, channels=channels, latent=3, **small),
+        "autoencoder": models.Autoencoder(sampling, outputs=channels, latent=3, **small),
         "smooth fcn": models.fcn_classifier(
             sampling, 2, channels=channels, pooling="smooth_mean", **small
         ),
@@ -50,7 +50,7 @@ def ready_made(sampling: Sampling, channels: int) -> dict[str, keras.Model]:
         "unet of convolutions": models.UNet(sampling, 2, pooling="conv", **small),
     }
     # Each backend draws other numbers: here of deviation exp(-15), which float32 hardly sees.
-    variational = models.VariationalAutoencoder(sampling, channels=channels, latent=3, **small)
+    variational = models.VariationalAutoencoder(sampling, outputs=channels, latent=3, **small)
     variational.encoder.layers[-1].bias.assign([0, 0, 0, -30, -30, -30])
     made["variational autoencoder"] = variational
     for model in made.values():

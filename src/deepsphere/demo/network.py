@@ -9,7 +9,7 @@ from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix
 
 
-def quick_start_network(nside: int, classes: int = 2) -> Sequential:
+def quick_start_network(nside: int, outputs: int = 2) -> Sequential:
     """Return the network of the DeepSphere quick-start notebook.
 
     It consists of three Chebyshev convolutions (10 terms, 5 channels, bias, batch normalization,
@@ -21,7 +21,7 @@ def quick_start_network(nside: int, classes: int = 2) -> Sequential:
     ----------
     nside : int
         Resolution of the full-sky input maps, at least 8, since the map is coarsened three times.
-    classes : int, default 2
+    outputs : int, default 2
         Number of classes.
 
     Returns
@@ -33,7 +33,7 @@ def quick_start_network(nside: int, classes: int = 2) -> Sequential:
     for _ in range(3):
         layers += [ChebyshevConv(5, order=9, batch_norm=True, activation="relu"), Pool()]
     layers += [
-        ChebyshevConv(classes, order=9),
+        ChebyshevConv(outputs, order=9),
         keras.layers.GlobalAveragePooling1D(),
         keras.layers.Softmax(),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from numpy.typing import ArrayLike
@@ -25,6 +25,7 @@ from deepsphere.models.base import (
     make_pool,
     resolutions,
 )
+from deepsphere.models.renamed import RENAMED
 from deepsphere.models.sequential import Sequential
 from deepsphere.sampling import Sampling
 
@@ -41,8 +42,8 @@ class Autoencoder(SphereModel):
     ----------
     sampling : Sampling
         Sampling of the maps. It needs ``len(filters)`` coarser levels.
-    channels : int, default 1
-        Number of channels of the maps.
+    outputs : int, default 1
+        Number of channels of the maps, which are input and output.
     filters : sequence of int, default (4, 8, 16)
         Number of channels after each step down.
     pooling : {"patch", "conv"}, default "patch"
@@ -51,13 +52,13 @@ class Autoencoder(SphereModel):
     latent : int, default 16
         Number of latent features per coarse pixel.
     decoder_filters : sequence of int, optional
-        Number of channels after each step up except the last, which outputs `channels`. Default:
+        Number of channels after each step up except the last, which has `outputs`. Default:
         the last of `filters` for all.
     order : int, default 4
         Degree of the polynomials of the graph convolution at the coarse resolution.
     activation : str or callable, default "elu"
         Keras activation after each step except the last.
-    last_activation : str or callable, optional
+    output_activation : str or callable, optional
         Keras activation of the output, computed in single precision. Default: the identity.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
@@ -78,7 +79,7 @@ class Autoencoder(SphereModel):
     Raises
     ------
     TypeError
-        If `sampling` is not a `Sampling`, `channels`, `latent`, `order` or an entry of `filters`
+        If `sampling` is not a `Sampling`, `outputs`, `latent`, `order` or an entry of `filters`
         or `decoder_filters` is not an integer, or `graph` is not a `Graph`, an integer or a string.
     ValueError
         If one of these integers is less than 1 (`order`: less than 0), `pooling` or `graph` is an
@@ -103,24 +104,26 @@ class Autoencoder(SphereModel):
     ((None, 192, 16), (None, 3072, 1))
     """
 
+    renamed: ClassVar[dict[str, str]] = {**RENAMED, "channels": "outputs"}
+
     def __init__(
         self,
         sampling: Sampling,
+        outputs: int = 1,
         *,
-        channels: int = 1,
         filters: Sequence[int] = (4, 8, 16),
         pooling: str = "patch",
         latent: int = 16,
         decoder_filters: Sequence[int] | None = None,
         order: int = 4,
         activation: Any = "elu",
-        last_activation: Any = None,
+        output_activation: Any = None,
         graph: GraphLike | None = None,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling, mask=mask, graph=graph, **kwargs)
-        self.channels = check_count("channels", channels, least=1)
+        self.output_channels = check_count("outputs", outputs, least=1)
         self.filters = check_widths("filters", filters)
         self.pooling = check_choice("pooling", pooling, LEARNED_POOLINGS)
         self.latent = check_count("latent", latent, least=1)
@@ -135,11 +138,11 @@ class Autoencoder(SphereModel):
             )
         self.order = check_count("order", order, least=0)
         self.activation = keras.activations.get(activation)
-        self.last_activation = keras.activations.get(last_activation)
+        self.output_activation = keras.activations.get(output_activation)
         self.latent_sampling = resolutions(self.sampling, len(self.filters))[-1]
         self.encoder = self._make_encoder()
         self.decoder = self._make_decoder()
-        self.build((None, len(self.sampling), self.channels))
+        self.build((None, len(self.sampling), self.output_channels))
 
     def _make_encoder(self) -> Sequential:
         dtype = self.dtype_policy
@@ -151,7 +154,7 @@ class Autoencoder(SphereModel):
         model = Sequential(
             self.sampling, [*layers, *self._latent_layers()], graph=self.graph_spec, name="encoder"
         )
-        model.build((None, len(self.sampling), self.channels))
+        model.build((None, len(self.sampling), self.output_channels))
         return model
 
     def _latent_layers(self) -> list[keras.layers.Layer]:
@@ -167,8 +170,8 @@ class Autoencoder(SphereModel):
             for width in self.decoder_filters
         ]
         layers += [
-            PatchConvTranspose(self.channels, dtype=dtype),
-            keras.layers.Activation(self.last_activation, dtype=self.variable_dtype),
+            PatchConvTranspose(self.output_channels, dtype=dtype),
+            keras.layers.Activation(self.output_activation, dtype=self.variable_dtype),
         ]
         if self.observed is not None:
             coarse = self.sampling.membership(len(self.filters)) @ self.observed > 0
@@ -183,10 +186,10 @@ class Autoencoder(SphereModel):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Check the shape of the input; the constructor has built encoder and decoder."""
-        if len(input_shape) == 3 and input_shape[2] != self.channels:
+        if len(input_shape) == 3 and input_shape[2] != self.output_channels:
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} was made for channels={self.channels}, got "
-                f"inputs of shape {tuple(input_shape)}"
+                f"{type(self).__name__} {self.name!r} was made with outputs={self.output_channels} "
+                f"and needs as many input channels, got inputs of shape {tuple(input_shape)}"
             )
         super().build(input_shape)
 
@@ -244,12 +247,12 @@ class Autoencoder(SphereModel):
         """Return the model's arguments, for `from_config`."""
         return {
             **super().get_config(),
-            "channels": self.channels,
+            "outputs": self.output_channels,
             "filters": list(self.filters),
             "pooling": self.pooling,
             "latent": self.latent,
             "decoder_filters": list(self.decoder_filters),
             "order": self.order,
             "activation": keras.activations.serialize(self.activation),
-            "last_activation": keras.activations.serialize(self.last_activation),
+            "output_activation": keras.activations.serialize(self.output_activation),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer
 from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.layers.protocol import require_same_sampling, share
 from deepsphere.models.observed import ObservedPixels
+from deepsphere.models.renamed import RENAMED, refuse_old_names, with_new_names
 from deepsphere.models.saving import SavedModel
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, serialize
@@ -37,6 +38,13 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Return `value`; raise ValueError if it is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    return value
+
+
+def check_normalization(value: str | None, known: str) -> str | None:
+    """Return `value`; raise ValueError if it is neither None nor the known normalization."""
+    if value not in (None, known):
+        raise ValueError(f"normalization must be None or {known!r}, got {value!r}")
     return value
 
 
@@ -135,6 +143,9 @@ class SphereModel(SavedModel, ObservedPixels):
         everywhere.
     """
 
+    renamed: ClassVar[dict[str, str]] = RENAMED
+    """New names of arguments by their names in old files."""
+
     def __init__(
         self,
         sampling: Sampling,
@@ -144,6 +155,7 @@ class SphereModel(SavedModel, ObservedPixels):
         **kwargs: Any,
     ) -> None:
         refuse_parts(kwargs)
+        refuse_old_names(type(self).__name__, kwargs, self.renamed)
         super().__init__(**kwargs)
         self.sampling = check_sampling(sampling)
         self.graph_spec = None if graph is None else as_graph(graph)
@@ -224,5 +236,6 @@ class SphereModel(SavedModel, ObservedPixels):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Make a model from what `get_config` returned."""
-        model: Self = super().from_config(with_graph(config), custom_objects)
+        config = with_new_names(with_graph(config), cls.renamed)
+        model: Self = super().from_config(config, custom_objects)
         return model

@@ -12,25 +12,31 @@ from deepsphere.graph import GraphLike
 from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import hide
-from deepsphere.models.base import check_widths, make_pool, resolutions
+from deepsphere.models.base import (
+    check_normalization,
+    check_widths,
+    make_pool,
+    resolutions,
+)
+from deepsphere.models.renamed import RENAMED, refuse_old_names
 from deepsphere.models.sequential import Sequential
 from deepsphere.sampling import Sampling
 
 
 def fcn_classifier(
     sampling: Sampling,
-    classes: int,
+    outputs: int,
     *,
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
     graph: GraphLike | None = None,
-    batch_norm: bool = True,
+    normalization: str | None = "batch",
     activation: Any = "relu",
     pooling: str = "max",
     statistics: str = "mean",
     output_bias: bool = False,
-    classifier_activation: Any = "softmax",
+    output_activation: Any = "softmax",
     mask: ArrayLike | None = None,
     name: str | None = None,
     **conv: Any,
@@ -47,7 +53,7 @@ def fcn_classifier(
     sampling : Sampling
         Sampling of the maps, on the whole sphere or a part of it, with at least ``len(filters)``
         coarser levels.
-    classes : int
+    outputs : int
         Number of classes, or of values to regress.
     channels : int or None, default 1
         Number of channels of the maps, for which the model is built. With None, it is built on
@@ -60,8 +66,8 @@ def fcn_classifier(
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`, with 20 neighbors as in arXiv 2012.15000 (this paper used 8).
-    batch_norm : bool, default True
-        Whether all convolutions except the last normalize their channels.
+    normalization : {"batch", None}, default "batch"
+        Normalization of the channels of all convolutions except the last.
     activation : str or callable, default "relu"
         Keras activation of all convolutions except the last.
     pooling : str, default "max"
@@ -76,7 +82,7 @@ def fcn_classifier(
     output_bias : bool, default False
         Whether the last layer has a bias. The default is that of the paper. Use a bias to regress
         values whose mean is not 0.
-    classifier_activation : str or callable, default "softmax"
+    output_activation : str or callable, default "softmax"
         Keras activation of the output, computed in single precision. Use None for logits or
         regression.
     mask : array_like of bool, shape (len(sampling),), optional
@@ -90,17 +96,17 @@ def fcn_classifier(
     Returns
     -------
     Sequential
-        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, classes)``.
+        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, outputs)``.
 
     Raises
     ------
     TypeError
-        If `sampling` is not a `Sampling`, `classes`, `channels`, `order` or an entry of `filters`
+        If `sampling` is not a `Sampling`, `outputs`, `channels`, `order` or an entry of `filters`
         is not an integer, or `graph` is not a `Graph`, an integer or a string.
     ValueError
         If one of these integers is less than 1 (`order`: less than 0), `filters` is empty,
-        `pooling`, `statistics` or `graph` is an unknown name, `mask` does not hold one bool per
-        pixel or is False everywhere, or the sampling has too few coarser levels.
+        `pooling`, `statistics`, `normalization` or `graph` is an unknown name, `mask` does not hold
+        one bool per pixel or is False everywhere, or the sampling has too few coarser levels.
 
     Notes
     -----
@@ -118,42 +124,42 @@ def fcn_classifier(
     >>> part = Healpix(2, [7]).refine(5)
     >>> part, part.coarsen(5)
     (Healpix(nside=64, pixels=<1024 of 49152>), Healpix(nside=2, pixels=<1 of 48>))
-    >>> model = fcn_classifier(part, classes=2)
+    >>> model = fcn_classifier(part, outputs=2)
     >>> model.output_shape
     (None, 2)
     >>> model.count_params() - 2 * 240  # less the means and variances of batch norm
     54720
     """
     widths = check_widths("filters", filters)
-    classes = check_count("classes", classes, least=1)
+    outputs = check_count("outputs", outputs, least=1)
     layers = survey_layers(mask) + _pooled_convs(
-        sampling, widths, pooling, order, activation, batch_norm, conv
+        sampling, widths, pooling, order, activation, normalization, conv
     )
     layers += [
-        ChebyshevConv(classes, order, **{"use_bias": output_bias, **conv}),
+        ChebyshevConv(outputs, order, **{"use_bias": output_bias, **conv}),
         Statistics(statistics),
     ]
     if statistics in ("mean_variance", "histogram"):
-        layers.append(keras.layers.Dense(classes, use_bias=output_bias))
-    return finish(sampling, layers, classifier_activation, channels, name=name, graph=graph)
+        layers.append(keras.layers.Dense(outputs, use_bias=output_bias))
+    return finish(sampling, layers, output_activation, channels, name=name, graph=graph)
 
 
 def cnn_classifier(
     sampling: Sampling,
-    classes: int,
+    outputs: int,
     *,
     channels: int | None = 1,
     filters: Sequence[int] = (16, 32, 64, 64, 64),
     order: int = 4,
     graph: GraphLike | None = None,
-    batch_norm: bool = True,
+    normalization: str | None = "batch",
     activation: Any = "relu",
     pooling: str = "max",
     statistics: str | None = None,
     hidden: Sequence[int] = (),
     dropout: float = 0.0,
     output_bias: bool = False,
-    classifier_activation: Any = "softmax",
+    output_activation: Any = "softmax",
     mask: ArrayLike | None = None,
     name: str | None = None,
     **conv: Any,
@@ -167,8 +173,8 @@ def cnn_classifier(
 
     Parameters
     ----------
-    sampling, classes, channels, filters, order, graph, batch_norm, activation, \
-pooling, output_bias, classifier_activation, mask, name, **conv
+    sampling, outputs, channels, filters, order, graph, normalization, activation, \
+pooling, output_bias, output_activation, mask, name, **conv
         See `fcn_classifier`.
     statistics : str, optional
         Kind of statistics over the pixels, see `deepsphere.layers.Statistics`. Default: none; all
@@ -181,7 +187,7 @@ pooling, output_bias, classifier_activation, mask, name, **conv
     Returns
     -------
     Sequential
-        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, classes)``.
+        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, outputs)``.
 
     Raises
     ------
@@ -197,21 +203,21 @@ pooling, output_bias, classifier_activation, mask, name, **conv
     Examples
     --------
     >>> from deepsphere.sampling import Healpix
-    >>> model = cnn_classifier(Healpix(1, [4]).refine(5), classes=2, filters=(8, 8), hidden=(16,))
+    >>> model = cnn_classifier(Healpix(1, [4]).refine(5), outputs=2, filters=(8, 8), hidden=(16,))
     >>> model.output_shape
     (None, 2)
     """
     widths = check_widths("filters", filters)
     units = check_widths("hidden", hidden, least=0)
-    classes = check_count("classes", classes, least=1)
+    outputs = check_count("outputs", outputs, least=1)
     layers = survey_layers(mask) + _pooled_convs(
-        sampling, widths, pooling, order, activation, batch_norm, conv
+        sampling, widths, pooling, order, activation, normalization, conv
     )
     layers.append(FlattenMap() if statistics is None else Statistics(statistics))
     for width in units:
         layers += [*dropout_layers(dropout), keras.layers.Dense(width, activation)]
-    layers += [*dropout_layers(dropout), keras.layers.Dense(classes, use_bias=output_bias)]
-    return finish(sampling, layers, classifier_activation, channels, name=name, graph=graph)
+    layers += [*dropout_layers(dropout), keras.layers.Dense(outputs, use_bias=output_bias)]
+    return finish(sampling, layers, output_activation, channels, name=name, graph=graph)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -264,14 +270,16 @@ def _pooled_convs(
     pooling: str,
     order: int,
     activation: Any,
-    batch_norm: bool,
+    normalization: str | None,
     conv: dict[str, Any],
 ) -> list[keras.layers.Layer]:
+    refuse_old_names("the classifier", conv, RENAMED)
+    normalized = check_normalization(normalization, "batch") is not None
     resolutions(sampling, len(widths))
     layers: list[keras.layers.Layer] = []
     for width in widths:
         layers += [
-            ChebyshevConv(width, order, batch_norm=batch_norm, activation=activation, **conv),
+            ChebyshevConv(width, order, batch_norm=normalized, activation=activation, **conv),
             make_pool(pooling, width),
         ]
     return layers

@@ -17,6 +17,7 @@ from deepsphere.models.base import (
     POOLINGS,
     SphereModel,
     check_choice,
+    check_normalization,
     check_widths,
     make_pool,
     resolutions,
@@ -66,11 +67,11 @@ class UNet(SphereModel):
         same value and so commutes with rotations that preserve the hierarchy. Default: ``"patch"``
         where children are adjacent in memory, as on HEALPix (a requirement of ``"patch"``), else
         ``"repeat"``.
-    batch_norm : bool, default True
-        Whether the convolutions normalize their channels (the paper predates this).
+    normalization : {"batch", None}, default "batch"
+        Normalization of each convolution's channels (the paper predates it).
     activation : str or callable, default "relu"
         Keras activation of the convolutions.
-    last_activation : str or callable, optional
+    output_activation : str or callable, optional
         Keras activation of the output, computed in single precision, for example ``"softmax"`` for
         classes. Default: the identity, for logits and regression.
     graph : Graph, int or str, optional
@@ -89,8 +90,9 @@ class UNet(SphereModel):
         integer, or `graph` is not a `Graph`, an integer or a string.
     ValueError
         If one of these integers is less than 1 (`order`: less than 0), `filters` is empty, `block`,
-        `skip`, `pooling`, `unpooling` or `graph` is an unknown name, `mask` does not hold one bool
-        per pixel or is False everywhere, or the sampling has too few coarser levels.
+        `skip`, `pooling`, `unpooling`, `normalization` or `graph` is an unknown name, `mask` does
+        not hold one bool per pixel or is False everywhere, or the sampling has too few coarser
+        levels.
 
     Notes
     -----
@@ -101,7 +103,7 @@ class UNet(SphereModel):
     Examples
     --------
     >>> from deepsphere.sampling import Healpix
-    >>> model = UNet(Healpix(8), outputs=3, filters=(8, 16, 32), last_activation="softmax")
+    >>> model = UNet(Healpix(8), outputs=3, filters=(8, 16, 32), output_activation="softmax")
     >>> model.build((None, 768, 2))
     >>> model.compute_output_shape((None, 768, 2))
     (None, 768, 3)
@@ -118,9 +120,9 @@ class UNet(SphereModel):
         skip: str = "concatenate",
         pooling: str = "max",
         unpooling: str | None = None,
-        batch_norm: bool = True,
+        normalization: str | None = "batch",
         activation: Any = "relu",
-        last_activation: Any = None,
+        output_activation: Any = None,
         graph: GraphLike | None = None,
         mask: ArrayLike | str | None = None,
         **kwargs: Any,
@@ -135,9 +137,9 @@ class UNet(SphereModel):
         if unpooling is None:
             unpooling = "patch" if self.sampling.branching else "repeat"
         self.unpooling = check_choice("unpooling", unpooling, UNPOOLINGS)
-        self.batch_norm = bool(batch_norm)
+        self.normalization = check_normalization(normalization, "batch")
         self.activation = keras.activations.get(activation)
-        self.last_activation = keras.activations.get(last_activation)
+        self.output_activation = keras.activations.get(output_activation)
         samplings = resolutions(self.sampling, len(self.filters) - 1)
         levels = list(zip(self.filters, samplings, strict=True))
         self.down_blocks: list[UNetBlock] = []
@@ -158,7 +160,7 @@ class UNet(SphereModel):
                 )
         self.last = keras.layers.Dense(self.output_channels, dtype=self.dtype_policy, name="last")
         self.last_activate = keras.layers.Activation(
-            self.last_activation, dtype=self.variable_dtype, name="last_activate"
+            self.output_activation, dtype=self.variable_dtype, name="last_activate"
         )
 
     def _make_block(self, filters: int, sampling: Sampling, name: str) -> UNetBlock:
@@ -168,7 +170,7 @@ class UNet(SphereModel):
             self.order,
             sampling,
             graph=self.graph_spec,
-            batch_norm=self.batch_norm,
+            batch_norm=self.normalization is not None,
             dtype=self.dtype_policy,
         )
         return UNetBlock(
@@ -249,9 +251,9 @@ class UNet(SphereModel):
             "skip": self.skip,
             "pooling": self.pooling,
             "unpooling": self.unpooling,
-            "batch_norm": self.batch_norm,
+            "normalization": self.normalization,
             "activation": keras.activations.serialize(self.activation),
-            "last_activation": keras.activations.serialize(self.last_activation),
+            "output_activation": keras.activations.serialize(self.output_activation),
         }
 
 

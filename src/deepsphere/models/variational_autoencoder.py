@@ -29,12 +29,14 @@ class VariationalAutoencoder(Autoencoder):
     ----------
     sampling : Sampling
         Sampling of the maps. It needs ``len(filters)`` coarser levels.
+    outputs : int, default 1
+        Number of channels of the maps, which are input and output.
     beta : float, default 1
         Weight of the divergence, at least 0. With 0, only the noise in the features remains.
     seed : int, optional
         Seed of the draws in training and in `sample`. Default: random.
-    channels, filters, pooling, latent, decoder_filters, order, activation, last_activation, \
-graph, mask, **kwargs
+    filters, pooling, latent, decoder_filters, order, activation, output_activation, graph, \
+mask, **kwargs
         See `Autoencoder`.
 
     Attributes
@@ -67,7 +69,13 @@ graph, mask, **kwargs
     """
 
     def __init__(
-        self, sampling: Sampling, *, beta: float = 1.0, seed: int | None = None, **kwargs: Any
+        self,
+        sampling: Sampling,
+        outputs: int = 1,
+        *,
+        beta: float = 1.0,
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         # Set before the base's constructor, which builds the model.
         self.beta = float(beta)
@@ -75,7 +83,7 @@ graph, mask, **kwargs
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
         self.seed = None if seed is None else check_count("seed", seed, least=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling, outputs, **kwargs)
 
     def _latent_layers(self) -> list[keras.layers.Layer]:
         dtype = self.dtype_policy
@@ -150,10 +158,11 @@ graph, mask, **kwargs
         terms = ops.square(mean) + ops.exp(log_variance) - 1 - log_variance
         per_pixel = 0.5 * ops.sum(terms, axis=-1)
         if mask is None:
-            return ops.mean(per_pixel) * (per_pixel.shape[1] / (len(self.sampling) * self.channels))
+            values = len(self.sampling) * self.output_channels
+            return ops.mean(per_pixel) * (per_pixel.shape[1] / values)
         observed = ops.sum(ops.cast(mask, per_pixel.dtype))
         total = ops.sum(ops.where(self._coarse(mask), per_pixel, ops.zeros_like(per_pixel)))
-        return ops.divide_no_nan(total, observed * self.channels)
+        return ops.divide_no_nan(total, observed * self.output_channels)
 
     def get_config(self) -> dict[str, Any]:
         """Return the model's arguments, for `from_config`."""

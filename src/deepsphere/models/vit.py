@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from deepsphere.layers import Statistics, VisionTransformer
 from deepsphere.layers.base import check_count
-from deepsphere.models.base import resolutions
+from deepsphere.models.base import check_normalization, resolutions
 from deepsphere.models.classifiers import dropout_layers, finish, survey_layers
 from deepsphere.models.sequential import Sequential
 from deepsphere.sampling import Sampling
@@ -17,19 +17,19 @@ from deepsphere.sampling import Sampling
 
 def vit_classifier(
     sampling: Sampling,
-    classes: int,
+    outputs: int,
     *,
     channels: int | None = 1,
     key_dim: int = 16,
     num_heads: int = 4,
-    p: int = 3,
+    levels: int = 3,
     num_layers: int = 4,
     position_embedding: bool = True,
     activation: Any = "relu",
-    layer_norm: bool = True,
+    normalization: str | None = "layer",
     statistics: str = "mean",
     dropout: float = 0.0,
-    classifier_activation: Any = "softmax",
+    output_activation: Any = "softmax",
     mask: ArrayLike | None = None,
     name: str | None = None,
 ) -> Sequential:
@@ -38,13 +38,13 @@ def vit_classifier(
     The pixels within each coarse pixel are embedded into one vector, the vectors attend to each
     other in every block, and statistics over the coarse pixels and a dense layer return the
     classes. The cost grows with the square of the number of coarse pixels,
-    ``(pixels / 4**p)**2`` on HEALPix.
+    ``(pixels / 4**levels)**2`` on HEALPix.
 
     Parameters
     ----------
     sampling : Sampling
-        Sampling of the maps, with at least `p` coarser levels.
-    classes : int
+        Sampling of the maps, with at least `levels` coarser levels.
+    outputs : int
         Number of classes, or of values to regress.
     channels : int or None, default 1
         Number of channels of the maps, for which the model is built. With None, it is built on
@@ -53,7 +53,7 @@ def vit_classifier(
         Number of channels per head; a coarse pixel has ``key_dim * num_heads`` channels.
     num_heads : int, default 4
         Number of attention heads.
-    p : int, default 3
+    levels : int, default 3
         Number of levels from the pixels to the coarse pixels. The default gives patches of 64
         pixels on HEALPix.
     num_layers : int, default 4
@@ -62,13 +62,13 @@ def vit_classifier(
         Whether to add a learned vector to each coarse pixel.
     activation : str or callable, default "relu"
         Keras activation in the blocks; None means the identity.
-    layer_norm : bool, default True
-        Whether the blocks normalize, see `deepsphere.layers.TransformerBlock`.
+    normalization : {"layer", None}, default "layer"
+        Normalization in the blocks, see `deepsphere.layers.TransformerBlock`.
     statistics : str, default "mean"
         Kind of statistics over the coarse pixels, see `deepsphere.layers.Statistics`.
     dropout : float, default 0
         Fraction of the inputs of the dense layer that is dropped in training.
-    classifier_activation : str or callable, default "softmax"
+    output_activation : str or callable, default "softmax"
         Keras activation of the output, computed in single precision. Use None for logits or
         regression.
     mask : array_like of bool, shape (len(sampling),), optional
@@ -79,16 +79,17 @@ def vit_classifier(
     Returns
     -------
     Sequential
-        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, classes)``.
+        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, outputs)``.
 
     Raises
     ------
     TypeError
-        If `sampling` is not a `Sampling`, or `classes`, `channels`, `key_dim`, `num_heads`, `p` or
-        `num_layers` is not an integer.
+        If `sampling` is not a `Sampling`, or `outputs`, `channels`, `key_dim`, `num_heads`,
+        `levels` or `num_layers` is not an integer.
     ValueError
-        If one of these integers is less than 1, `statistics` is unknown, `mask` does not hold one
-        bool per pixel or is False everywhere, or the sampling has too few coarser levels.
+        If one of these integers is less than 1, `statistics` or `normalization` is unknown, `mask`
+        does not hold one bool per pixel or is False everywhere, or the sampling has too few coarser
+        levels.
 
     Notes
     -----
@@ -98,24 +99,24 @@ def vit_classifier(
     Examples
     --------
     >>> from deepsphere.sampling import Healpix
-    >>> vit_classifier(Healpix(16), classes=3, num_layers=2).output_shape
+    >>> vit_classifier(Healpix(16), outputs=3, num_layers=2).output_shape
     (None, 3)
     """
-    classes = check_count("classes", classes, least=1)
-    resolutions(sampling, check_count("p", p, least=1))
+    outputs = check_count("outputs", outputs, least=1)
+    resolutions(sampling, check_count("levels", levels, least=1))
     layers = [
         *survey_layers(mask),
         VisionTransformer(
             key_dim,
             num_heads,
-            p,
+            levels,
             num_layers=num_layers,
             position_embedding=position_embedding,
             activation=activation,
-            layer_norm=layer_norm,
+            layer_norm=check_normalization(normalization, "layer") is not None,
         ),
         Statistics(statistics),
         *dropout_layers(dropout),
-        keras.layers.Dense(classes),
+        keras.layers.Dense(outputs),
     ]
-    return finish(sampling, layers, classifier_activation, channels, name=name)
+    return finish(sampling, layers, output_activation, channels, name=name)

@@ -1,0 +1,46 @@
+"""Arguments of models that had other names in files written before version 0.1.0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED = {
+    "batch_norm": "normalization",
+    "classes": "outputs",
+    "classifier_activation": "output_activation",
+    "last_activation": "output_activation",
+    "layer_norm": "normalization",
+    "p": "levels",
+}
+"""New names of arguments by their old names."""
+
+
+def with_new_names(config: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Return a model's configuration with the new names of its arguments.
+
+    Parameters
+    ----------
+    config : dict
+        What `get_config` of this or an earlier version returned.
+    renamed : mapping of str to str
+        New names by old names.
+
+    Returns
+    -------
+    dict
+        The configuration that the constructor takes. Flags become the names of normalizations.
+    """
+    new: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, bool) and renamed.get(name) == "normalization":
+            value = name.removesuffix("_norm") if value else None
+        new[renamed.get(name, name)] = value
+    return new
+
+
+def refuse_old_names(model: str, arguments: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
+    """Raise TypeError if one of a constructor's further arguments has its old name."""
+    for name, value in arguments.items():
+        if name in renamed:
+            raise TypeError(f"{model} takes {renamed[name]}=..., not {name}={value!r}")
