@@ -126,7 +126,7 @@ def main() -> None:
 
 def write(rows: list[dict[str, Any]], directory: Path) -> None:
     """Write the table."""
-    from deepsphere.files import replacing
+    from deepsphere._files import replacing
 
     path = directory / "attention_memory.csv"
     with replacing(path) as temporary, temporary.open("w", newline="") as file:

@@ -28,7 +28,7 @@ from typing import Any
 
 from scipy.sparse.linalg import eigsh
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from deepsphere.graph import (
     Graph,
     clear_cache,
@@ -37,7 +37,7 @@ from deepsphere.graph import (
     largest_eigenvalue,
     spectral,
 )
-from deepsphere.graph.laplacians import LARGE
+from deepsphere.graph.cached_laplacians import LARGE
 from deepsphere.plot.style import COLORS, MARKERS, PAGE_WIDTH, house_style, new_figure
 from deepsphere.sampling import Healpix
 from pictures import plain_logarithms

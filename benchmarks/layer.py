@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from interleaved import Timings, interleave, speedup
 from pictures import backend_color, plain_logarithms
 from problems import Case, Results, error, truth

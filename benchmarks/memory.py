@@ -19,7 +19,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, forget_peak, peak, resident, serve

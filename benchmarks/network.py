@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from interleaved import Timings, interleave, speedup
 from networks import NETWORKS, QUICK_NETWORKS, Network
 from networks import data as make_data

@@ -40,7 +40,7 @@ from typing import Any
 
 import numpy as np
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from interleaved import Turns, interleave
 from layer import CASES, QUICK_CASES
 from pictures import backend_color, plain_logarithms

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from interleaved import Turns, interleave
 from pictures import backend_color, plain_logarithms
 from problems import Case

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from processes import BACKENDS
 
 PACKAGES = ("numpy", "scipy", "keras", "tensorflow", "jax", "torch", "torch_geometric", "healpy")

@@ -12,7 +12,7 @@ import keras
 import pytest
 
 from deepsphere import backends, cli, compiler, doctor
-from deepsphere.graph.cache import DiskCache, csr_array
+from deepsphere._cache import DiskCache, csr_array
 
 WELL = {
     "keras": "3.15.1",

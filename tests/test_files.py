@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from deepsphere import files
-from deepsphere.files import remove_leftovers, replacing
+from deepsphere import _files as files
+from deepsphere._files import remove_leftovers, replacing
 
 
 def test_file_is_replaced_whole(tmp_path):

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from deepsphere import locks
-from deepsphere.locks import exclusive
+from deepsphere import _locks as locks
+from deepsphere._locks import exclusive
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such locks there")
 

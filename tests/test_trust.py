@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
-from deepsphere import trust
-from deepsphere.trust import distrust, make_private_directory
+from deepsphere import _trust as trust
+from deepsphere._trust import distrust, make_private_directory
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="neither owners nor modes there")
 

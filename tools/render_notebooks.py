@@ -11,7 +11,7 @@ import jupytext
 from nbclient import NotebookClient
 from tqdm import tqdm
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RESOLUTION = 110  # dots per inch: the pictures' own 200 make notebooks of many megabytes

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 
 Row = dict[str, Any]
 KEYS = ("graph", "pooling", "seed")

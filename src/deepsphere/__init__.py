@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         sampling,
         utils,
     )
+    from deepsphere._cache import clear_cache
     from deepsphere.compat.healpy_networks import HealpyGCNN
     from deepsphere.graph import Graph
     from deepsphere.models import Sequential
@@ -67,6 +68,7 @@ __all__ = [
     "Sequential",
     "Subset",
     "analysis",
+    "clear_cache",
     "data",
     "extend_pixels",
     "extend_region",
@@ -84,10 +86,16 @@ __all__ = [
 ]
 
 
-_HOMES = {"Graph": "graph", "HealpyGCNN": "compat.healpy_networks", "Sequential": "models"}
+_HOMES = {
+    "Graph": "graph",
+    "HealpyGCNN": "compat.healpy_networks",
+    "Sequential": "models",
+    "clear_cache": "_cache",
+}
+_FUNCTIONS = ("clear_cache", "extend_pixels", "extend_region")
 _MODULES = frozenset(
     # Not among the names that a star import brings: it would need PyTorch, and hide it.
-    [*(name for name in __all__ if name.islower() and "extend" not in name), "torch"]
+    [*(name for name in __all__ if name.islower() and name not in _FUNCTIONS), "torch"]
 )
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deepsphere
+from deepsphere._files import check_directory, replacing
 from deepsphere.backends import BACKENDS, configured_backend, installed_backends, missing_backend
-from deepsphere.files import check_directory, replacing
 
 if TYPE_CHECKING:
     from deepsphere.analysis import LayerDescription

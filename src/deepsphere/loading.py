@@ -32,10 +32,10 @@ REGISTERING = (
 """Modules that need Keras, including all that register classes with it."""
 
 WITHOUT_KERAS = (
-    *("__main__", "backends", "cli", "compiler", "data", "doctor", "extras", "files", "graph"),
-    *("loading", "locks", "ops", "processors", "sampling", "torch", "trust"),
+    *("__main__", "backends", "cli", "compat", "compiler", "data", "doctor", "extras", "graph"),
+    *("loading", "ops", "processors", "sampling", "torch"),
 )
-"""Modules that can be imported without Keras."""
+"""Modules that can be imported without Keras, as all whose names start with ``_`` can."""
 
 OPERATIONS_WITH_KERAS = (
     *("arguments", "attention", "blockwise", "filters", "mapping", "product", "randomness"),
@@ -107,7 +107,7 @@ def _needs_keras(name: str) -> bool:
         return name == "keras"
     if part.startswith("ops."):
         return part.removeprefix("ops.") in OPERATIONS_WITH_KERAS
-    return bool(part) and "." not in part and part not in WITHOUT_KERAS
+    return part != "" and "." not in part and part[0] != "_" and part not in WITHOUT_KERAS
 
 
 def _explain(error: BaseException, name: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from deepsphere.files import replacing, require_space
+from deepsphere._files import replacing, require_space
 from deepsphere.models.saving import size_of_weights
 from deepsphere.ops.randomness import (
     random_variables,

@@ -17,8 +17,8 @@ from deepsphere.graph import (
     spectral,
 )
 from deepsphere.graph.neighbors import edges_to_nearest
-from deepsphere.graph.optimal import RIDGE, optimal_weights, target
-from deepsphere.graph.optimal_laplacian import surroundings
+from deepsphere.graph.optimal import surroundings
+from deepsphere.graph.optimal_rows import RIDGE, optimal_weights, target
 from deepsphere.sampling import Healpix, regions
 
 DEGREES = (2, 8, 16, 32, 48)  # at nside 32

@@ -18,7 +18,7 @@ from deepsphere.graph import (
     resolve,
     resolve_graph,
 )
-from deepsphere.graph.optimal_laplacian import UnstableWeightsError
+from deepsphere.graph.optimal import UnstableWeightsError
 from deepsphere.graph.resolve import CANDIDATES, PART, mean_error, representative
 from deepsphere.sampling import (
     CubedSphere,

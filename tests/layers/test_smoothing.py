@@ -4,12 +4,12 @@ import healpy
 import keras
 import numpy as np
 import pytest
+from graph.test_beam import LatLon, formula
 
-from deepsphere.graph.beam import gaussian_beam
 from deepsphere.layers import smoothing
+from deepsphere.layers.beam import gaussian_beam
 from deepsphere.layers.smoothing import GaussianSmoothing, gaussian_operator
 from deepsphere.sampling import Healpix
-from graph.test_beam import LatLon, formula
 from harness import SINGLE, check_layer, gradients, relative_error, to_numpy
 
 SPHERE = Healpix(8)

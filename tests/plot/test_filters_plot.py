@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.polynomial.chebyshev import chebval
 
 from deepsphere.graph import Graph
-from deepsphere.graph.laplacians import spectral
+from deepsphere.graph.cached_laplacians import spectral
 from deepsphere.plot import (
     filters,
     plot_coefficients,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from deepsphere.graph import (
     Graph,
     GraphLike,

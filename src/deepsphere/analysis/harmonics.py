@@ -7,7 +7,6 @@ The coefficients of a map are found by least squares, exactly for maps within th
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import isqrt, pi, sqrt
 from types import ModuleType
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from deepsphere._cache import cached
 from deepsphere.extras import require
 from deepsphere.sampling import Equiangular, GaussLegendre, Sampling
 from deepsphere.sampling.missing import is_marked, split_mask
@@ -157,7 +157,7 @@ def analyze(maps: Floats, sampling: Sampling) -> Coefficients:
     return _least_squares(array.astype(np.float64), sampling)
 
 
-@lru_cache(maxsize=64)
+@cached(maxsize=64)
 def check_whole(sampling: Sampling) -> None:
     """Raise ValueError if maps on a sampling cannot be rotated, see `analyze`."""
     share = sampling.areas.sum() / (4 * pi)

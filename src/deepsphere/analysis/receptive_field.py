@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.graph.beam import beam_passes
 from deepsphere.layers import (
     ConvPool,
     GaussianSmoothing,
@@ -26,6 +25,7 @@ from deepsphere.layers import (
     TransformerBlock,
     Unpool,
 )
+from deepsphere.layers.beam import beam_passes
 from deepsphere.layers.graph_transformer import NeighborTransformerBlock
 from deepsphere.ops import SparseOperator
 from deepsphere.sampling import Sampling

@@ -24,9 +24,9 @@ from deepsphere.compat.gnn_transformers import (
     Graph_ViT,
     OldTransformer,
 )
+from deepsphere.compat.legacy_graph import first_neighbors_weights
 from deepsphere.compat.old_constructors import AnyPixels, OldError, OldSignature, old_errors
 from deepsphere.graph import laplacian, resolve_graph
-from deepsphere.graph.legacy import first_neighbors_weights
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._files import replacing
 from deepsphere.data.cosmology import (
     PAPER_COSMOLOGIES,
     Cosmology,
@@ -21,7 +22,6 @@ from deepsphere.data.cosmology import (
     convergence_spectrum,
 )
 from deepsphere.extras import require
-from deepsphere.files import replacing
 from deepsphere.sampling.healpix import check_nside
 
 FORMAT_VERSION = 2  # increase it when the same parameters no longer give the same maps

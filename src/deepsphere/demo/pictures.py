@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._files import replacing
 from deepsphere.data.cosmology import Cosmology
-from deepsphere.files import replacing
 from deepsphere.layers import GraphConv
 from deepsphere.models import Sequential
 from deepsphere.plot import (

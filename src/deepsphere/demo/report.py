@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from deepsphere._files import replacing
 from deepsphere.demo.style import CSS
-from deepsphere.files import replacing
 
 ACCURACIES = {
     "test_accuracy": "DeepSphere network",

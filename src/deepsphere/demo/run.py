@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._files import replacing
 from deepsphere.data.skies import SkySimulation, simulate
 from deepsphere.demo.baselines import (
     linear_svm_accuracy,
@@ -28,7 +29,6 @@ from deepsphere.demo.pictures import class_name, draw_pictures
 from deepsphere.demo.report import write_report
 from deepsphere.demo.training import train
 from deepsphere.extras import require
-from deepsphere.files import replacing
 
 TEST_SHARE = 0.25
 """Share of maps reserved for testing: 50 of 200."""

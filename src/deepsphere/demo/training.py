@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.files import replacing
+from deepsphere._files import replacing
 from deepsphere.resume import Resume
 
 Examples = tuple[NDArray[np.float32], NDArray[np.int32]]

@@ -1,16 +1,17 @@
 """Graphs on a sampling: edges, weights, Laplacians, and the rescaling of their spectra."""
 
-from deepsphere.graph.build import laplacian_of_weights
-from deepsphere.graph.edges import edge_pattern, edge_weights
-from deepsphere.graph.isotropy import isotropy_error
-from deepsphere.graph.laplacians import (
-    clear_cache,
+from deepsphere._cache import clear_cache
+from deepsphere.graph.cached_laplacians import (
     laplacian,
     rescaled_laplacian,
     spectral,
 )
+from deepsphere.graph.components import DisconnectedGraphWarning
+from deepsphere.graph.edges import edge_pattern, edge_weights
+from deepsphere.graph.eigenvalue import MARGIN, largest_eigenvalue, rescale
+from deepsphere.graph.isotropy import isotropy_error
+from deepsphere.graph.laplacians import laplacian_of_weights
 from deepsphere.graph.neighbors import nearest_neighbors
-from deepsphere.graph.pieces import DisconnectedGraphWarning
 from deepsphere.graph.resolve import choose_neighbors, resolve_graph
 from deepsphere.graph.spec import (
     DEFAULT_NEIGHBORS,
@@ -24,7 +25,6 @@ from deepsphere.graph.spec import (
     graph_config,
     with_graph,
 )
-from deepsphere.graph.spectrum import MARGIN, largest_eigenvalue, rescale
 from deepsphere.graph.weights import gaussian_weights, kernel_width
 
 __all__ = [

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial import ConvexHull
 
-from deepsphere.graph.pieces import warn_if_disconnected
-from deepsphere.graph.places import DistinctPoints, distinct, spread_back
+from deepsphere.graph.coincident import DistinctPoints, distinct, spread_back
+from deepsphere.graph.components import warn_if_disconnected
 from deepsphere.graph.spec import GraphLike, as_graph
 from deepsphere.graph.weights import gaussian_weights, join
 from deepsphere.sampling import Healpix, Sampling

@@ -1,147 +1,168 @@
-"""Graph Laplacians of a sampling, built once and cached."""
+"""Laplacians of weighted graphs and of samplings, built without any cache."""
 
 from __future__ import annotations
 
-from scipy.sparse import csr_array
+from typing import NamedTuple
 
-from deepsphere.graph.build import FORMAT, Spectral, build_spectral
-from deepsphere.graph.cache import DiskCache, MemoryCache, matrix_bytes
-from deepsphere.graph.pieces import warn_if_disconnected
-from deepsphere.graph.resolve import forget_choices, resolve_graph
-from deepsphere.graph.spec import GraphLike
-from deepsphere.graph.spectrum import rescale
-from deepsphere.sampling import Sampling, serialize
+import numpy as np
+from scipy.sparse import csr_array, diags_array, issparse
 
-LARGE = 2**17
-"""Number of points from which graphs are also cached on disk: they take seconds to build."""
+from deepsphere.graph.coincident import distinct, spread_back
+from deepsphere.graph.edges import edge_weights
+from deepsphere.graph.eigenvalue import largest_eigenvalue
+from deepsphere.graph.optimal import optimal_laplacian
+from deepsphere.graph.spec import WEIGHTED_LAPLACIANS, Graph, Optimal, registered_laplacian
+from deepsphere.sampling import Sampling
 
-_memory: MemoryCache[Spectral] = MemoryCache(
-    size=lambda graph: matrix_bytes(graph.laplacian), limit=2 * 2**30
-)
-_disk = DiskCache(FORMAT)
+FORMAT = 5
+"""Version of the graphs on disk; increase it when the same request yields a different graph."""
 
 
-def clear_cache() -> None:
-    """Clear the graphs and numbers of neighbors cached in memory, but not those on disk."""
-    _memory.clear()
-    forget_choices()
+ROUNDING = 1e-9
+"""Largest difference between the two directions of an edge, relative to the largest weight."""
 
 
-def spectral(sampling: Sampling, graph: GraphLike | None = None) -> Spectral:
-    """Return the cached Laplacian of a sampling and its largest eigenvalue.
+class Spectral(NamedTuple):
+    """A Laplacian and its largest eigenvalue.
+
+    Attributes
+    ----------
+    laplacian : csr_array of float64, shape (n, n)
+        The Laplacian, not rescaled.
+    eigenvalue : float
+        Its largest eigenvalue; of an optimal Laplacian, that of its symmetric part.
+    """
+
+    laplacian: csr_array
+    eigenvalue: float
+
+
+def laplacian_of_weights(weights: csr_array, laplacian: str = "normalized") -> csr_array:
+    """Return the Laplacian of a weighted graph.
 
     Parameters
     ----------
-    sampling, graph
-        As for `laplacian`.
+    weights : csr_array, shape (n, n)
+        Edge weights W: symmetric, finite and nonnegative, with an empty diagonal.
+    laplacian : {"normalized", "combinatorial", "random_walk"}, default "normalized"
+        ``"normalized"`` is ``I - D^-1/2 W D^-1/2``, with D the diagonal matrix of the row sums of
+        W. ``"combinatorial"`` is ``D - W``. ``"random_walk"`` is ``I - D^-1 W``, which is not
+        symmetric but has the eigenvalues of the normalized Laplacian.
 
     Returns
     -------
-    Spectral
-        The Laplacian, shape (n, n), and its largest eigenvalue. The matrix is shared between
-        callers, so its arrays are read-only.
+    csr_array of float64, shape (n, n)
+        The Laplacian. Rows and columns of points without edges are zero.
 
     Raises
     ------
-    TypeError, ValueError
-        As for `laplacian`.
-
-    Warns
-    -----
-    DisconnectedGraphWarning
-        As for `laplacian`.
+    TypeError
+        If `weights` is not a sparse matrix of real numbers.
+    ValueError
+        If `laplacian` is unknown. Also if `weights` is not square, not finite, negative, not
+        symmetric (to 1e-9 of the largest weight), or not zero on the diagonal.
     """
-    resolved = resolve_graph(sampling, graph)
-
-    def build() -> Spectral:
-        if len(sampling) < LARGE:
-            found = build_spectral(sampling, resolved)
-        else:
-            key = {"sampling": serialize(sampling), "graph": resolved.get_config()}
-            found = Spectral(
-                *_disk.get(key, lambda: build_spectral(sampling, resolved), len(sampling))
-            )
-        warn_if_disconnected(found.laplacian, sampling, resolved)
-        for array in (found.laplacian.data, found.laplacian.indices, found.laplacian.indptr):
-            array.flags.writeable = False
-        return found
-
-    return _memory.get((sampling, resolved), build)
+    if laplacian not in WEIGHTED_LAPLACIANS:
+        raise ValueError(
+            f"laplacian must be one of {', '.join(WEIGHTED_LAPLACIANS)}; got {laplacian!r}"
+        )
+    return _laplacian(_checked_weights(weights), laplacian)
 
 
-def laplacian(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
-    """Return the graph Laplacian of a sampling.
+def _laplacian(weights: csr_array, kind: str) -> csr_array:
+    """Return the Laplacian of unchecked weights, which may be negative on a mesh."""
+    degrees = np.asarray(weights.sum(axis=1)).ravel()
+    connected = degrees > 0
+    identity = diags_array(connected.astype(float))
+    # Weights of distant points can be so small that 1 / degree overflows; 1 / sqrt(degree) cannot.
+    root = diags_array(
+        np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=connected)
+    )
+    if kind == "combinatorial":
+        result = diags_array(degrees) - weights
+    elif kind == "normalized":
+        result = identity - root @ weights @ root
+    else:
+        result = identity - root @ (root @ weights)
+    result = result.tocsr()
+    result.sort_indices()
+    return result
 
-    Its spectrum is not rescaled; see `rescaled_laplacian`.
+
+def _checked_weights(weights: csr_array) -> csr_array:
+    """Return edge weights as a CSR matrix of float64, or raise if they are invalid."""
+    if not issparse(weights):
+        raise TypeError(f"weights must be a sparse matrix, got {type(weights).__name__}")
+    if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
+        raise ValueError(f"weights must be a square matrix, got shape {weights.shape}")
+    if weights.dtype.kind not in "fiub":
+        raise TypeError(f"weights must be real numbers, got dtype {weights.dtype}")
+    weights = csr_array(weights, dtype=np.float64)
+    if not np.isfinite(weights.data).all():
+        count = np.count_nonzero(~np.isfinite(weights.data))
+        raise ValueError(f"weights must be finite, got {count} that are NaN or infinite")
+    if weights.data.min(initial=0) < 0:
+        count = np.count_nonzero(weights.data < 0)
+        raise ValueError(
+            f"weights must be zero or more, got {count} that are negative, down to "
+            f"{weights.data.min():g}: their Laplacian could have eigenvalues below 0"
+        )
+    if weights.diagonal().any():
+        row = np.flatnonzero(weights.diagonal())[0]
+        raise ValueError(
+            f"weights join different points, but vertex {row} has an edge to itself of weight "
+            f"{weights.diagonal()[row]:g}; use weights.setdiag(0)"
+        )
+    difference = abs(weights - weights.T)
+    largest = abs(weights).max() if weights.nnz else 0.0
+    if difference.nnz and difference.max() > ROUNDING * largest:
+        raise ValueError(
+            "weights must be symmetric, but those of the two directions of an edge differ by up "
+            f"to {difference.max():g}; take the mean (weights + weights.T) / 2, or the maximum"
+        )
+    return weights
+
+
+def build_spectral(sampling: Sampling, graph: Graph) -> Spectral:
+    """Build the Laplacian of a sampling, and compute its largest eigenvalue.
 
     Parameters
     ----------
     sampling : Sampling
-        The sampling of the sphere, with n points, for instance ``Healpix(64)``.
-    graph : Graph, int or str, optional
-        A `Graph`, a number of nearest neighbors, or the name of a set of edges. Defaults to
-        `Graph()`, which adapts to the sampling.
+        The sampling of the sphere, with n points.
+    graph : Graph
+        A graph that `deepsphere.graph.resolve_graph` returned.
 
     Returns
     -------
-    csr_array of float64, shape (n, n)
-        The Laplacian. It is a copy, which the caller may change.
+    Spectral
+        The Laplacian, shape (n, n), and its largest eigenvalue.
 
     Raises
     ------
     TypeError
-        If `sampling` is not a `Sampling`, `graph` is not a graph, or the edges or the Laplacian are
-        not defined for this kind of sampling.
+        If the edges or the Laplacian are not defined for this kind of sampling.
     ValueError
-        If `graph` is an invalid number or name, no number of neighbors reaches its ``max_error``,
-        its edges are not defined for this sampling (several points coincide, for instance), or
-        optimal weights would be unstable.
-
-    Warns
-    -----
-    DisconnectedGraphWarning
-        If the graph has more connected components than the sampled region: filters pass nothing
-        from one to another.
-
-    Notes
-    -----
-    All pixels of a row at a pole are one point of the sphere and one vertex of the graph.
-    `deepsphere.graph.places` says what follows for maps that vary along such a row.
-
-    References: Perraudin et al., arXiv 1810.12186, section 3; Defferrard et al., arXiv 2012.15000.
-
-    Examples
-    --------
-    >>> from deepsphere.sampling import Healpix
-    >>> laplacian(Healpix(4), graph=8).shape
-    (192, 192)
+        If the graph is not resolved, the edges are not defined for this sampling (several points
+        coincide, for instance), or optimal weights are unstable.
     """
-    return spectral(sampling, graph).laplacian.copy()
+    found = _on_distinct_points(distinct(sampling), graph)
+    return Spectral(spread_back(found.laplacian, sampling), found.eigenvalue)
 
 
-def rescaled_laplacian(
-    sampling: Sampling, graph: GraphLike | None = None, scale: float = 1.0
-) -> csr_array:
-    """Return the Laplacian of a sampling with its spectrum mapped into [-1, 1].
-
-    Parameters
-    ----------
-    sampling, graph
-        As for `laplacian`.
-    scale : float, default 1
-        Fraction of the interval to use, see `rescale`.
-
-    Returns
-    -------
-    csr_array of float64, shape (n, n)
-        The rescaled Laplacian. It is a copy, which the caller may change.
-
-    Raises
-    ------
-    TypeError
-        As for `laplacian`.
-    ValueError
-        As for `laplacian`, or if `scale` is not in (0, 1].
-    """
-    found = spectral(sampling, graph)
-    return rescale(found.laplacian, found.eigenvalue, scale)
+def _on_distinct_points(sampling: Sampling, graph: Graph) -> Spectral:
+    kind = graph.laplacian
+    if kind == "optimal" or isinstance(kind, Optimal):
+        choice = kind if isinstance(kind, Optimal) else Optimal()
+        return Spectral(*optimal_laplacian(sampling, graph, choice))
+    if kind is None:
+        raise ValueError(f"{graph!r} says no Laplacian: pass it through resolve_graph first")
+    build = registered_laplacian(kind)
+    if build is not None:
+        result = build(sampling, graph)
+        return Spectral(result, largest_eigenvalue(result))
+    weights = edge_weights(sampling, graph)
+    result = _laplacian(weights, kind)
+    # The random-walk Laplacian has the eigenvalues of the normalized one, which is symmetric.
+    symmetric = _laplacian(weights, "normalized") if kind == "random_walk" else result
+    return Spectral(result, largest_eigenvalue(symmetric))

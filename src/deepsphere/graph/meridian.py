@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.graph.places import DistinctPoints
+from deepsphere.graph.coincident import DistinctPoints
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.rings import RingSampling
 

@@ -1,237 +1,230 @@
-"""Edge weights that make the Laplacian as equivariant to rotation as its edges allow.
-
-The edges are those of the papers' graph, so filters cost the same. The weights of each vertex
-minimize the expected equivariance error, in closed form. With
-``(L f)_i = sum_j v_j (f_i - f_j)`` and a target spectrum ``h_l``, the weights of vertex i minimize
-
-    sum_l p_l / h_l**2  E |(L f)_i - h_l f_i|**2
-
-over random fields f of degree ell. By the addition theorem the expectation is a quadratic form in
-sums of ``Q_l = 1 - P_l`` of the distances between neighbors, so v solves a small linear system,
-``(K + mu I) v = b`` with ``K_jk = G(t_ij) + G(t_ik) - G(t_jk)`` and ``b_j = B(t_ij)``, where
-``G = sum_l p_l / h_l**2 Q_l`` and ``B = sum_l p_l / h_l Q_l``. The result is not symmetric.
-"""
+"""The most equivariant Laplacian of a sampling, and the check that it is stable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from math import pi, sqrt
-from typing import Any, NamedTuple
+from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array, eye_array
 
-from deepsphere.graph.isotropy import chunks, padded_rows
-from deepsphere.graph.legendre import half_squares, legendre_gaps
-from deepsphere.processors import thread_count
+from deepsphere.graph.coincident import DistinctPoints, whole_and_rows
+from deepsphere.graph.edges import edge_weights
+from deepsphere.graph.eigenvalue import largest_eigenvalue, rescale
+from deepsphere.graph.meridian import meridian_of
+from deepsphere.graph.optimal_rows import (
+    RIDGE,
+    RIDGES_SPREAD,
+    STRONGER,
+    Target,
+    optimal_weights,
+    target,
+)
+from deepsphere.graph.optimal_symmetric import symmetric_weights
+from deepsphere.graph.spec import Graph, Optimal
+from deepsphere.graph.spread import spread_along
+from deepsphere.graph.weights import join, points_on_sphere
+from deepsphere.sampling import Healpix, Sampling
 
-SHAPES = ((7, 1.15, 5), (9, 1.5, 5), (20, 1.3, 5), (44, 1.3, 7))
-"""Largest number of neighbors, and radius and exponent of the target kernel up to that number. The
-radius is in units of the distance that holds that many neighbors. Found by search at nside 32."""
-
-WIDEST_SHAPE = (1.15, 5)
-
-RIDGE = 1e-7
-"""The regularization mu. From 1e-9 to 1e-6 the error is the same to a few percent; at 1e-4 it is
-ten times larger for 40 neighbors."""
-
-RIDGES_SPREAD = ((16, 1e-3), (np.inf, 3e-4))
-"""Upper limit of the number of neighbors, and mu below it, for spread neighbors: points that nearly
-coincide must not get large weights of opposite sign. With a third of these values, Laplacians of
-grids are unstable at some sizes; three times these values increase the error up to threefold."""
-
-STRONGER = (1, 3, 10, 30, 100, 1e3, 1e4, 1e6)
-"""Factors of mu to try in turn for spread neighbors until the Laplacian is stable. With the last
-one, the weights are ``B(t_ij) / mu``, which is symmetric and positive."""
-
-SLOPE = 1.5
-"""Power of the degree in the weights p_l."""
-
-QUADRATURE = 96
-INTERPOLATION = 48
+INDEFINITE = 0.02
+"""How far below 0 the eigenvalues of the symmetric part may lie, relative to the largest; about
+0.002 on HEALPix. Further below, eigenvalues of the operator itself could leave the right half of
+the complex plane, and filters of high order would grow."""
 
 
-class Target(NamedTuple):
-    """The target spectrum of the Laplacian and the weight of each degree."""
+ORDER = 20
+"""Order of the polynomials that test stability: more than most filters have."""
 
-    spectrum: NDArray[np.float64]
-    weights: NDArray[np.float64]
+SIGNALS = 4
+
+GROWTH = 2.0
+"""Largest accepted `growth` for spread neighbors. It is 0.8 to 1.8 where all eigenvalues lie within
+4 % of the real axis. On Equiangular(16, 32) with 8 neighbors and the smallest ridge it is 880, and
+a polynomial of order 20 amplifies some maps 3 800 times."""
 
 
-def target(neighbors: int, count: float, band_limit: int) -> Target:
-    """Return the spectrum of a compact kernel that reaches as far as the neighbors.
+class UnstableWeightsError(ValueError):
+    """The points are too uneven for optimal weights with a stable Laplacian."""
 
-    The spectrum is ``h_l = int_0^R (1 - (r/R)**2)**b (1 - P_l(cos r)) r dr``, scaled to a maximum
-    of 1. Like that of the Gaussian graph, it rises with ell and levels off near the band limit.
+
+class Surroundings(NamedTuple):
+    """A sampling that holds all neighbors of a part of the sphere, and the indices of that part."""
+
+    sampling: Sampling
+    rows: NDArray[np.int64]
+
+
+def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tuple[csr_array, float]:
+    """Return the most equivariant Laplacian of a sampling, and a bound of its spectrum.
 
     Parameters
     ----------
-    neighbors : int
-        Number of neighbors. Together with `count` it sets the radius ``R``.
-    count : float
-        Number of points of a whole sphere with the density of the sampling.
-    band_limit : int
-        Largest degree.
+    sampling : Sampling
+        n distinct points on the sphere or a part of it, about evenly spread. On a part, the weights
+        are those of the whole sphere without the edges that lead out of the part, because weights
+        fitted to one-sided neighborhoods give unstable operators.
+    graph : Graph
+        The graph; only its ``edges``, ``neighbors`` and ``spread`` matter.
+    choice : Optimal
+        Band limit, and whether the weights are symmetric.
 
     Returns
     -------
-    Target
-        The spectrum at degrees 1 to `band_limit`, and weights proportional to ``l**1.5`` that sum
-        to 1.
+    laplacian : csr_array of float64, shape (n, n)
+        The Laplacian ``D - W``.
+    bound : float
+        Largest eigenvalue of its symmetric part, an upper bound of the real part of every
+        eigenvalue.
+
+    Raises
+    ------
+    UnstableWeightsError
+        If the points are too uneven for weights with a stable Laplacian.
     """
-    scale, exponent = next((shape[1:] for shape in SHAPES if neighbors <= shape[0]), WIDEST_SHAPE)
-    radius = min(scale * 2 * sqrt(neighbors / count), pi)
-    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE)
-    r = 0.5 * radius * (nodes + 1)
-    t = 2 * np.sin(r / 2) ** 2
-    measure = weights * (1 - (r / radius) ** 2) ** exponent * r * t
-    spectrum = np.array([measure @ gap for gap in legendre_gaps(t, band_limit)])
-    degrees = np.arange(1, band_limit + 1)
-    importance = degrees**SLOPE
-    return Target(spectrum / spectrum.max(), importance / importance.sum())
+    count = points_on_sphere(sampling)
+    meridian = None
+    if graph.edges != "nearest":
+        around, ridges = surroundings(sampling, 8, count), [RIDGE]
+        pattern = edge_weights(around.sampling, graph)
+        degree = round(pattern.nnz / pattern.shape[0])
+    else:
+        spread = sampling.crowded if graph.spread is None else graph.spread
+        degree, ridges = graph.neighbor_count, [RIDGE]
+        poles = isinstance(whole_and_rows(sampling)[0], DistinctPoints)
+        if spread:
+            least = next(mu for most, mu in RIDGES_SPREAD if degree < most)
+            # On grids with rows at the poles, the first two are never stable.
+            ridges = [least * factor for factor in STRONGER[2 * poles :]]
+        around = surroundings(sampling, degree, count)
+        if spread and not choice.symmetric:
+            meridian = meridian_of(around.sampling)
+        if meridian is not None:
+            pattern, at_poles = spread_along(around.sampling.points, degree, count, meridian)
+        else:
+            pattern = join(around.sampling, degree, spread)
+    points, rows = around.sampling.points, around.rows
+    goal = target(degree, count, max(1, round(choice.band_limit * sqrt(count / 12))))
+
+    def solve(ridge: float) -> csr_array:
+        if meridian is not None:
+            weights = meridian.turned(
+                optimal_weights(pattern, points, goal, meridian.firsts, ridge)
+            )
+            weights = _with_poles(weights, at_poles, points, goal, ridge)
+            return weights if len(rows) == len(points) else weights[rows]
+        if not choice.symmetric:
+            return optimal_weights(pattern, points, goal, rows, ridge)
+        inner = rows if len(rows) == len(points) else np.union1d(rows, pattern[rows].indices)
+        return symmetric_weights(pattern, points, goal, inner, ridge)[rows]
+
+    lowest = bound = np.nan
+    for ridge in ridges:
+        weights = solve(ridge)
+        if len(rows) < len(points):
+            weights = weights[:, rows]
+        degrees = np.asarray(weights.sum(axis=1)).ravel()
+        laplacian = csr_array(diags_array(degrees) - weights)
+        laplacian.sort_indices()
+        symmetric = csr_array((laplacian + laplacian.T) / 2)
+        bound = largest_eigenvalue(symmetric)
+        if len(ridges) > 1 and growth(laplacian, bound) > GROWTH:
+            continue  # ends at the last ridge, where the weights are symmetric
+        shifted = csr_array(bound * eye_array(len(sampling)) - symmetric)
+        lowest = bound - largest_eigenvalue(shifted)
+        if lowest >= -INDEFINITE * bound:
+            return laplacian, bound
+    raise UnstableWeightsError(
+        f"the points of {sampling!r} are too uneven for optimal weights: the spectrum of their "
+        f"Laplacian reaches from {lowest:.2g} to {bound:.2g}; use Graph(20, spread=True) "
+        "or laplacian='normalized'"
+    )
 
 
-class Systems:
-    """The linear systems for the weights of each vertex, assembled a few vertices at a time.
-
-    Parameters
-    ----------
-    pattern : csr_array, shape (n, n)
-        A matrix whose off-diagonal entries are the edges.
-    points : ndarray of float64, shape (n, 3)
-        Unit vectors.
-    goal : Target
-        The target spectrum.
-    rows : ndarray of int, shape (m,)
-        Indices of the vertices.
-    ridge : float, default `RIDGE`
-        The regularization mu.
-    """
-
-    def __init__(
-        self,
-        pattern: csr_array,
-        points: NDArray[np.float64],
-        goal: Target,
-        rows: NDArray[np.int64],
-        ridge: float = RIDGE,
-    ) -> None:
-        self.pattern, self.points, self.rows, self.ridge = pattern, points, rows, ridge
-        self.lengths = np.diff(pattern.indptr)[rows]
-        self.pieces = chunks(self.lengths)
-        reach = self._reach()
-        # Two neighbors of a vertex are at most twice as far from each other as from it.
-        self._quadratic = _function(goal.weights / goal.spectrum**2, 4 * reach)
-        self._linear = _function(goal.weights / goal.spectrum, reach)
-
-    def _reach(self) -> float:
-        """Return the largest ``t`` of an edge."""
-        largest = 0.0
-        for start, stop in self.pieces:
-            centers = self.rows[start:stop]
-            neighbors, _ = padded_rows(self.pattern, centers)
-            distances = half_squares(self.points[neighbors], self.points[centers, None])
-            largest = max(largest, float(distances.max(initial=0)))
-        return largest
-
-    def make(
-        self, piece: tuple[int, int]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the systems of one of `pieces`, padded to the largest.
-
-        Returns
-        -------
-        matrix : ndarray of float64, shape (vertices, edges, edges)
-            ``K + mu I``; rows and columns of padding are those of the identity.
-        right : ndarray of float64, shape (vertices, edges)
-            The right-hand sides b; 0 in padding.
-        edges : ndarray of bool, shape (vertices, edges)
-            True for edges, False for padding.
-        """
-        centers = self.rows[piece[0] : piece[1]]
-        neighbors, entries = padded_rows(self.pattern, centers)
-        edges = (entries != 0) & (neighbors != centers[:, None])
-        near = self.points[neighbors]
-        to_center = half_squares(near, self.points[centers, None])
-        between = half_squares(near[:, :, None], near[:, None, :])
-        far = self._quadratic(to_center)
-        matrix = far[:, :, None] + far[:, None, :] - self._quadratic(between)
-        matrix *= edges[:, :, None] & edges[:, None, :]
-        diagonal = np.arange(matrix.shape[1])
-        matrix[:, diagonal, diagonal] += np.where(edges, self.ridge, 1.0)
-        return matrix, np.where(edges, self._linear(to_center), 0.0), edges
-
-
-def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Return the function of each item, computed in threads: NumPy releases the lock."""
-    with ThreadPoolExecutor(max_workers=thread_count()) as pool:
-        return list(pool.map(function, items))
-
-
-def optimal_weights(
-    pattern: csr_array,
+def _with_poles(
+    weights: csr_array,
+    at_poles: csr_array,
     points: NDArray[np.float64],
     goal: Target,
-    rows: NDArray[np.int64] | None = None,
-    ridge: float = RIDGE,
+    ridge: float,
 ) -> csr_array:
-    """Return the weights of the most equivariant Laplacian ``D - W`` on given edges.
+    """Return the weights with new rows for the poles and for the vertices joined to them."""
+    rows = np.flatnonzero(np.diff(at_poles.indptr))
+    if not len(rows):
+        return weights
+    pattern = csr_array(weights + at_poles)
+    own = optimal_weights(pattern, points, goal, rows, ridge).tocoo()
+    others = np.ones(len(points))
+    others[rows] = 0
+    kept = csr_array(diags_array(others) @ weights)
+    kept.eliminate_zeros()
+    return csr_array(kept + csr_array((own.data, (rows[own.row], own.col)), shape=weights.shape))
+
+
+def surroundings(sampling: Sampling, neighbors: int, count: float) -> Surroundings:
+    """Return a sampling that holds the neighbors of all points, and the neighbors of those.
 
     Parameters
     ----------
-    pattern : csr_array, shape (n, n)
-        A matrix whose off-diagonal entries are the edges.
-    points : ndarray of float64, shape (n, 3)
-        Unit vectors.
-    goal : Target
-        The target spectrum.
-    rows : ndarray of int, shape (m,), optional
-        Indices of the vertices whose weights to compute. Defaults to all.
-    ridge : float, default `RIDGE`
-        The regularization mu, which penalizes the squares of the weights.
+    sampling : Sampling
+        The whole sphere or a part of it.
+    neighbors : int
+        Number of neighbors.
+    count : float
+        Number of points of a whole sphere with the density of the sampling.
 
     Returns
     -------
-    csr_array of float64, shape (m, n)
-        The weights W. They are not symmetric, and a few are slightly negative.
+    Surroundings
+        For a part of HEALPix, the part with the pixels around it; for a part of another sampling,
+        the whole; for a whole sphere, the sampling itself.
     """
-    selected = np.arange(pattern.shape[0]) if rows is None else rows
-    systems = Systems(pattern, points, goal, selected, ridge)
+    if isinstance(sampling, Healpix) and not sampling.is_full:
+        from astropy_healpix import neighbours
 
-    def solve(piece: tuple[int, int]) -> NDArray[np.float64]:
-        matrix, right, _ = systems.make(piece)
-        solution = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
-        slots = np.arange(solution.shape[1])
-        return solution[slots < systems.lengths[piece[0] : piece[1], None]]
+        # Neighbors lie within 2 sqrt(k / n), or up to 1.5 times that where pixels are stretched.
+        # Coarse pixels are at least 0.6 / nside wide.
+        margin = 2 * 1.5 * 2 * sqrt((neighbors + 1) / count)
+        coarse = sampling.nside
+        while coarse >= 1 and 0.6 / coarse < margin:
+            coarse //= 2
+        if coarse >= 1:
+            children = (sampling.nside // coarse) ** 2
+            parents = np.unique(sampling.pixels // children)
+            with np.errstate(invalid="ignore"):  # some pixels have only seven neighbors
+                near = np.union1d(parents, neighbours(parents, coarse, order="nested"))
+            near = near[near >= 0]
+            pixels = (near[:, None] * children + np.arange(children)).ravel()
+            return Surroundings(
+                Healpix(sampling.nside, pixels), np.searchsorted(pixels, sampling.pixels)
+            )
+        return Surroundings(Healpix(sampling.nside), sampling.pixels)
+    return Surroundings(*whole_and_rows(sampling))
 
-    values = np.concatenate(in_threads(solve, systems.pieces))
-    taken = pattern if rows is None else pattern[rows]
-    result = csr_array((values, taken.indices, taken.indptr), shape=taken.shape, copy=True)
-    result.eliminate_zeros()
-    return result
 
+def growth(laplacian: csr_array, bound: float) -> float:
+    """Return the largest amplification of noise by Chebyshev polynomials of a Laplacian.
 
-def _function(
-    coefficients: NDArray[np.float64], reach: float
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return ``sum_l c_l Q_l(t)`` as a function on ``[0, reach]``, by interpolation."""
-    reach = min(reach, 2.0) or 1.0
+    Parameters
+    ----------
+    laplacian : csr_array, shape (n, n)
+        A Laplacian that need not be symmetric.
+    bound : float
+        Bound of its spectrum, by which to rescale it.
 
-    def divided(u: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = np.zeros_like(u)
-        gaps = legendre_gaps(0.5 * reach * (u + 1), len(coefficients))
-        for coefficient, gap in zip(coefficients, gaps, strict=True):
-            total += coefficient * gap
-        return total
-
-    series = chebyshev.Chebyshev.interpolate(divided, INTERPOLATION - 1).coef
-    needed = np.flatnonzero(np.abs(series) >= 1e-17 * np.abs(series).max())[-1] + 1
-    series = series[:needed]
-
-    def function(t: NDArray[np.float64]) -> NDArray[np.float64]:
-        return t * chebyshev.chebval(t * (2 / reach) - 1, series)
-
-    return function
+    Returns
+    -------
+    float
+        The largest absolute value of ``T_k(L~) x`` at any point, for random signs x and k up to
+        `ORDER`, divided by the value expected for a symmetric Laplacian. It is about 1 if the
+        operator is normal, and exponential in the order if eigenvalues leave the real axis.
+    """
+    n = laplacian.shape[0]
+    operator = rescale(laplacian, bound)
+    signs = np.random.default_rng(0).integers(0, 2, (n, SIGNALS)) * 2.0 - 1.0
+    previous, current = signs, operator @ signs
+    largest = float(np.abs(current).max())
+    for _ in range(ORDER - 1):
+        previous, current = current, 2 * (operator @ current) - previous
+        largest = max(largest, float(np.abs(current).max()))
+    return largest / float(np.sqrt(2 * np.log(2 * n * SIGNALS)))

@@ -1,7 +1,7 @@
 """Symmetric edge weights that make the Laplacian as equivariant as symmetry allows.
 
 Each edge has one weight instead of two. Conjugate gradients minimize the sum of the quadratic forms
-of all vertices, which `deepsphere.graph.optimal` defines.
+of all vertices, which `deepsphere.graph.optimal_rows` defines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
 from deepsphere.graph.isotropy import padded_rows
-from deepsphere.graph.optimal import RIDGE, Systems, Target, in_threads
+from deepsphere.graph.optimal_rows import RIDGE, Systems, Target, in_threads
 
 LARGEST = 4 * 2**30
 """Largest memory of the systems of all vertices, in bytes: every step needs all of them."""

@@ -11,8 +11,7 @@ from math import inf
 import numpy as np
 from scipy.sparse import csr_array
 
-from deepsphere.graph.build import FORMAT, build_spectral
-from deepsphere.graph.cache import DiskCache, MemoryCache
+from deepsphere._cache import DiskCache, MemoryCache
 from deepsphere.graph.isotropy import (
     FRACTIONS,
     geometric_mean,
@@ -20,7 +19,8 @@ from deepsphere.graph.isotropy import (
     some_rows,
     table_degrees,
 )
-from deepsphere.graph.optimal_laplacian import UnstableWeightsError
+from deepsphere.graph.laplacians import FORMAT, build_spectral
+from deepsphere.graph.optimal import UnstableWeightsError
 from deepsphere.graph.spec import Graph, GraphLike, LaplacianName, Optimal, as_graph
 from deepsphere.sampling import Sampling, Scattered, serialize
 from deepsphere.sampling.base import check_sampling
@@ -43,12 +43,6 @@ estimate is rejected without measuring the rest."""
 _chosen: MemoryCache[int] = MemoryCache(size=lambda _: 1, limit=1024)
 _errors: MemoryCache[float] = MemoryCache(size=lambda _: 1, limit=4096)
 _disk = DiskCache(FORMAT)
-
-
-def forget_choices() -> None:
-    """Clear the choices and errors cached in memory, but not those on disk."""
-    _chosen.clear()
-    _errors.clear()
 
 
 def choose_neighbors(sampling: Sampling, graph: Graph) -> int:
@@ -145,8 +139,8 @@ def _with_defaults(sampling: Sampling, graph: Graph) -> Graph:
     if graph.edges != "nearest":
         return replace(graph, laplacian=graph.laplacian or "normalized")
     spread = graph.spread
-    if spread is None:  # the old code knew no spread neighbors
-        spread = sampling.crowded and graph.laplacian != "normalized_tf2"
+    if spread is None:
+        spread = sampling.crowded
     default = "optimal" if sampling.crowded and spread else "normalized"
     # On an even sampling False and None mean the same: make such graphs equal.
     said = spread if spread or sampling.crowded else None

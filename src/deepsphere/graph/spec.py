@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from importlib import import_module
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from deepsphere.graph.neighbors import check_neighbors
+from deepsphere.sampling import Sampling
 
 DEFAULT_NEIGHBORS = 20
 """The papers' choice. More neighbors make filters more equivariant, and cost more."""
@@ -22,10 +26,34 @@ WIDTHS = ("tuned", "average")
 WEIGHTED_LAPLACIANS = ("normalized", "combinatorial", "random_walk")
 """Names of the Laplacians that are defined for any weighted graph."""
 
-LAPLACIANS = (*WEIGHTED_LAPLACIANS, "optimal", "normalized_tf2")
-"""Names of the Laplacians of a sampling. ``"optimal"`` is `Optimal` with its defaults;
-``"normalized_tf2"`` is the normalized Laplacian of deepsphere-cosmo-tf2, which broke ties between
-equally distant neighbors (see `deepsphere.graph.legacy`)."""
+LAPLACIANS = (*WEIGHTED_LAPLACIANS, "optimal")
+"""Names of the Laplacians of a sampling. ``"optimal"`` is `Optimal` with its defaults."""
+
+_HOMES = {"normalized_tf2": "deepsphere.compat.legacy_graph"}
+"""Modules that register Laplacians of earlier implementations, imported on first use."""
+
+_registered: dict[str, Callable[[Sampling, Graph], csr_array]] = {}
+
+
+def register_laplacian(name: str, build: Callable[[Sampling, Graph], csr_array]) -> None:
+    """Add a Laplacian to those that a `Graph` may name.
+
+    Parameters
+    ----------
+    name : str
+        The name, as in ``Graph(laplacian=name)``.
+    build : callable
+        Function of a sampling with n points and a resolved graph that returns the Laplacian, a
+        symmetric `csr_array` of float64, shape (n, n).
+    """
+    _registered[name] = build
+
+
+def registered_laplacian(name: Any) -> Callable[[Sampling, Graph], csr_array] | None:
+    """Return the function of a Laplacian that was registered under a name, or None."""
+    if name not in _registered and name in _HOMES:
+        import_module(_HOMES[name])
+    return _registered.get(name)
 
 
 @dataclass(frozen=True)
@@ -115,8 +143,7 @@ class Graph:
         - ``"optimal"`` or an `Optimal`: weights that make the Laplacian as equivariant to rotation
           as the edges allow;
         - ``"normalized_tf2"``: the normalized Laplacian of deepsphere-cosmo-tf2, with which weights
-          trained there give the same numbers. It keeps exactly `neighbors` neighbors where several
-          are equally distant.
+          trained there give the same numbers. See `deepsphere.compat.legacy_graph`.
 
         Defaults to ``"optimal"`` for spread neighbors on longitude-latitude grids, where the
         response of Gaussian weights depends on the latitude, and to ``"normalized"`` otherwise.
@@ -269,7 +296,9 @@ def as_graph(graph: GraphLike | dict[str, Any] | None) -> Graph:
     wanted = (
         f"graph must be a Graph, a number of nearest neighbors or one of {', '.join(EDGES[1:])}"
     )
-    if isinstance(graph, Optimal) or (isinstance(graph, str) and graph in LAPLACIANS):
+    if isinstance(graph, Optimal) or (
+        isinstance(graph, str) and (graph in LAPLACIANS or graph in _HOMES)
+    ):
         error: type[Exception] = TypeError if isinstance(graph, Optimal) else ValueError
         raise error(f"{wanted}; got a Laplacian, {graph!r}: use graph=Graph(laplacian={graph!r})")
     if isinstance(graph, str):
@@ -363,7 +392,9 @@ def check_laplacian(laplacian: LaplacianName | dict[str, Any]) -> LaplacianName:
         laplacian = Optimal(**laplacian)
     if isinstance(laplacian, Optimal):
         return "optimal" if laplacian == Optimal() else laplacian
-    if not isinstance(laplacian, str) or laplacian not in LAPLACIANS:
+    if not isinstance(laplacian, str) or not (
+        laplacian in LAPLACIANS or registered_laplacian(laplacian)
+    ):
         raise ValueError(
             f"laplacian must be Optimal(...) or one of {', '.join(LAPLACIANS)}; got {laplacian!r}"
         )

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from deepsphere.graph.coincident import distinct, spread_back, whole_and_rows
 from deepsphere.graph.meridian import meridian_of
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
-from deepsphere.graph.places import distinct, spread_back, whole_and_rows
 from deepsphere.graph.spec import check_width
 from deepsphere.graph.spread import edges_to_spread
 from deepsphere.sampling import Healpix, Sampling
@@ -101,7 +101,7 @@ def gaussian_weights(
     -------
     csr_array of float64, shape (n, n)
         Symmetric weights with an empty diagonal. Where points coincide, the weights are computed
-        for the distinct points, and `deepsphere.graph.places.spread_back` expands them to the
+        for the distinct points, and `deepsphere.graph.coincident.spread_back` expands them to the
         pixels.
 
     Raises
@@ -160,8 +160,8 @@ TUNED: dict[str, tuple[float, ...]] = {
 }
 """Tuned widths by kind of sampling, for each of `TABLE_NEIGHBORS` but the last, in units of
 ``sqrt(4 pi / n)``, the side of a square of the mean area. They minimize the equivariance error, as
-those of the papers do, and were found by `deepsphere.graph.tune.best_width` at 2048 vertices of
-samplings with 5 120 to 11 000.
+those of the papers do, and were found by `deepsphere.graph.width_search.best_width` at 2048
+vertices of samplings with 5 120 to 11 000.
 
 Where areas differ by tens of percent, as on the last four, large numbers of neighbors need wide
 kernels with nearly equal weights: the response then follows the spacing of the points. Grids of

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.graph.beam import SUPPORT, beam_passes, check_beam, gaussian_beam, surroundings
 from deepsphere.layers.base import PACKAGE, SphereLayer
+from deepsphere.layers.beam import SUPPORT, beam_passes, check_beam, gaussian_beam, surroundings
 from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.product import sparse_product
@@ -32,7 +32,7 @@ also run. The error on white noise is 4 to 23 % with 0, and at most 0.6 % with 2
 class Beam:
     """Smoothing with a Gaussian as an operator: ``y = after * B^passes (before * x)``.
 
-    The matrix of `deepsphere.graph.beam.gaussian_beam` is ``A = D^-1 B D`` with a diagonal ``D``
+    The matrix of `deepsphere.layers.beam.gaussian_beam` is ``A = D^-1 B D`` with a diagonal ``D``
     and a symmetric ``B``, which serves as its own operator in the gradient.
 
     Attributes

@@ -17,7 +17,7 @@ import h5py
 import keras
 from keras.src.backend.common import global_state
 
-from deepsphere.files import flush, replacing, require_space
+from deepsphere._files import flush, replacing, require_space
 from deepsphere.layers.sublayers import SublayerState
 
 LEGACY_SUFFIXES = (".h5", ".hdf5")

@@ -48,7 +48,8 @@ class Equiangular(RingSampling):
 
     Near the poles points are much closer within a row than rows are to each other, so the nearest
     neighbors of a point all lie on its own row. Graphs therefore spread neighbors by default (see
-    `deepsphere.graph.Graph`), and treat a row at a pole as one vertex (`deepsphere.graph.places`).
+    `deepsphere.graph.Graph`), and treat a row at a pole as one vertex (see
+    `deepsphere.graph.coincident`).
 
     Cells extend halfway to the next row and column; those of the last row of ``"driscoll-healy"``
     extend to the south pole.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import roots_legendre
 
+from deepsphere._cache import cached
 from deepsphere.sampling.base import check_count, check_levels, check_size, halve, read_only
 from deepsphere.sampling.classical_rings import NUMBERS, classical_rings
 from deepsphere.sampling.rings import RingSampling
 
 
-@lru_cache(maxsize=16)
+@cached(maxsize=16)
 def gaussian_latitudes(nlat: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sines of the Gaussian latitudes from north to south, and their weights.
 

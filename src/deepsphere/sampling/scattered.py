@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere._cache import cached
 from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, read_only
 from deepsphere.sampling.float_codec import decode_floats, encode_floats
 from deepsphere.sampling.lonlat import covers_as_radians, list_some, to_degrees, to_vectors
@@ -225,7 +226,7 @@ class RandomUniform(Scattered):
         return f"RandomUniform(n={self._n}, seed={self._seed})"
 
 
-@lru_cache(maxsize=32)
+@cached(maxsize=32)
 def _coarser_level(sampling: Scattered) -> Scattered:
     """Return the next coarser level, cached for equal samplings because it takes seconds."""
     points = sampling.points

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from deepsphere import _cache as cache
 from deepsphere import compiler
-from deepsphere.graph import cache
 from deepsphere.ops.native import build
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")

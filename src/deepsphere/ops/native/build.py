@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from deepsphere import compiler
-from deepsphere.compiler import choice
-from deepsphere.files import remove_leftovers, replacing
-from deepsphere.graph.cache import cache_directory
-from deepsphere.locks import exclusive
-from deepsphere.processors import thread_count
-from deepsphere.trust import (
+from deepsphere._cache import cache_directory
+from deepsphere._files import remove_leftovers, replacing
+from deepsphere._locks import exclusive
+from deepsphere._trust import (
     OTHERS_MAY_WRITE,
     contents_hash,
     distrust,
     find_damage,
     make_private_directory,
 )
+from deepsphere.compiler import choice
+from deepsphere.processors import thread_count
 
 logger = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
@@ -134,7 +134,7 @@ def library(
     -------
     Path or None
         The file, whose contents have been verified. It is in the directory
-        `deepsphere.graph.cache.cache_directory`, or in a temporary directory of this process if
+        `deepsphere._cache.cache_directory`, or in a temporary directory of this process if
         it cannot be kept there.
 
     Raises

@@ -12,8 +12,8 @@ from deepsphere.graph import (
     resolve_graph,
     spectral,
 )
-from deepsphere.graph.build import build_spectral
-from deepsphere.graph.places import READ, DistinctPoints, distinct, spread_back
+from deepsphere.graph.coincident import READ, DistinctPoints, distinct, spread_back
+from deepsphere.graph.laplacians import build_spectral
 from deepsphere.sampling import Equiangular, GaussLegendre, Healpix, Scattered
 
 GRID = Equiangular(17, 32, "clenshaw-curtis")

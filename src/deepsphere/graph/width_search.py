@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from deepsphere.graph.build import laplacian_of_weights
 from deepsphere.graph.isotropy import check_degrees, isotropy_error, resolution, some_rows
+from deepsphere.graph.laplacians import laplacian_of_weights
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
 from deepsphere.graph.weights import gaussian_kernel
 from deepsphere.sampling import Sampling

@@ -6,8 +6,8 @@ import healpy
 import numpy as np
 import pytest
 
+from deepsphere.compat.legacy_graph import _healpy_points, first_neighbors_weights
 from deepsphere.graph import Graph, laplacian
-from deepsphere.graph.legacy import _healpy_points, first_neighbors_weights
 from deepsphere.sampling import Healpix, Sampling
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "layers.npz")

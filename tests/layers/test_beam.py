@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from deepsphere.graph import beam
-from deepsphere.graph.beam import beam_passes, gaussian_beam, surroundings
+from deepsphere.layers import beam
+from deepsphere.layers.beam import beam_passes, gaussian_beam, surroundings
 from deepsphere.sampling import Healpix, Sampling
 
 PART = Healpix(8, np.r_[0:40, 200:203, 704])  # two pieces and one pixel far from all others

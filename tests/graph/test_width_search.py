@@ -9,8 +9,8 @@ from deepsphere.graph import (
     laplacian,
     laplacian_of_weights,
 )
-from deepsphere.graph.tune import best_width
 from deepsphere.graph.weights import TUNED, tuned_width
+from deepsphere.graph.width_search import best_width
 from deepsphere.sampling import (
     SAMPLINGS,
     CubedSphere,

@@ -1,4 +1,7 @@
-"""Caches for what is slow to build: in memory up to a limit, and on disk for large matrices."""
+"""Caches for what is slow to build: in memory up to a limit, and on disk for large matrices.
+
+`clear_cache` empties all that are in memory.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,23 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from pathlib import Path
 from threading import RLock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from deepsphere.files import remove_leftovers, replacing
-from deepsphere.trust import OTHERS_MAY_WRITE, distrust, make_private_directory
+from deepsphere._files import remove_leftovers, replacing
+from deepsphere._trust import OTHERS_MAY_WRITE, distrust, make_private_directory
 
 logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
+
+_clearing: list[Callable[[], None]] = []
+"""Functions that empty the caches in memory."""
 
 FILE = 2
 """Version of the file layout; files with another one are never read."""
@@ -36,6 +44,8 @@ def matrix_bytes(matrix: csr_array) -> int:
 class MemoryCache(Generic[Value]):
     """A cache in memory that drops the least recently used values beyond a total size.
 
+    It lives as long as the process, as `clear_cache` knows it.
+
     Parameters
     ----------
     size : callable
@@ -48,6 +58,7 @@ class MemoryCache(Generic[Value]):
         self._size, self._limit = size, limit
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = RLock()
+        _clearing.append(self.clear)
 
     def get(self, key: Hashable, build: Callable[[], Value]) -> Value:
         """Return the value of `key`, built if it is not cached."""
@@ -68,6 +79,32 @@ class MemoryCache(Generic[Value]):
             self._values.clear()
 
 
+def cached(
+    maxsize: int,
+) -> Callable[[Callable[Arguments, Value]], Callable[Arguments, Value]]:
+    """Decorate a function: keep its last `maxsize` results in memory until `clear_cache`."""
+
+    def decorate(function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
+        keeping = lru_cache(maxsize)(function)
+        _clearing.append(keeping.cache_clear)
+        return keeping  # type: ignore[return-value]  # lru_cache forgets the types of arguments
+
+    return decorate
+
+
+def clear_cache() -> None:
+    """Free the memory of everything that DeepSphere keeps in case it is needed again.
+
+    These are graphs, Laplacians and their largest eigenvalues, the numbers of neighbors found for
+    ``Graph(max_error=...)``, Gaussian latitudes, the coarser levels of scattered points, and checks
+    of samplings. They are built again when they are needed. Layers and models keep what they hold.
+    Files in the cache directory are kept, too: delete the directory, which ``deepsphere doctor``
+    prints, to remove large graphs and compiled kernels.
+    """
+    for clear in _clearing:
+        clear()
+
+
 def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:
     """Return the directory of large graphs and compiled kernels, or None if there is none.
 
@@ -75,7 +112,7 @@ def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:
     is ``off``. Defaults to ``deepsphere`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
 
     A directory that other users can write to, itself or through a parent, is not used, because
-    files there are executed (see `deepsphere.trust.distrust`). A warning then names the directory
+    files there are executed (see `deepsphere._trust.distrust`). A warning then names the directory
     and the remedy. If it was set by the variable, the default directory is used instead.
 
     Parameters

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from deepsphere.graph import Graph, cache, clear_cache, laplacians, spectral
-from deepsphere.graph.cache import DiskCache, MemoryCache, cache_directory, matrix_bytes
+from deepsphere import _cache as cache
+from deepsphere._cache import DiskCache, MemoryCache, cache_directory, matrix_bytes
+from deepsphere.graph import Graph, clear_cache, spectral
+from deepsphere.graph import cached_laplacians as laplacians
 from deepsphere.sampling import Healpix
 
 MATRIX = csr_array(np.diag([1.0, 2.0, 3.0]))

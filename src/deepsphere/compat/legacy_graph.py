@@ -1,4 +1,4 @@
-"""The graph of deepsphere-cosmo-tf2, edge for edge.
+"""The graph of deepsphere-cosmo-tf2, edge for edge: ``Graph(laplacian="normalized_tf2")``.
 
 Where neighbors are equally distant, that code took those that rounding put first. Networks trained
 with it reproduce their numbers only on the same edges, so this module computes pixel coordinates
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere.graph import Graph, laplacian_of_weights
 from deepsphere.graph.neighbors import check_neighbors
+from deepsphere.graph.spec import register_laplacian
 from deepsphere.graph.weights import kernel_width
 from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
@@ -24,6 +26,42 @@ RINGS = np.repeat([2, 3, 4], 4)
 
 MERIDIANS = np.array([1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7])
 """Longitude of the corners of each base pixel, in units of pi / 4."""
+
+
+def old_laplacian(sampling: Sampling, graph: Graph) -> csr_array:
+    """Return the normalized Laplacian of the old code.
+
+    Parameters
+    ----------
+    sampling : Healpix
+        The sphere or a part of it, with n pixels.
+    graph : Graph
+        The number of neighbors. It must not ask for anything that the old code could not do.
+
+    Returns
+    -------
+    csr_array of float64, shape (n, n)
+        The Laplacian. It keeps exactly ``graph.neighbors`` neighbors where several are equally
+        distant.
+
+    Raises
+    ------
+    TypeError
+        If `sampling` is not a `Healpix`.
+    ValueError
+        If the graph names edges other than the nearest neighbors, spreads them, or sets a width.
+    """
+    if not isinstance(sampling, Healpix):
+        raise TypeError(f"this Laplacian is for Healpix samplings only, got {sampling!r}")
+    if graph.edges != "nearest" or graph.width != "tuned" or graph.spread:
+        raise ValueError(
+            "laplacian 'normalized_tf2' is that of the nearest neighbors with the tuned width, "
+            f"got {graph!r}; leave out edges, width and spread, or use 'normalized'"
+        )
+    return laplacian_of_weights(first_neighbors_weights(sampling, graph.neighbor_count))
+
+
+register_laplacian("normalized_tf2", old_laplacian)
 
 
 def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
@@ -46,7 +84,7 @@ def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
     Raises
     ------
     TypeError
-        If `sampling` is not a `Healpix`, or `neighbors` is not an integer.
+        If `neighbors` is not an integer.
     ValueError
         If `neighbors` is less than 1.
     """
