@@ -107,6 +107,8 @@ def _needs_keras(name: str) -> bool:
         return name == "keras"
     if part.startswith("ops."):
         return part.removeprefix("ops.") in OPERATIONS_WITH_KERAS
+    if part.startswith("compat."):
+        return part != "compat.legacy_graph"
     return part != "" and "." not in part and part[0] != "_" and part not in WITHOUT_KERAS
 
 
