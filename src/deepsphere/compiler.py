@@ -66,7 +66,7 @@ def choice() -> str:
     ValueError
         If the variable has another value.
     """
-    value = os.environ.get("DEEPSPHERE_COMPILED", "auto").lower()
+    value = (os.environ.get("DEEPSPHERE_COMPILED") or "auto").lower()
     if value not in CHOICES:
         raise ValueError(f"DEEPSPHERE_COMPILED must be {', '.join(CHOICES)}; got {value!r}")
     return value

@@ -209,3 +209,10 @@ def test_a_loop_trains_as_what_is_unrolled():
         model.compile("sgd", "mse")
         with pytest.raises(ValueError, match="known number of steps"):
             layer.call(keras.Input((None, 12, 1)), training=True)
+
+
+def test_a_mask_of_pixels_is_refused():
+    layer = make()
+    for shape in ((3, 3, 12), (3,)):
+        with pytest.raises(ValueError, match=r"mask of shape \(batch, time\).*TemporalUNet"):
+            layer(data(), mask=keras.ops.ones(shape, "bool"))

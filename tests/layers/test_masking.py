@@ -196,6 +196,8 @@ def test_survey_mask_in_json_is_small():
         (np.ones(5), "must hold one bool per pixel.*got float64"),
         (np.zeros(len(SAMPLING), bool), "some of them True"),
         (np.ones(5, bool), "mask has 5 pixels, but the sampling"),
+        ("galactic", "must be an array of bool, .* got 'galactic'"),
+        ("-3:", "must be an array of bool, .* got '-3:'"),
     ],
 )
 def test_bad_masks(mask, message):

@@ -191,3 +191,47 @@ def test_unet_on_any_sampling(sampling, tmp_path):
     check_saving(make, x, tmp_path)
     with pytest.raises(ValueError, match=r"patches need points .* use Pool and Unpool"):
         UNet(sampling, 2, unpooling="patch", **options)
+
+
+@pytest.mark.parametrize("outside", [np.nan, 1e30])
+def test_unpooling_takes_the_mean_of_what_was_observed(sampling, outside):
+    coarse = sampling.coarsen()
+    x = data(len(coarse))
+    mask = np.random.default_rng(1).random(x.shape[:2]) < 0.5
+    x[~mask] = outside
+    layer = Unpool(1, coarse, finer=sampling)
+    y = to_numpy(layer(x, mask=keras.ops.convert_to_tensor(mask)))
+    seen = to_numpy(layer.compute_mask(x, keras.ops.convert_to_tensor(mask)))
+    shares = sampling.membership(1).toarray()
+    for b in range(len(x)):
+        for i in np.flatnonzero(seen[b]):
+            owners = mask[b] & (shares[:, i] > 0)
+            mean = shares[owners, i] @ x[b, owners] / shares[owners, i].sum()
+            np.testing.assert_allclose(y[b, i], mean, rtol=1e-4, atol=1e-4)
+
+
+def test_max_unpooling_puts_nan_back_where_it_was(sampling):
+    """The maximum of values with NaN is NaN: it must not become 0."""
+    coarse = sampling.coarsen()
+    before = data(len(sampling))
+    before[:, :5] = np.nan
+    found = to_numpy(
+        MaxUnpool(1, coarse, finer=sampling)([Pool(sampling=sampling)(before), before])
+    )
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(before))
+
+
+def test_max_unpooling_leaves_out_what_was_not_observed(sampling):
+    coarse = sampling.coarsen()
+    before, after = data(len(sampling)), data(len(coarse))
+    fine = np.random.default_rng(1).random(before.shape[:2]) < 0.5
+    pool = Pool(sampling=sampling)
+    seen = to_numpy(pool.compute_mask(before, keras.ops.convert_to_tensor(fine)))
+    layer = MaxUnpool(1, coarse, finer=sampling)
+    results = []
+    for outside in (0, 1e30):
+        before[~fine], after[~seen] = outside, outside
+        masks = [keras.ops.convert_to_tensor(mask) for mask in (seen, fine)]
+        results.append(to_numpy(layer([after, before], mask=masks))[fine])
+    assert results[0].any()
+    np.testing.assert_array_equal(*results)

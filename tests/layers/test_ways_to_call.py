@@ -131,6 +131,13 @@ def test_masked_arrays_are_refused_before_keras_drops_the_mask(model):
             call()
 
 
+def test_complex_targets_are_refused(model):
+    y = np.zeros((3, 12, 1), np.complex64)
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(TypeError, match="needs real numbers, got complex64"):
+            call(X, y)
+
+
 # ---- PyTorch ----
 
 

@@ -347,3 +347,12 @@ def test_training_goes_on_as_before(tmp_path):
     assert histories[0] == histories[1]
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["w.h5", "w.keras", "w", "dir/w"])
+def test_names_of_weights(name, tmp_path):
+    """The message has the name that was given, not that of a temporary file."""
+    model = Sequential(Healpix(1), [keras.Input((12, 1)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match=rf"must end in \.weights\.h5, got '.*{name}'"):
+        model.save_weights(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere import ops
+from deepsphere import layers, ops
 from deepsphere.ops import SparseMap, SparseOperator
 from deepsphere.ops.attention import neighbor_attention
+from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, gradients, relative_error, to_numpy
 
 RNG = np.random.default_rng(0)
@@ -166,6 +167,31 @@ def test_maps_of_other_features_are_refused(rows):
 def test_bad_sets_of_vertices(indices, error, message):
     with pytest.raises(error, match=message):
         ops.gathered_maximum(X, np.array(indices))
+
+
+NO_NUMBERS = [
+    np.full((2, 6, 1), "1.5"),
+    np.full((2, 6, 1), None),
+    np.zeros((2, 6, 1), "datetime64[s]"),
+    np.zeros((2, 6, 1), [("flux", "f4")]),
+]
+
+
+@pytest.mark.parametrize("x", NO_NUMBERS, ids=lambda x: str(x.dtype))
+def test_what_holds_no_numbers_is_refused(x):
+    """JAX makes numbers of text and dates, and 0 of records."""
+    for call in (
+        lambda: ops.sparse_product(x, OPERATOR),
+        lambda: ops.pool(x, 3, "max"),
+        lambda: layers.Unpool(finer=Healpix(2), sampling=Healpix(1))(np.repeat(x, 2, axis=1)),
+    ):
+        with pytest.raises(TypeError, match=r"must hold numbers, got dtype .*astype"):
+            call()
+
+
+def test_extended_precision_is_rounded():
+    expected = to_numpy(ops.pool(X.astype(np.float64), 3, "max"))
+    np.testing.assert_array_equal(to_numpy(ops.pool(X.astype(np.longdouble), 3, "max")), expected)
 
 
 @pytest.mark.parametrize("power", [0, -1, 2**16 + 1])

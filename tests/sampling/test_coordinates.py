@@ -587,6 +587,14 @@ class TestOrder:
         assert sampling == Healpix(4)
         np.testing.assert_array_equal(values, np.arange(192))
 
+    @pytest.mark.parametrize("data", [None, {"lat": [1.0]}, np.zeros((4, 8)), "data.nc"], ids=str)
+    def test_what_is_no_data_set(self, data):
+        for function in (from_coordinates, from_dataarray):
+            with pytest.raises(
+                TypeError, match=r"must be an xarray\.Data.* got " + type(data).__name__
+            ):
+                function(data)
+
     def test_errors(self):
         data = self.data("time", "level", "lat", "lon")
         with pytest.raises(TypeError, match=r"must be an xarray\.DataArray, got Dataset"):

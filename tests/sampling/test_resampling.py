@@ -20,6 +20,7 @@ from deepsphere.sampling import (
 )
 from deepsphere.sampling.overlaps import cell_overlaps
 from deepsphere.sampling.resampling import (
+    METHODS,
     interpolation_matrix,
     padded,
     pooling_matrix,
@@ -281,3 +282,25 @@ def test_errors():
     part = Healpix(4, range(16))
     with pytest.raises(ValueError, match=r"44 of the 48 points of Healpix\(nside=2\) lie where"):
         interpolation_matrix(part, Healpix(2))
+
+
+@pytest.mark.parametrize("other", [Equiangular(3, 5), Icosahedral(1), Healpix(2, [5])], ids=str)
+def test_a_single_pixel(other):
+    pixel = Healpix(2, [5])
+    for method in METHODS:
+        matrix = interpolation_matrix(other, pixel, method)
+        assert matrix.sum() == pytest.approx(1, rel=1e-12)
+        back = interpolation_matrix(pixel, other, method, allow_uncovered=True)
+        sums = np.asarray(back.sum(axis=1)).ravel()
+        np.testing.assert_allclose(sums[np.diff(back.indptr) > 0], 1, rtol=1e-12)
+
+
+def test_parts_without_anything_in_common():
+    points = Fibonacci(40)
+    north, south = points.subset([np.argmax(points.points[:, 2])]), Icosahedral(1)
+    south = south.subset(np.sort(np.argsort(south.points[:, 2])[:2]))
+    matrix = interpolation_matrix(north, south, allow_uncovered=True)
+    assert matrix.shape == (2, 1)
+    assert matrix.nnz == 0
+    with pytest.raises(ValueError, match="2 of the 2 points"):
+        interpolation_matrix(north, south)

@@ -31,6 +31,8 @@ class Features:
 
     def _refuse_complex(self, x: Any) -> None:
         dtype = str(getattr(x, "dtype", ""))
+        if "string" in dtype:  # TensorFlow's
+            raise TypeError(f"{type(self).__name__} {self.name!r} needs numbers, got {dtype}")
         if "complex" in dtype:
             raise TypeError(
                 f"{type(self).__name__} {self.name!r} needs real numbers, got {dtype}: give real "

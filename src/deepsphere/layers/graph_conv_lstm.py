@@ -294,6 +294,12 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         training: bool | None = False,
     ) -> Any:
         """Loop over the time steps."""
+        if mask is not None and len(mask.shape) != 2:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} needs a mask of shape (batch, time), which "
+                f"marks the steps that count, got {tuple(mask.shape)}: to leave out pixels, use "
+                "deepsphere.models.TemporalUNet(mask=...)"
+            )
         unroll = self.unroll
         if training and keras.backend.backend() == "tensorflow" and not unroll:
             if sequences.shape[1] is None:

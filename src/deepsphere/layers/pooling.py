@@ -213,11 +213,14 @@ class Unpool(SphereLayer):
         """The coarse points of each point, used where points are not adjacent in memory."""
         return padded(unpooling_matrix(self.output_sampling, self.p))[0]
 
-    def call(self, x: Any) -> Any:
-        """Repeat the features, or take weighted means."""
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Repeat the features, or take weighted means of what is observed."""
         if self._children is not None:
             return keras.ops.repeat(x, self._children, axis=1)
-        return self._map(x)
+        y = self._map(hide(x, mask))
+        if mask is None:
+            return y
+        return keras.ops.divide_no_nan(y, self._map(keras.ops.cast(mask, y.dtype)[..., None]))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Return the mask of fine points: True where one of their coarser points is observed."""
@@ -289,12 +292,14 @@ class MaxUnpool(Unpool):
         self._pool = Pool(self.p, sampling=self.output_sampling, dtype=self.dtype_policy)
         self._pool.build(before)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         """Copy the features to the finer points, and keep them at the maxima."""
         after, before = inputs
-        largest = super().call(self._pool(before))
-        chosen = keras.ops.equal(before, largest)
-        return keras.ops.where(chosen, super().call(after), keras.ops.zeros_like(before))
+        coarse, fine = (None, None) if mask is None else mask
+        largest = super().call(self._pool(before, mask=fine), coarse)
+        # The maximum of values with NaN is NaN, which equals nothing.
+        chosen = keras.ops.equal(before, largest) | keras.ops.isnan(before)
+        return keras.ops.where(chosen, super().call(after, coarse), keras.ops.zeros_like(before))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:  # noqa: ARG002
         """Return the mask of the second input."""

@@ -60,6 +60,10 @@ class SurveyMask(SphereLayer):
     ) -> None:
         if isinstance(mask, str):  # as written by get_config
             length, _, pixels = mask.partition(":")
+            if not length.isdecimal():
+                raise ValueError(
+                    f"mask must be an array of bool, or text that get_config wrote; got {mask!r}"
+                )
             observed = np.zeros(int(length), dtype=bool)
             observed[decode_pixels(pixels)] = True
         else:

@@ -139,7 +139,8 @@ class ObservedPixels(Features, keras.Model):
         self, x: Any, y: Any = None, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any]]:
         """Convert or refuse data that Keras or a backend would misread; see `plain_array`."""
-        self._refuse_complex(x)  # JAX would drop the imaginary part before the model is called
+        for value in keras.tree.flatten((x, y)):  # JAX would drop imaginary parts
+            self._refuse_complex(value)
 
         def plain(values: Any, name: str) -> Any:
             return keras.tree.map_structure(lambda value: plain_array(value, name), values)

@@ -31,7 +31,7 @@ def as_floats(x: Any, name: str) -> Any:
     Raises
     ------
     TypeError
-        If `x` is complex.
+        If `x` is complex or holds no numbers.
     ValueError
         If `x` is a masked array with masked values.
     """
@@ -60,7 +60,7 @@ def as_features(
     Raises
     ------
     TypeError
-        If `x` is complex.
+        If `x` is complex or holds no numbers.
     ValueError
         If `x` does not have three dimensions, has another number of vertices or channels, has an
         unknown number of channels, or is a masked array with masked values.
@@ -120,11 +120,13 @@ def plain_array(x: Any, name: str) -> Any:
     """Return a NumPy array in a form that every backend reads, and anything else unchanged.
 
     Big-endian numbers, as read from FITS files, are converted to native byte order: compiled JAX
-    misreads them, and PyTorch does not accept them. A masked array without masked values becomes
-    a plain array.
+    misreads them, and PyTorch does not accept them. Extended precision, which backends lack, becomes
+    float64. A masked array without masked values becomes a plain array.
 
     Raises
     ------
+    TypeError
+        If the array holds objects, text, dates or records, which JAX would convert or replace by 0.
     ValueError
         If a value is masked, see `refuse_masked`.
     """
@@ -132,6 +134,13 @@ def plain_array(x: Any, name: str) -> Any:
         return x
     refuse_masked(x, name)
     x = np.ma.getdata(x)
+    if x.dtype.kind not in "biufc" and "float" not in x.dtype.name:  # bfloat16 is of kind "V"
+        raise TypeError(
+            f"{name} must hold numbers, got dtype {x.dtype}: convert it, for instance by "
+            "x.astype('float32')"
+        )
+    if x.dtype == np.longdouble and x.dtype.itemsize > 8:
+        return x.astype(np.float64)
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 

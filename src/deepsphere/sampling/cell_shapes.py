@@ -106,6 +106,7 @@ def _(sampling: Healpix) -> Shapes:
     # The chains of arcs cut off about 1e-4 of a pixel, and a few times that next to the poles.
     steps = int(np.clip(np.ceil(64 / np.sqrt(sampling.nside)), 4, 64))
     corners = boundaries(sampling.nside, sampling.pixels, steps, nest=True)
+    corners = corners.reshape(len(sampling), 3, -1)  # of one pixel, the first dimension is missing
     return _anticlockwise(np.moveaxis(corners, 1, 2), convex=False)
 
 

@@ -221,6 +221,11 @@ class _Place(NamedTuple):
 
 
 def _locate(data: Any) -> _Place:
+    if not hasattr(data, "coords"):
+        raise TypeError(
+            f"data must be an xarray.Dataset or DataArray, got {type(data).__name__}; points "
+            "without metadata are deepsphere.sampling.Scattered(points)"
+        )
     cells = find_cells(data)
     if cells is not None:
         if cells.order is None:

@@ -152,6 +152,8 @@ def _conservative(source: Sampling, target: Sampling, allow_uncovered: bool) -> 
             "them have no value, by allow_uncovered=True, or in the layer Resample by "
             "skip_missing=True"
         )
+    if not covered.any():
+        return csr_array((len(target), len(source)))
     used = np.flatnonzero(np.bincount(overlaps.indices, minlength=len(given)))
     rows = np.flatnonzero(covered)
     part = csr_array(overlaps[rows][:, used])

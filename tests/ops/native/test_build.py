@@ -322,6 +322,11 @@ def test_a_word_that_is_none(monkeypatch):
         build.library()
 
 
+def test_an_empty_word_is_the_default(monkeypatch):
+    monkeypatch.setenv("DEEPSPHERE_COMPILED", "")
+    assert compiler.choice() == "auto"
+
+
 def test_no_compiler(monkeypatch, caplog):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda _: None)
