@@ -95,7 +95,8 @@ class SavedModel(SublayerState):
         endings = (".weights.h5",) if max_shard_size is None else (".weights.h5", ".weights.json")
         if not path.name.endswith(endings):
             raise ValueError(
-                f"the name of a file of weights must end in {' or '.join(endings)}, got {os.fspath(filepath)!r}"
+                f"the name of a file of weights must end in {' or '.join(endings)}, "
+                f"got {os.fspath(filepath)!r}"
             )
         if path.exists() and not overwrite:  # Keras asks the user
             super().save_weights(filepath, overwrite, max_shard_size)  # type: ignore[misc]

@@ -120,8 +120,8 @@ def plain_array(x: Any, name: str) -> Any:
     """Return a NumPy array in a form that every backend reads, and anything else unchanged.
 
     Big-endian numbers, as read from FITS files, are converted to native byte order: compiled JAX
-    misreads them, and PyTorch does not accept them. Extended precision, which backends lack, becomes
-    float64. A masked array without masked values becomes a plain array.
+    misreads them, and PyTorch does not accept them. Extended precision, which backends lack,
+    becomes float64. A masked array without masked values becomes a plain array.
 
     Raises
     ------
