@@ -10,7 +10,7 @@ from deepsphere.layers import BatchNormalization, ChebyshevConv, Pool, ResidualB
 from deepsphere.layers.normalization import LONG
 from deepsphere.models import Sequential, UNet
 from deepsphere.sampling import Healpix
-from harness import QUICK, relative_error, to_numpy
+from harness import BACKEND, QUICK, relative_error, to_numpy
 
 SPHERE = Healpix(4)
 RNG = np.random.default_rng(0)
@@ -175,3 +175,21 @@ def test_renormalization():
     layer = BatchNormalization(renorm=True, renorm_clipping=clipping)
     y = to_numpy(layer(X, training=True))
     assert relative_error(layer(X), y) < 1e-2
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="Keras' own layers fail on other backends")
+def test_recomputed_activations():
+    """`keras.RematScope` changes no gradient: the same weights after training."""
+    weights = []
+    for mode in (None, "full"):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((len(SPHERE), 2))
+        with keras.RematScope(mode=mode):
+            y = ChebyshevConv(3, 1, SPHERE, batch_norm=True, activation="relu")(inputs)
+            y = Pool(sampling=SPHERE)(y)
+        model = keras.Model(inputs, y)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.fit(X, np.zeros((6, 48, 3), np.float32), epochs=2, verbose=0)
+        weights.append([to_numpy(v) for v in model.trainable_variables])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
