@@ -286,6 +286,24 @@ class TestResidual:
         with pytest.raises(ValueError, match="one of batch_norm, layer_norm; got 'moving_norm'"):
             hl.Healpy_ResidualLayer("MONO", {"K": 3}, norm_type="moving_norm")
 
+    def test_drop_path(self):
+        """In training, the convolutions are skipped for a part of the samples."""
+        layer = hl.Healpy_ResidualLayer("CHEBY", {"K": 3}, drop_path_rate=0.5).bind(Healpix(2))
+        x = np.ones((200, 48, 1), "float32")
+        skipped = (to_numpy(layer(x, training=True)) == x).all(axis=(1, 2))
+        assert 0.3 < skipped.mean() < 0.7
+        assert not (to_numpy(layer(x, training=False)) == x).all(axis=(1, 2)).any()
+
+    @pytest.mark.parametrize("old", [hl.HealpyChebyshev, hl.HealpyMonomial, hl.HealpyBernstein])
+    def test_depth_wise(self, old):
+        """Each output channel depends on its own input channel alone."""
+        layer = old(3, depth_wise=True).bind(Healpix(2))
+        x = np.random.default_rng(0).standard_normal((1, 48, 2)).astype("float32")
+        before = to_numpy(layer(x))
+        x[..., 1] += 1
+        changed = (to_numpy(layer(x)) != before).any(axis=(0, 1))
+        np.testing.assert_array_equal(changed.reshape(-1, 2).any(axis=0), [False, True])
+
 
 class TestSmoothing:
     x = np.random.default_rng(0).standard_normal((2, 192, 2)).astype("float32")
