@@ -221,7 +221,7 @@ class _Place(NamedTuple):
 
 
 def _locate(data: Any) -> _Place:
-    if not hasattr(data, "coords"):
+    if not hasattr(data, "coords") and not hasattr(data, "variables"):
         raise TypeError(
             f"data must be an xarray.Dataset or DataArray, got {type(data).__name__}; points "
             "without metadata are deepsphere.sampling.Scattered(points)"
