@@ -56,6 +56,22 @@ def test_maps_to_a_footprint_and_back():
     assert names["values"].shape == (2, len(names["footprint"].sampling))
 
 
+def test_the_functional_api(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for code in code_of("functional.md"):
+        exec(code.replace("np.zeros((4, 1))])", "np.zeros((4, 1))], verbose=0)"), names)
+    sphere, loaded = names["sphere"], keras.models.load_model("two_outputs.keras")
+    expected = [keras.ops.convert_to_numpy(y) for y in names["model"](names["x"])]
+    for found, y in zip(loaded(names["x"]), expected, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), y)
+    samplings = {id(layer.sampling) for layer in loaded.layers if hasattr(layer, "sampling")}
+    assert len(samplings) == 2  # two resolutions
+    assert names["stack"].output_sampling == sphere.coarsen()
+    assert [int(mask.sum()) for mask in names["survey"].observed_outputs()] == [1000, 250]
+    assert names["wide"].layers[2].far.sampling == sphere.coarsen()
+
+
 def test_plain_pytorch():
     torch = pytest.importorskip("torch")
     names: dict = {}
@@ -70,5 +86,5 @@ def test_plain_pytorch():
 def test_pictures_are_there():
     for page in DOCS.glob("*.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if not target.startswith("http"):
+            if not target.startswith(("http", "reference/")):  # the reference is generated
                 assert (page.parent / target).exists(), f"{page.name} points to {target}"

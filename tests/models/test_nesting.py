@@ -11,7 +11,14 @@ import pytest
 
 from deepsphere import HealpyGCNN
 from deepsphere.graph import Graph
-from deepsphere.layers import ChebyshevConv, GraphConvLSTM, Pool, ResidualBlock, SphereLayer
+from deepsphere.layers import (
+    ChebyshevConv,
+    GraphConvLSTM,
+    MaxUnpool,
+    Pool,
+    ResidualBlock,
+    SphereLayer,
+)
 from deepsphere.layers.protocol import find_output_sampling
 from deepsphere.models import Autoencoder, Sequential, TemporalUNet, UNet
 from deepsphere.sampling import Healpix, serialize
@@ -162,6 +169,35 @@ def test_memories_follow_the_protocol():
     assert model.layers[-1] is memory
     assert memory.sampling is memory.cell.sampling is memory.cell.conv.sampling is model.sampling
     assert memory.state_size == [(192, 2), (192, 2)]
+
+
+def test_layers_take_the_sampling_of_their_input_in_the_functional_api():
+    inputs = keras.Input((192, 1))
+    pool, mixed = Pool(), MaxUnpool()
+    fine = ChebyshevConv(2, 1, sampling=SPHERE)(inputs)
+    y = keras.layers.Dense(2)(keras.layers.Dropout(0.5)(pool(fine)))
+    y = mixed([ChebyshevConv(2, 1)(y + 1), fine])
+    model = keras.Model(inputs, ResidualBlock(ChebyshevConv(order=1))(y))
+    assert pool.sampling is find_output_sampling(model) is mixed.output_sampling
+    assert (model.layers[-1].sampling, mixed.sampling) == (SPHERE, COARSE)
+    stacked = keras.Sequential([keras.Input((192, 1)), Pool(sampling=SPHERE), ChebyshevConv(1, 1)])
+    assert stacked.layers[-1].sampling == COARSE
+
+
+def test_memories_take_the_sampling_of_their_input_in_the_functional_api():
+    inputs = keras.Input((3, 192, 1))
+    memory = GraphConvLSTM(2, 1)
+    first = keras.layers.TimeDistributed(Pool(sampling=SPHERE))
+    pool = Pool()
+    assert pool(memory(first(inputs))).shape == (None, 12, 2)
+    assert memory.sampling is pool.sampling is first.layer.output_sampling
+
+
+def test_the_first_layer_needs_a_sampling():
+    for layer in (ChebyshevConv(1, 1), keras.layers.TimeDistributed(ChebyshevConv(1, 1))):
+        shape = (192, 1) if isinstance(layer, ChebyshevConv) else (3, 192, 1)
+        with pytest.raises(ValueError, match="does not know where its input is sampled: give it"):
+            layer(keras.layers.Dense(1)(keras.Input(shape)))
 
 
 class Smoothed(SphereLayer):

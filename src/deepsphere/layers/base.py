@@ -36,9 +36,9 @@ def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
 class SphereLayer(SublayerState, Features, keras.layers.Layer):
     """Base class of layers that work on the points of a sampling.
 
-    The sampling is given to the constructor, or later by the surrounding model (`bind`). The input
-    has shape ``(batch, len(sampling), channels)``. Integers and booleans are cast to the layer's
-    precision; complex numbers raise TypeError.
+    The sampling is given to the constructor, or later by the surrounding model (`bind`), or in the
+    functional API by the layer before. The input has shape ``(batch, len(sampling), channels)``.
+    Integers and booleans are cast to the layer's precision; complex numbers raise TypeError.
 
     To write a subclass:
 
@@ -89,9 +89,14 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
             self.output_sampling  # noqa: B018  raises now if the resolution does not exist
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the layer; refuse NumPy masked arrays, whose mask would be lost."""
+        """Call the layer; refuse NumPy masked arrays, whose mask would be lost.
+
+        In the functional API, a layer without sampling takes that of its input.
+        """
         for value in (*args, *kwargs.values()):
             refuse_masked(value, "the input")
+        if args:
+            protocol.bind_to_input(self, args[0])
         return super().__call__(*args, **kwargs)
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
@@ -116,7 +121,8 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         if self.sampling is None:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} does not know where its input is sampled: "
-                "give it sampling=..., or put it into a deepsphere.models.Sequential"
+                "give it sampling=..., put it into a deepsphere.models.Sequential, or call it on "
+                "the output of another layer in the functional API"
             )
         return self.sampling
 

@@ -11,7 +11,7 @@ from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
-from deepsphere.layers.protocol import require_same_sampling
+from deepsphere.layers.protocol import bind_to_input, require_same_sampling
 from deepsphere.layers.sublayers import SublayerState
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling
@@ -266,6 +266,12 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         self.cell.bind(sampling, graph)
         self.state_size = list(self.cell.state_size)
         return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer; in the functional API, take the sampling of the input if it has none."""
+        if args:
+            bind_to_input(self, args[0])
+        return super().__call__(*args, **kwargs)
 
     def _as_features(self, inputs: Any) -> Any:
         inputs = super()._as_features(inputs)

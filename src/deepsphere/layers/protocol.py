@@ -210,10 +210,34 @@ def first_sampling(model: Any) -> Sampling | None:
 
 def last_sampling(model: Any) -> Sampling | None:
     """Return the sampling of the last layer of a functional model that has one, or None."""
-    # Search backward from the output, breadth first, for the nearest layer with a sampling.
-    queue, seen = list(keras.tree.flatten(model.outputs)), set()
+    return sampling_of_tensors(model.outputs)
+
+
+def bind_to_input(layer: Any, inputs: Any) -> None:
+    """Put a layer without sampling on that of its input, if this is a tensor of the functional API.
+
+    Parameters
+    ----------
+    layer : keras.layers.Layer
+        A layer that follows the protocol.
+    inputs : Any
+        First argument of its call.
+    """
+    tensors = keras.tree.flatten(inputs)[:1]
+    if layer.sampling is None and not layer.built and isinstance(tensors[0], keras.KerasTensor):
+        sampling = sampling_of_tensors(tensors)
+        if sampling is not None:
+            layer.bind(sampling)
+
+
+def sampling_of_tensors(tensors: Any) -> Sampling | None:
+    """Return the sampling of tensors of the functional API, or None if no layer has set one."""
+    # Search backward, breadth first, for the nearest layer with a sampling.
+    queue, seen = list(keras.tree.flatten(tensors)), set()
     while queue:
-        history = queue.pop(0)._keras_history
+        history = getattr(queue.pop(0), "_keras_history", None)
+        if history is None:
+            continue
         step = (id(history.operation), history.node_index)
         if step in seen:
             continue

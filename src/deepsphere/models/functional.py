@@ -27,7 +27,7 @@ class Model(SavedModel, ObservedPixels, Functional):
     outputs, with and without pixels and on different resolutions, each with its own losses and
     metrics.
 
-    Every layer must be given its ``sampling``, because a functional model does not set it. Files,
+    The first layer must be given its ``sampling``; those after it take that of their input. Files,
     frozen and quantized layers are handled as in the other models of this package.
 
     Parameters
@@ -51,9 +51,9 @@ class Model(SavedModel, ObservedPixels, Functional):
     >>> from deepsphere.sampling import Healpix
     >>> sampling = Healpix(4)
     >>> inputs = keras.Input((192, 1))
-    >>> x = SurveyMask(np.arange(192) < 100, sampling)(inputs)
-    >>> x = ChebyshevConv(2, order=3, sampling=sampling)(x)
-    >>> model = Model(inputs, [x, Pool(sampling=sampling)(x)])
+    >>> x = SurveyMask(np.arange(192) < 100, sampling=sampling)(inputs)
+    >>> x = ChebyshevConv(2, order=3)(x)
+    >>> model = Model(inputs, [x, Pool()(x)])
     >>> [int(observed.sum()) for observed in model.observed_outputs()]
     [100, 25]
     """
