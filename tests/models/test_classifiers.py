@@ -273,19 +273,15 @@ def test_statistics_are_the_mean_by_default():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: fcn_classifier(64, 2), TypeError, r"Sampling such as Healpix\(64\), got 64"),
         (
             lambda: fcn_classifier(Healpix(8), 2),
             ValueError,
             r"goes down 5 levels, but Healpix\(nside=8\) has 3 .*fewer filters, or a finer",
         ),
-        (lambda: MAKE["fcn"](filters=(2, 2, 2)), ValueError, "has 2 that are coarser and complete"),
-        (lambda: cnn_classifier(PART, 2), ValueError, "goes down 5 levels"),
         (lambda: MAKE["vit"](levels=3), ValueError, "goes down 3 levels"),
         (lambda: MAKE["fcn"](outputs=0), ValueError, "outputs must be at least 1"),
         (lambda: MAKE["cnn"](outputs=1.5), TypeError, "outputs must be an integer"),
         (lambda: MAKE["vit"](channels=0), ValueError, "channels must be at least 1"),
-        (lambda: MAKE["fcn"](filters=3), TypeError, "filters must be a sequence"),
         (lambda: MAKE["cnn"](hidden=(0,)), ValueError, "each of hidden must be at least 1"),
         (lambda: MAKE["fcn"](pooling="min"), ValueError, "pooling must be one of max, mean"),
         (lambda: MAKE["fcn"](statistics="median"), ValueError, "kind must be one of"),

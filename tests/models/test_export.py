@@ -22,7 +22,15 @@ from deepsphere.layers import (
     ResidualBlock,
     SurveyMask,
 )
-from deepsphere.models import Sequential
+from deepsphere.models import (
+    Autoencoder,
+    Sequential,
+    UNet,
+    VariationalAutoencoder,
+    cnn_classifier,
+    fcn_classifier,
+    vit_classifier,
+)
 from deepsphere.ops import plan
 from deepsphere.sampling import Healpix
 from harness import BACKEND, relative_error, to_numpy
@@ -212,3 +220,32 @@ if "tf_saved_model" in FORMATS:
         files = [str(tmp_path / name) for name in ("model", "x.npy", "y.npy")]
         subprocess.run([sys.executable, "-c", RUN_ALONE, *files], check=True, capture_output=True)
         assert relative_error(np.load(tmp_path / "y.npy"), layer(x)) < TOLERANCE
+
+
+CORNER = Healpix(1, [3, 5]).refine(3)
+SMALL = {"filters": (4, 4), "graph": 4, "order": 2}
+MODELS = {
+    "fcn": lambda: fcn_classifier(CORNER, 2, **SMALL),
+    "cnn": lambda: cnn_classifier(CORNER, 2, **SMALL),
+    "vit": lambda: vit_classifier(CORNER, 2, key_dim=4, num_heads=2, levels=2, num_layers=1),
+    "autoencoder": lambda: Autoencoder(CORNER, latent=3, **SMALL),
+    "variational": lambda: VariationalAutoencoder(CORNER, latent=3, **SMALL),
+    "unet": lambda: UNet(CORNER, 1, **SMALL),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_exported_after_loading(name, tmp_path):
+    x = np.random.default_rng(0).standard_normal((3, len(CORNER), 1)).astype(np.float32)
+    model = MODELS[name]()
+    expected = to_numpy(model(x))
+    model.save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(model(x)), expected)
+    kind = "onnx" if BACKEND == "torch" else "tf_saved_model"
+    for module in NEEDED[kind]:
+        pytest.importorskip(module)
+    path = str(tmp_path / f"exported{SUFFIX.get(kind, '')}")
+    model.export(path, format=kind, verbose=False)
+    assert relative_error(RUN[kind](path, [x])[0], expected) < TOLERANCE

@@ -307,11 +307,7 @@ def test_half_precision(policy):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: UNet(64, 1), TypeError, r"Sampling such as Healpix\(64\), got 64"),
         (lambda: UNet(PART, 0), ValueError, "outputs must be at least 1, got 0"),
-        (lambda: UNet(PART, 1, filters=()), ValueError, "filters must hold at least 1"),
-        (lambda: UNet(PART, 1, filters=8), TypeError, "filters must be a sequence.*got 8"),
-        (lambda: UNet(PART, 1, filters=(8, 0)), ValueError, "each of filters must be at least 1"),
         (lambda: UNet(PART, 1), ValueError, r"goes down 3 levels, but .* has 2 that are coarser"),
         (lambda: small(block="dense"), ValueError, "block must be one of plain, residual"),
         (lambda: small(skip="mul"), ValueError, "skip must be one of concatenate, add"),

@@ -9,7 +9,7 @@ import keras
 from numpy.typing import ArrayLike
 
 from deepsphere.graph import GraphLike
-from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask
+from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask, VisionTransformer
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import hide
 from deepsphere.models.base import (
@@ -132,7 +132,7 @@ def fcn_classifier(
     """
     widths = check_widths("filters", filters)
     outputs = check_count("outputs", outputs, least=1)
-    layers = survey_layers(mask) + _pooled_convs(
+    layers = _survey_layers(mask) + _pooled_convs(
         sampling, widths, pooling, order, activation, normalization, conv
     )
     layers += [
@@ -141,7 +141,7 @@ def fcn_classifier(
     ]
     if statistics in ("mean_variance", "histogram"):
         layers.append(keras.layers.Dense(outputs, use_bias=output_bias))
-    return finish(sampling, layers, output_activation, channels, name=name, graph=graph)
+    return _make_classifier(sampling, layers, output_activation, channels, name=name, graph=graph)
 
 
 def cnn_classifier(
@@ -210,14 +210,121 @@ pooling, output_bias, output_activation, mask, name, **conv
     widths = check_widths("filters", filters)
     units = check_widths("hidden", hidden, least=0)
     outputs = check_count("outputs", outputs, least=1)
-    layers = survey_layers(mask) + _pooled_convs(
+    layers = _survey_layers(mask) + _pooled_convs(
         sampling, widths, pooling, order, activation, normalization, conv
     )
     layers.append(FlattenMap() if statistics is None else Statistics(statistics))
     for width in units:
-        layers += [*dropout_layers(dropout), keras.layers.Dense(width, activation)]
-    layers += [*dropout_layers(dropout), keras.layers.Dense(outputs, use_bias=output_bias)]
-    return finish(sampling, layers, output_activation, channels, name=name, graph=graph)
+        layers += [*_dropout_layers(dropout), keras.layers.Dense(width, activation)]
+    layers += [*_dropout_layers(dropout), keras.layers.Dense(outputs, use_bias=output_bias)]
+    return _make_classifier(sampling, layers, output_activation, channels, name=name, graph=graph)
+
+
+def vit_classifier(
+    sampling: Sampling,
+    outputs: int,
+    *,
+    channels: int | None = 1,
+    key_dim: int = 16,
+    num_heads: int = 4,
+    levels: int = 3,
+    num_layers: int = 4,
+    position_embedding: bool = True,
+    activation: Any = "relu",
+    normalization: str | None = "layer",
+    statistics: str = "mean",
+    dropout: float = 0.0,
+    output_activation: Any = "softmax",
+    mask: ArrayLike | None = None,
+    name: str | None = None,
+) -> Sequential:
+    """Return a vision transformer that classifies maps, with coarse pixels as tokens.
+
+    The pixels within each coarse pixel are embedded into one vector, the vectors attend to each
+    other in every block, and statistics over the coarse pixels and a dense layer return the
+    classes. The cost grows with the square of the number of coarse pixels,
+    ``(pixels / 4**levels)**2`` on HEALPix.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        Sampling of the maps, with at least `levels` coarser levels.
+    outputs : int
+        Number of classes, or of values to regress.
+    channels : int or None, default 1
+        Number of channels of the maps, for which the model is built. With None, it is built on
+        its first call.
+    key_dim : int, default 16
+        Number of channels per head; a coarse pixel has ``key_dim * num_heads`` channels.
+    num_heads : int, default 4
+        Number of attention heads.
+    levels : int, default 3
+        Number of levels from the pixels to the coarse pixels. The default gives patches of 64
+        pixels on HEALPix.
+    num_layers : int, default 4
+        Number of attention blocks.
+    position_embedding : bool, default True
+        Whether to add a learned vector to each coarse pixel.
+    activation : str or callable, default "relu"
+        Keras activation in the blocks; None means the identity.
+    normalization : {"layer", None}, default "layer"
+        Normalization in the blocks, see `deepsphere.layers.TransformerBlock`.
+    statistics : str, default "mean"
+        Kind of statistics over the coarse pixels, see `deepsphere.layers.Statistics`.
+    dropout : float, default 0
+        Fraction of the inputs of the dense layer that is dropped in training.
+    output_activation : str or callable, default "softmax"
+        Keras activation of the output, computed in single precision. Use None for logits or
+        regression.
+    mask : array_like of bool, shape (len(sampling),), optional
+        True at observed pixels. The others never affect the result and may be NaN.
+    name : str, optional
+        Name of the model.
+
+    Returns
+    -------
+    Sequential
+        Input shape ``(batch, len(sampling), channels)``, output shape ``(batch, outputs)``.
+
+    Raises
+    ------
+    TypeError
+        If `sampling` is not a `Sampling`, or `outputs`, `channels`, `key_dim`, `num_heads`,
+        `levels` or `num_layers` is not an integer.
+    ValueError
+        If one of these integers is less than 1, `statistics` or `normalization` is unknown, `mask`
+        does not hold one bool per pixel or is False everywhere, or the sampling has too few coarser
+        levels.
+
+    Notes
+    -----
+    Dosovitskiy et al., "An image is worth 16x16 words", arXiv 2010.11929. The mean over the patches
+    instead of a class token is the variant of its appendix D.3.
+
+    Examples
+    --------
+    >>> from deepsphere.sampling import Healpix
+    >>> vit_classifier(Healpix(16), outputs=3, num_layers=2).output_shape
+    (None, 3)
+    """
+    outputs = check_count("outputs", outputs, least=1)
+    resolutions(sampling, check_count("levels", levels, least=1))
+    layers = [
+        *_survey_layers(mask),
+        VisionTransformer(
+            key_dim,
+            num_heads,
+            levels,
+            num_layers=num_layers,
+            position_embedding=position_embedding,
+            activation=activation,
+            layer_norm=check_normalization(normalization, "layer") is not None,
+        ),
+        Statistics(statistics),
+        *_dropout_layers(dropout),
+        keras.layers.Dense(outputs),
+    ]
+    return _make_classifier(sampling, layers, output_activation, channels, name=name)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -236,17 +343,17 @@ class FlattenMap(keras.layers.Flatten):
         return super().compute_output_spec(x)
 
 
-def survey_layers(mask: ArrayLike | None) -> list[keras.layers.Layer]:
+def _survey_layers(mask: ArrayLike | None) -> list[keras.layers.Layer]:
     """Return the first layers of a network: a `SurveyMask` if there is a mask."""
     return [] if mask is None else [SurveyMask(mask)]
 
 
-def dropout_layers(rate: float) -> list[keras.layers.Layer]:
+def _dropout_layers(rate: float) -> list[keras.layers.Layer]:
     """Return the layers before a dense layer: a `Dropout` if `rate` is not 0."""
     return [keras.layers.Dropout(rate)] if rate else []
 
 
-def finish(
+def _make_classifier(
     sampling: Sampling,
     layers: list[keras.layers.Layer],
     activation: Any,

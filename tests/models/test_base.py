@@ -1,15 +1,73 @@
-"""Data sets that do not say how many pixels their maps have."""
+"""What all ready-made models have in common: checks of arguments and of inputs."""
 
 import keras
 import numpy as np
 import pytest
 
-from deepsphere.layers import ChebyshevConv, GraphConvLSTM, PatchConv, Pool
+from deepsphere.layers import ChebyshevConv, ConvPool, GraphConvLSTM, PatchConv, Pool, SmoothPool
 from deepsphere.models import Sequential, UNet
-from deepsphere.sampling import Healpix
+from deepsphere.models.base import check_widths, make_pool, resolutions
+from deepsphere.sampling import Healpix, extend_pixels
 from harness import BACKEND, to_numpy
 
 SPHERE = Healpix(2)
+
+
+def test_resolutions_go_from_fine_to_coarse():
+    assert resolutions(Healpix(4), 2) == [Healpix(4), Healpix(2), Healpix(1)]
+    assert resolutions(Healpix(4), 0) == [Healpix(4)]
+    assert resolutions(Healpix(4), 1)[1] is resolutions(Healpix(4), 2)[1]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "error", "message"),
+    [
+        (64, TypeError, r"sampling must be a Sampling such as Healpix\(64\), got 64"),
+        (Healpix(4), ValueError, r"goes down 3 levels, but Healpix\(nside=4\) has 2 that are"),
+        (
+            Healpix(8, extend_pixels([0], 8, 2)),
+            ValueError,
+            r"goes down 3 levels, but .* has 2 .* Give fewer filters, or a finer sampling",
+        ),
+    ],
+)
+def test_too_few_resolutions(sampling, error, message):
+    with pytest.raises(error, match=message):
+        resolutions(sampling, 3)
+
+
+@pytest.mark.parametrize(
+    ("widths", "error", "message"),
+    [
+        ((), ValueError, r"filters must hold at least 1 numbers?, got \(\)"),
+        (8, TypeError, "filters must be a sequence of integers, got 8"),
+        ("88", TypeError, "filters must be a sequence of integers, got '88'"),
+        ((8, 0), ValueError, "each of filters must be at least 1, got 0"),
+        ((8, 1.5), TypeError, "each of filters must be an integer, got 1.5"),
+    ],
+)
+def test_wrong_numbers_of_channels(widths, error, message):
+    with pytest.raises(error, match=message):
+        check_widths("filters", widths)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "kind", "mode"),
+    [
+        ("max", Pool, "max"),
+        ("area", Pool, "area"),
+        ("smooth_mean", SmoothPool, "mean"),
+        ("patch", PatchConv, None),
+        ("conv", ConvPool, None),
+    ],
+)
+def test_poolings_by_name(pooling, kind, mode):
+    layer = make_pool(pooling, 3)
+    assert type(layer) is kind
+    assert getattr(layer, "mode", None) == mode
+    assert getattr(layer, "filters", 3) == 3
+    with pytest.raises(ValueError, match=r"pooling must be one of max, mean, .*got 'min'"):
+        make_pool("min", 3)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="other backends know all shapes")
