@@ -143,13 +143,14 @@ def test_layers_of_nested_and_functional_models(model):
         graph_convolution(0, outer)
 
 
-def test_layers_given_to_a_model_stand_for_its_copies():
+def test_layers_given_to_a_model_are_its_own():
     block = ResidualBlock(ChebyshevConv(order=2), name="block")
     model = Sequential(PART, [block])
-    model.build((None, len(PART), 2))
-    assert graph_convolution(block, model) is model.layers[0].conv1
     with pytest.raises(ValueError, match="'block/conv1' has no weights yet"):
         graph_convolution(block)
+    model.build((None, len(PART), 2))
+    assert graph_convolution(block, model) is block.conv1
+    assert graph_convolution(block) is block.conv1
 
 
 def test_all_functions_take_names_and_indices(model):

@@ -3,64 +3,12 @@
 import numpy as np
 import pytest
 
+from beam_truth import LatLon, formula
 from deepsphere.layers import beam
 from deepsphere.layers.beam import beam_passes, gaussian_beam, surroundings
-from deepsphere.sampling import Healpix, Sampling
+from deepsphere.sampling import Healpix
 
 PART = Healpix(8, np.r_[0:40, 200:203, 704])  # two pieces and one pixel far from all others
-
-
-class LatLon(Sampling):
-    """A small grid whose areas differ by a factor of ten."""
-
-    kind, branching = "latlon", 4
-    theta, phi = np.meshgrid((np.arange(16) + 0.5) * np.pi / 16, np.arange(32) * np.pi / 16)
-    theta, phi = theta.ravel(), phi.ravel()
-
-    @property
-    def points(self):
-        return np.stack(
-            [
-                np.sin(self.theta) * np.cos(self.phi),
-                np.sin(self.theta) * np.sin(self.phi),
-                np.cos(self.theta),
-            ],
-            axis=1,
-        )
-
-    @property
-    def areas(self):
-        edges = np.cos(self.theta - np.pi / 32) - np.cos(self.theta + np.pi / 32)
-        return edges * np.pi / 16
-
-    def __len__(self):
-        return 512
-
-    def coarsen(self, p=1):
-        raise NotImplementedError
-
-    refine = coarsen
-
-    def get_config(self):
-        return {}
-
-    def _identity(self):
-        return ()
-
-    def __repr__(self):
-        return "LatLon"
-
-
-def formula(sampling, sigma, support=4.0):
-    """The definition, with dense matrices and angles by another route."""
-    points = sampling.points
-    cross = np.linalg.norm(np.cross(points[:, None], points[None]), axis=-1)
-    angles = np.arctan2(cross, points @ points.T)
-    # The cut is at no distance between pixels: rounding would decide.
-    assert abs(angles - support * sigma).min() > 1e-9
-    weights = np.exp(-(angles**2) / (2 * sigma**2)) * (angles < support * sigma)
-    weights *= sampling.areas
-    return weights / weights.sum(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("chunk", [300, 2**22])

@@ -4,8 +4,8 @@ import healpy
 import keras
 import numpy as np
 import pytest
-from graph.test_beam import LatLon, formula
 
+from beam_truth import LatLon, formula
 from deepsphere.layers import smoothing
 from deepsphere.layers.beam import gaussian_beam
 from deepsphere.layers.smoothing import GaussianSmoothing, gaussian_operator

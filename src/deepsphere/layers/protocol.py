@@ -150,7 +150,9 @@ def find_output_sampling(layer: Any) -> Sampling | None:
         The sampling of the output.
     """
     if follows_protocol(layer):
-        return layer.output_sampling
+        # A model can know where its output is but not its input. A layer on a matrix knows neither.
+        known = layer.sampling is not None or isinstance(layer, keras.Model)
+        return layer.output_sampling if known else None
     for inner in _wrapped(layer).values():
         return find_output_sampling(inner)
     if isinstance(layer, keras.Sequential):
