@@ -74,7 +74,7 @@ def measure(form: str, nside: int, neighbors: int, steps: int) -> dict[str, Any]
     rng = np.random.default_rng(0)
     x = rng.standard_normal((BATCH, len(sampling), CHANNELS)).astype("float32")
     target = np.zeros((BATCH, len(sampling), HEADS * DEPTH), "float32")
-    layer = graph_transformer.GraphTransformer(DEPTH, HEADS, sampling, graph=neighbors)
+    layer = graph_transformer.GraphTransformer(DEPTH, HEADS, sampling=sampling, graph=neighbors)
     inputs = keras.Input(x.shape[1:])
     model = keras.Model(inputs, layer(inputs))
     model.compile("adam", "mse")

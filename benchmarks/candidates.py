@@ -70,7 +70,7 @@ def ours(case: Case, given: Arrays) -> Parts:
     layer = ChebyshevConv(
         case.filters,
         case.terms - 1,
-        case.sampling,
+        sampling=case.sampling,
         graph=case.graph,
         use_bias=False,
     )

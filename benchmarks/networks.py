@@ -84,7 +84,10 @@ def ours(network: Network) -> Any:
     else:
         layers: list[Any] = []
         for filters in network.filters:
-            layers += [ChebyshevConv(filters, order, batch_norm=True, activation="relu"), Pool()]
+            layers += [
+                ChebyshevConv(filters, order, normalization="batch", activation="relu"),
+                Pool(),
+            ]
         layers += [
             ChebyshevConv(network.outputs, order),
             keras.layers.GlobalAveragePooling1D(),

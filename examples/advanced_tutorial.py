@@ -115,14 +115,16 @@ layers = [
     ChebyshevConv(4, order=4, sampling=part),
     MonomialConv(4, order=4, sampling=part),
     BernsteinConv(4, order=4, sampling=part),
-    ResidualBlock(ChebyshevConv(order=2, activation="relu"), part, norm="batch", alpha=0.1),
-    GaussianSmoothing(part, fwhm=5, unit="degree"),
-    Pool(p=1, mode="max", sampling=part),
-    PatchConv(4, p=1, sampling=part),
-    PatchConvTranspose(4, p=1, sampling=part),
+    ResidualBlock(
+        ChebyshevConv(order=2, activation="relu"), sampling=part, normalization="batch", alpha=0.1
+    ),
+    GaussianSmoothing(sampling=part, fwhm=5, unit="degree"),
+    Pool(levels=1, mode="max", sampling=part),
+    PatchConv(4, levels=1, sampling=part),
+    PatchConvTranspose(4, levels=1, sampling=part),
     GraphTransformer(key_dim=4, num_heads=2, sampling=part),
-    VisionTransformer(key_dim=4, num_heads=2, p=3, sampling=part),
-    Statistics("mean_variance", part),
+    VisionTransformer(key_dim=4, num_heads=2, levels=3, sampling=part),
+    Statistics("mean_variance", sampling=part),
 ]
 print("input", some.shape)
 for layer in layers:
@@ -154,15 +156,15 @@ model = deepsphere.Sequential(
     part,
     [
         SurveyMask(footprint.observed),
-        ChebyshevConv(6, order=9, batch_norm=True, activation="relu"),
+        ChebyshevConv(6, order=9, normalization="batch", activation="relu"),
         Pool(mode="max"),
-        MonomialConv(6, order=5, batch_norm=True, activation="relu"),
+        MonomialConv(6, order=5, normalization="batch", activation="relu"),
         Pool(mode="mean"),
         ResidualBlock(
             ChebyshevConv(order=5, activation="relu"),
             activation="relu",
-            norm="batch",
-            norm_config={"momentum": 0.9},  # our steps are few: follow them quickly
+            normalization="batch",
+            normalization_config={"momentum": 0.9},  # our steps are few: follow them quickly
             alpha=0.5,
         ),
         PatchConv(8, activation="relu"),

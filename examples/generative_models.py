@@ -54,7 +54,7 @@ simulation = SkySimulation(
 )
 maps, _ = simulate(simulation, progress=False)
 sphere = Healpix(nside)
-beam = GaussianSmoothing(sphere, fwhm=8, unit="degree")
+beam = GaussianSmoothing(sampling=sphere, fwhm=8, unit="degree")
 maps = np.concatenate(
     [keras.ops.convert_to_numpy(beam(maps[i : i + 10])) for i in range(0, len(maps), 10)]
 )
@@ -225,7 +225,7 @@ wiener = np.stack(
 
 
 def smoothed(fwhm):
-    layer = GaussianSmoothing(sphere, fwhm=fwhm, unit="degree")
+    layer = GaussianSmoothing(sampling=sphere, fwhm=fwhm, unit="degree")
     return keras.ops.convert_to_numpy(layer(noisy_test))
 
 

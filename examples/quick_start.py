@@ -108,7 +108,7 @@ train_maps, test_maps = train_maps / deviation, test_maps / deviation
 keras.utils.set_random_seed(0)
 model = deepsphere.Sequential(sphere, graph=20)
 for _ in range(3):
-    model.add(ChebyshevConv(5, order=9, batch_norm=True, activation="relu"))
+    model.add(ChebyshevConv(5, order=9, normalization="batch", activation="relu"))
     model.add(Pool())
 model.add(ChebyshevConv(2, order=9))
 model.add(keras.layers.GlobalAveragePooling1D())

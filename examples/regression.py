@@ -274,7 +274,7 @@ mean, deviation = train_truth.mean(axis=0), train_truth.std(axis=0)
 keras.utils.set_random_seed(0)
 model = deepsphere.Sequential(sphere)
 for filters in (8, 16, 32):
-    model.add(ChebyshevConv(filters, order=4, batch_norm=True, activation="relu"))
+    model.add(ChebyshevConv(filters, order=4, normalization="batch", activation="relu"))
     model.add(Pool(mode="mean"))
 model.add(Statistics("mean_variance"))
 model.add(keras.layers.Dense(2))

@@ -519,7 +519,7 @@ plot_maps(
 # there is the layer `GaussianSmoothing`, which does not go through the graph.
 
 # %%
-smoothing = GaussianSmoothing(sphere, sigma=sigma, unit="rad")
+smoothing = GaussianSmoothing(sampling=sphere, sigma=sigma, unit="rad")
 by_layer = keras.ops.convert_to_numpy(smoothing(delta[None, :, None].astype("float32")))[0, :, 0]
 print(f"relative difference {np.linalg.norm(by_layer - smoothed) / np.linalg.norm(smoothed):.3f}")
 

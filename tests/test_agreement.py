@@ -32,7 +32,7 @@ PART = Healpix(8, extend_pixels([5, 100, 300, 301], 8, 2))
 
 def network():
     layers = [
-        ChebyshevConv(5, 4, batch_norm=True, activation="relu"),
+        ChebyshevConv(5, 4, normalization="batch", activation="relu"),
         Pool(),
         MonomialConv(4, 3, activation="elu"),
         PatchConv(6),
@@ -58,15 +58,17 @@ def old_network():
 
 
 LAYERS = {
-    "chebyshev": lambda: ChebyshevConv(4, 9, PART),
-    "fewer filters": lambda: ChebyshevConv(2, 5, PART, batch_norm=True),
-    "more filters": lambda: ChebyshevConv(8, 5, PART, graph=Graph(laplacian="random_walk")),
-    "monomial": lambda: MonomialConv(4, 5, PART, graph=Graph(laplacian="combinatorial")),
-    "bernstein": lambda: BernsteinConv(4, 5, PART),
-    "pool": lambda: Pool(2, "mean", PART),
+    "chebyshev": lambda: ChebyshevConv(4, 9, sampling=PART),
+    "fewer filters": lambda: ChebyshevConv(2, 5, sampling=PART, normalization="batch"),
+    "more filters": lambda: ChebyshevConv(
+        8, 5, sampling=PART, graph=Graph(laplacian="random_walk")
+    ),
+    "monomial": lambda: MonomialConv(4, 5, sampling=PART, graph=Graph(laplacian="combinatorial")),
+    "bernstein": lambda: BernsteinConv(4, 5, sampling=PART),
+    "pool": lambda: Pool(2, "mean", sampling=PART),
     "conv pool": lambda: ConvPool(4, sampling=PART),
-    "patch": lambda: PatchConv(4, 2, PART),
-    "patch transpose": lambda: PatchConvTranspose(4, 1, PART),
+    "patch": lambda: PatchConv(4, 2, sampling=PART),
+    "patch transpose": lambda: PatchConvTranspose(4, 1, sampling=PART),
 }
 
 

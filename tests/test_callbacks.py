@@ -14,8 +14,10 @@ X = np.random.default_rng(0).normal(1, 2, (8, 48, 1)).astype(np.float32)
 
 
 def make(jit):
-    block = ResidualBlock(ChebyshevConv(order=1), norm="batch", norm_config={"momentum": 0.9})
-    layers = [ChebyshevConv(3, 1, batch_norm=True), block, keras.layers.Dense(1)]
+    block = ResidualBlock(
+        ChebyshevConv(order=1), normalization="batch", normalization_config={"momentum": 0.9}
+    )
+    layers = [ChebyshevConv(3, 1, normalization="batch"), block, keras.layers.Dense(1)]
     model = Sequential(SPHERE, [keras.Input((48, 1)), *layers])
     model.compile(keras.optimizers.SGD(1e-2), "mse", jit_compile=jit)
     return model

@@ -37,18 +37,23 @@ def randomize(layer, seed=1):
 PAIRS = {
     "conv": lambda: (
         ds.ChebyshevConv(3, 4, 3, sampling=SPHERE, graph=8, activation="relu"),
-        layers.ChebyshevConv(4, 3, SPHERE, graph=8, activation="relu"),
+        layers.ChebyshevConv(4, 3, sampling=SPHERE, graph=8, activation="relu"),
     ),
     "tanh, no bias": lambda: (
         ds.ChebyshevConv(3, 2, 2, sampling=GRID, activation=torch.tanh, bias=False),
-        layers.ChebyshevConv(2, 2, GRID, activation="tanh", use_bias=False),
+        layers.ChebyshevConv(2, 2, sampling=GRID, activation="tanh", use_bias=False),
     ),
     "normalized": lambda: (
         ds.ChebyshevConv(
-            3, 4, 2, sampling=SPHERE, graph=Graph(8, laplacian="random_walk"), normalization="batch"
+            3,
+            4,
+            2,
+            sampling=SPHERE,
+            graph=Graph(8, laplacian="random_walk"),
+            normalization="batch",
         ),
         layers.ChebyshevConv(
-            4, 2, SPHERE, graph=Graph(8, laplacian="random_walk"), batch_norm=True
+            4, 2, sampling=SPHERE, graph=Graph(8, laplacian="random_walk"), normalization="batch"
         ),
     ),
     "pool": lambda: (ds.Pool(sampling=SPHERE), layers.Pool(sampling=SPHERE)),
@@ -60,7 +65,7 @@ PAIRS = {
     "area": lambda: (ds.Pool(1, "area", sampling=MESH), layers.Pool(1, "area", sampling=MESH)),
     "smooth": lambda: (
         ds.SmoothPool(1, "mean", sampling=SPHERE, graph=8),
-        layers.SmoothPool(1, "mean", SPHERE, graph=8),
+        layers.SmoothPool(1, "mean", sampling=SPHERE, graph=8),
     ),
     "unpool": lambda: (ds.Unpool(sampling=SPHERE), layers.Unpool(sampling=SPHERE)),
     "mesh unpool": lambda: (ds.Unpool(sampling=MESH), layers.Unpool(sampling=MESH)),
@@ -390,27 +395,30 @@ def test_bad_input(x, error, message):
 
 def test_weights_that_do_not_fit():
     module = ds.ChebyshevConv(**CONV)
-    layer = layers.ChebyshevConv(3, 4, SPHERE)
+    layer = layers.ChebyshevConv(3, 4, sampling=SPHERE)
     with pytest.raises(ValueError, match="not built"):
         ds.load_keras_weights(module, layer)
     layer.build((None, 192, 5))
     with pytest.raises(ValueError, match=r"holds \(5, 5, 3\), but the module needs \(5, 2, 3\)"):
         ds.load_keras_weights(module, layer)
     for other, message in (
-        (layers.ChebyshevConv(3, 4, SPHERE, graph=8), r"graph Graph\(20, .* has Graph\(8, "),
-        (layers.ChebyshevConv(3, 4, SPHERE, scale=1.0), "has the scale 0.75, .* has 1.0"),
-        (layers.ChebyshevConv(3, 3, SPHERE), "has the order 4, .* has 3"),
+        (
+            layers.ChebyshevConv(3, 4, sampling=SPHERE, graph=8),
+            r"graph Graph\(20, .* has Graph\(8, ",
+        ),
+        (layers.ChebyshevConv(3, 4, sampling=SPHERE, scale=1.0), "has the scale 0.75, .* has 1.0"),
+        (layers.ChebyshevConv(3, 3, sampling=SPHERE), "has the order 4, .* has 3"),
     ):
         other.build((None, 192, 2))
         with pytest.raises(ValueError, match=message):
             ds.load_keras_weights(module, other)
-    monomial = layers.MonomialConv(3, 4, SPHERE)
+    monomial = layers.MonomialConv(3, 4, sampling=SPHERE)
     monomial.build((None, 192, 2))
     with pytest.raises(TypeError, match="not a ChebyshevConv"):
         ds.load_keras_weights(module, monomial)
     with pytest.raises(TypeError, match="ReLU has no counterpart"):
         ds.load_keras_weights(torch.nn.ReLU(), layer)
-    bare = layers.ChebyshevConv(3, 4, SPHERE, use_bias=False)
+    bare = layers.ChebyshevConv(3, 4, sampling=SPHERE, use_bias=False)
     bare.build((None, 192, 2))
     before = module.weight.clone()
     with pytest.raises(ValueError, match="has a bias"):

@@ -59,7 +59,7 @@ def network(
     for i, count in enumerate(filters):
         if i:
             model.add(make_pool(pooling, count))
-        model.add(ChebyshevConv(count, order, batch_norm=True, activation="relu"))
+        model.add(ChebyshevConv(count, order, normalization="batch", activation="relu"))
     model.add(keras.layers.GlobalAveragePooling1D())
     model.add(keras.layers.Dense(classes, activation="softmax"))
     model.build((None, len(sampling), 1))

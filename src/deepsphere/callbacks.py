@@ -18,7 +18,7 @@ class FreezeBatchNorm(keras.callbacks.Callback):
     averages and no longer updates them. Its other weights continue to train.
 
     The callback works with all models that use `deepsphere.layers.BatchNormalization`, such as
-    ``ChebyshevConv(batch_norm=True)`` and the models of this package. Freezing compiles the
+    ``ChebyshevConv(normalization="batch")`` and the models of this package. Freezing compiles the
     training function a second time. When `fit` ends, the layers return to their previous state, so
     saved models are unaffected. Training resumed with ``initial_epoch`` or by
     `keras.callbacks.BackupAndRestore` freezes them again at the same point.

@@ -41,9 +41,9 @@ SPHERE = Healpix(8)
 def branches(sampling: Healpix = SPHERE) -> keras.Model:
     """A small U-Net, whose shortcut looks less far than its way through the coarse level."""
     inputs = keras.Input((len(sampling), 1))
-    fine = ChebyshevConv(3, 1, sampling, graph=8, activation="tanh")(inputs)
+    fine = ChebyshevConv(3, 1, sampling=sampling, graph=8, activation="tanh")(inputs)
     coarse = PatchConv(4, sampling=sampling)(fine)
-    coarse = MonomialConv(4, 1, sampling.coarsen(), graph=4)(coarse)
+    coarse = MonomialConv(4, 1, sampling=sampling.coarsen(), graph=4)(coarse)
     up = PatchConvTranspose(3, sampling=sampling.coarsen())(coarse)
     return keras.Model(inputs, keras.layers.Concatenate()([fine, up + 0.5]))
 
@@ -59,9 +59,9 @@ class Repeat(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.survey = SurveyMask(SPHERE.points[:, 2] < 0.9, SPHERE)
-        self.pool = Pool(1, "mean", SPHERE)
-        self.conv = ChebyshevConv(2, 1, SPHERE.coarsen(), graph=4)
+        self.survey = SurveyMask(SPHERE.points[:, 2] < 0.9, sampling=SPHERE)
+        self.pool = Pool(1, "mean", sampling=SPHERE)
+        self.conv = ChebyshevConv(2, 1, sampling=SPHERE.coarsen(), graph=4)
         self.last = keras.layers.Dense(2)
 
     def build(self, input_shape):
@@ -136,7 +136,7 @@ def test_nothing_changes_outside_of_the_receptive_field(name):
         keras.layers.Conv1D(2, 3, padding="same"),
         keras.layers.LayerNormalization(axis=(1, 2)),
         TransformerBlock(1, 1),
-        VisionTransformer(2, 1, p=1),
+        VisionTransformer(2, 1, levels=1),
     ],
     ids=lambda layer: type(layer).__name__,
 )
@@ -166,7 +166,7 @@ def test_family_radius_is_that_of_healpy():
 
 
 def test_rows_tell_resolution_channels_and_parameters():
-    model = stack(ChebyshevConv(3, 2, batch_norm=True), Pool(2), Statistics("mean_variance"))
+    model = stack(ChebyshevConv(3, 2, normalization="batch"), Pool(2), Statistics("mean_variance"))
     rows = describe(model)
     assert [row[1:5] for row in rows] == [
         ("ChebyshevConv", SPHERE, 768, 3),
@@ -239,7 +239,7 @@ def test_skipping_missing_values_takes_a_second_product():
 def test_composite_layers_cost_what_their_parts_cost():
     conv = ChebyshevConv(3, 2)
     one = describe(stack(conv, channels=3))[0]
-    block = describe(stack(ResidualBlock(conv, norm="layer"), channels=3))[0]
+    block = describe(stack(ResidualBlock(conv, normalization="layer"), channels=3))[0]
     assert block.type == "ResidualBlock"
     assert block.multiply_adds == 2 * one.multiply_adds
     assert block.receptive_field == pytest.approx(2 * one.receptive_field)
@@ -262,7 +262,7 @@ def test_models_in_models_are_opened():
 
 
 def test_a_layer_that_is_used_twice_has_its_parameters_once():
-    conv = ChebyshevConv(1, 1, SPHERE, graph=8)
+    conv = ChebyshevConv(1, 1, sampling=SPHERE, graph=8)
     inputs = keras.Input((768, 1))
     model = keras.Model(inputs, conv(conv(inputs)))
     first, second = describe(model)

@@ -98,7 +98,7 @@ def test_models_without_pixels_at_the_end_measure_invariance():
 
 
 def test_a_linear_layer_in_both_forms():
-    layer = ChebyshevConv(1, 3, SPHERE, graph=8, use_bias=False)
+    layer = ChebyshevConv(1, 3, sampling=SPHERE, graph=8, use_bias=False)
     layer.build((None, len(SPHERE), 1))
     agree(
         equivariance_error(layer, SPHERE, DEGREES, 64),
@@ -134,7 +134,7 @@ def test_what_is_not_linear_has_no_isotropy(what):
 
 
 def test_isotropy_is_of_one_channel_and_one_sampling():
-    wide = ChebyshevConv(2, 3, SPHERE, graph=8)
+    wide = ChebyshevConv(2, 3, sampling=SPHERE, graph=8)
     with pytest.raises(ValueError, match=r"output of shape \('batch', 768, 2\)"):
         equivariance_error(wide, SPHERE, [2])
     with pytest.raises(ValueError, match="got 2 channels"):

@@ -28,7 +28,7 @@ PART = Healpix(4, np.r_[0:16, 32:64])
 
 
 def built(cls, **arguments):
-    layer = cls(3, 4, PART, use_bias=False, **{"graph": 8, **arguments})
+    layer = cls(3, 4, sampling=PART, use_bias=False, **{"graph": 8, **arguments})
     layer.build((None, len(PART), 2))
     return layer
 
@@ -92,7 +92,7 @@ def network():
         PART,
         [
             Pool(name="pool"),
-            ResidualBlock(ChebyshevConv(order=2, batch_norm=True), name="block"),
+            ResidualBlock(ChebyshevConv(order=2, normalization="batch"), name="block"),
             MonomialConv(3, order=1, name="mono"),
             keras.layers.Dense(1, name="dense"),
         ],

@@ -310,10 +310,10 @@ class TestSmoothing:
 
     def test_is_gaussian_smoothing(self):
         old = hl.HealpySmoothing(4, np.arange(192), fwhm=1500.0)
-        new = GaussianSmoothing(Healpix(4), fwhm=1500.0, support=3)
+        new = GaussianSmoothing(sampling=Healpix(4), fwhm=1500.0, support=3)
         np.testing.assert_array_equal(to_numpy(old(self.x)), to_numpy(new(self.x)))
         in_rad = hl.HealpySmoothing(4, np.arange(192), sigma=0.3, arcmin=False, n_sigma_support=4)
-        new = GaussianSmoothing(Healpix(4), sigma=0.3, unit="rad", support=4)
+        new = GaussianSmoothing(sampling=Healpix(4), sigma=0.3, unit="rad", support=4)
         np.testing.assert_array_equal(to_numpy(in_rad(self.x)), to_numpy(new(self.x)))
 
     def test_ring_ordering(self):
@@ -329,7 +329,7 @@ class TestSmoothing:
         order = np.argsort(hp.ring2nest(4, part))
         x = self.x[:, :50]
         y = to_numpy(hl.HealpySmoothing(4, part, nest=False, fwhm=1500.0)(x))
-        expected = GaussianSmoothing(Healpix(4, np.arange(40, 90)), fwhm=1500.0, support=3)
+        expected = GaussianSmoothing(sampling=Healpix(4, np.arange(40, 90)), fwhm=1500.0, support=3)
         np.testing.assert_allclose(y[:, order], to_numpy(expected(x[:, order])), rtol=0, atol=1e-6)
 
     @pytest.mark.parametrize("channels", [None, 2])
@@ -347,7 +347,7 @@ class TestSmoothing:
         layer = hl.HealpySmoothing(
             4, np.arange(192), sigma=600.0, per_channel_repetitions=[1, 4], n_sigma_support=4
         )
-        new = GaussianSmoothing(Healpix(4), sigma=[600.0, 1200.0])
+        new = GaussianSmoothing(sampling=Healpix(4), sigma=[600.0, 1200.0])
         np.testing.assert_array_equal(to_numpy(layer(self.x)), to_numpy(new(self.x)))
 
     def test_apodized_mask(self):

@@ -54,7 +54,7 @@ class Elsewhere(Sampling):
     def __len__(self):
         return 3
 
-    def coarsen(self, p=1):
+    def coarsen(self, levels=1):
         return self
 
     refine = coarsen

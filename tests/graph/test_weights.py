@@ -140,7 +140,7 @@ def test_other_samplings_have_the_average_distance():
         def __len__(self):
             return 2
 
-        def coarsen(self, p=1):
+        def coarsen(self, levels=1):
             raise NotImplementedError
 
         refine = coarsen

@@ -16,15 +16,15 @@ def data(channels=6, batch=3):
 
 
 def built(**arguments):
-    block = TransformerBlock(3, 2, SPHERE, **{"activation": "tanh", **arguments})
+    block = TransformerBlock(3, 2, sampling=SPHERE, **{"activation": "tanh", **arguments})
     block.build((None, len(SPHERE), 6))
     return move_weights(block)
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("layer_norm", [True, False])
-def test_output_is_that_of_the_definition(layer_norm, masked):
-    block, x = built(layer_norm=layer_norm), data()
+@pytest.mark.parametrize("normalization", ["layer", None])
+def test_output_is_that_of_the_definition(normalization, masked):
+    block, x = built(normalization=normalization), data()
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.6 if masked else None
     y = block(x, mask=mask)
     assert relative_error(y, block_truth(x.astype(float), block, np.tanh, mask=mask)) < SINGLE
@@ -41,7 +41,9 @@ def test_activation_is_relu_and_may_be_none():
 @pytest.mark.slow  # JAX compiles each operation of each precision
 def test_gates_without_norm(tmp_path):  # with it: the two transformers
     def make():
-        block = TransformerBlock(3, 2, SPHERE, activation="tanh", layer_norm=False, name="block")
+        block = TransformerBlock(
+            3, 2, sampling=SPHERE, activation="tanh", normalization=None, name="block"
+        )
         block.build((None, len(SPHERE), 6))
         return freeze_key_biases(block)
 
@@ -56,7 +58,7 @@ def test_names_of_the_parts():
 
 
 def test_large_scores_do_not_overflow():
-    block = built(layer_norm=False)
+    block = built(normalization=None)
     assert np.isfinite(to_numpy(block(1e3 * data()))).all()
 
 
@@ -72,17 +74,17 @@ def test_nan_outside_the_mask_goes_nowhere():
 
 
 def test_position_embedding(tmp_path):
-    layer, x = PositionEmbedding(SPHERE), data()
+    layer, x = PositionEmbedding(sampling=SPHERE), data()
     y = to_numpy(layer(x))
     (embeddings,) = layer.get_weights()
     assert embeddings.shape == (1, 48, 6)
     assert embeddings.std() == pytest.approx(0.02, rel=0.15)  # 288 draws know it to 4 %
     np.testing.assert_allclose(y - x, np.broadcast_to(embeddings, x.shape), atol=1e-6)
-    check_layer(lambda: PositionEmbedding(SPHERE, name="position"), x, tmp_path)
+    check_layer(lambda: PositionEmbedding(sampling=SPHERE, name="position"), x, tmp_path)
 
 
 def test_position_embedding_takes_an_initializer():
-    layer = PositionEmbedding(SPHERE, embeddings_initializer="ones")
+    layer = PositionEmbedding(sampling=SPHERE, embeddings_initializer="ones")
     np.testing.assert_array_equal(to_numpy(layer(np.zeros((1, 48, 2), np.float32))), 1)
 
 
@@ -104,6 +106,6 @@ def test_bad_arguments(arguments, error, message):
 
 def test_bad_inputs():
     with pytest.raises(ValueError, match=r"needs key_dim \* num_heads = 6 channels, got 5"):
-        TransformerBlock(3, 2, SPHERE)(data(channels=5))
+        TransformerBlock(3, 2, sampling=SPHERE)(data(channels=5))
     with pytest.raises(ValueError, match=r"needs inputs of shape \(batch, 48, channels\)"):
-        PositionEmbedding(SPHERE)(np.zeros((2, 12, 6), np.float32))
+        PositionEmbedding(sampling=SPHERE)(np.zeros((2, 12, 6), np.float32))

@@ -50,11 +50,11 @@ def layers():
         yield patch(3, activation=lambda x: x - 1, **kernel)
     for block in (TransformerBlock, NeighborTransformerBlock, GraphTransformer):
         yield block(2, 2, activation=scaled)
-    yield VisionTransformer(2, 2, p=1, activation=scaled)
+    yield VisionTransformer(2, 2, levels=1, activation=scaled)
     yield PositionEmbedding(embeddings_initializer=halves)
     norm = {"gamma_initializer": halves, "gamma_regularizer": keras.ops.sum}
     conv = ChebyshevConv(order=1, activation=scaled, **kernel)
-    yield ResidualBlock(conv, activation=scaled, norm="batch", norm_config=norm)
+    yield ResidualBlock(conv, activation=scaled, normalization="batch", normalization_config=norm)
 
 
 def old_layers():

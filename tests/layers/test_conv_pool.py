@@ -38,7 +38,7 @@ def mixing(layer, channels=2):
     [
         (SPHERE, {"graph": Graph(laplacian="optimal")}),
         (SPHERE, {"graph": Graph(8, laplacian="combinatorial"), "cutoff": 1.5}),
-        (Healpix(8), {"graph": Graph(laplacian="optimal"), "p": 2}),
+        (Healpix(8), {"graph": Graph(laplacian="optimal"), "levels": 2}),
         (PART, {"graph": Graph(laplacian="random_walk"), "order": 3}),
         (Icosahedral(2), {"graph": Graph(laplacian="optimal")}),
         (Equiangular(8, 16), {"graph": Graph(edges="mesh", laplacian="combinatorial")}),
@@ -73,7 +73,7 @@ def test_the_matrix_between_channels_is_glorot_uniform():
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_values_of_any_kernel(p):
-    layer = built(PART, p=p, order=3, graph=8, activation="relu", kernel_initializer=RANDOM)
+    layer = built(PART, levels=p, order=3, graph=8, activation="relu", kernel_initializer=RANDOM)
     layer.bias.assign([0.1, -0.2, 0.3])
     x, kernel = data(len(PART)), to_numpy(layer.kernel)
     y = spectral_truth(x, kernel, PART, basis="chebyshev", graph=8, scale=0.75)
@@ -100,7 +100,7 @@ def test_only_observed_points_count():
 
 
 def test_normalizes_the_coarser_points():
-    layer, x = built(PART, batch_norm=True, use_bias=False), 10 * data(len(PART))
+    layer, x = built(PART, normalization="batch", use_bias=False), 10 * data(len(PART))
     mask = keras.ops.convert_to_tensor(np.random.default_rng(1).random(x.shape[:2]) < 0.3)
     for options in ({}, {"mask": mask}):
         y = to_numpy(layer(x, training=True, **options))
@@ -146,7 +146,14 @@ def test_gates(tmp_path):
 
 
 def test_every_option_comes_back():
-    options = {"filters": 3, "order": 2, "p": 2, "cutoff": 1.5, "scale": 1.0, "batch_norm": True}
+    options = {
+        "filters": 3,
+        "order": 2,
+        "levels": 2,
+        "cutoff": 1.5,
+        "scale": 1.0,
+        "normalization": "batch",
+    }
     options |= {"graph": Graph(9, laplacian="optimal").get_config(), "use_bias": False}
     layer = ConvPool(sampling=SPHERE, kernel_regularizer="l2", **options)
     config = layer.get_config()
@@ -181,8 +188,8 @@ def test_a_model_gives_its_graph():
         ({"cutoff": 0}, ValueError, r"cutoff must be in \(0, 3\], in units of nside, got 0"),
         ({"order": 0}, ValueError, "order must be at least 1, got 0"),
         ({"order": 1.5}, TypeError, "order must be an integer, got 1.5"),
-        ({"p": 0}, ValueError, "p must be at least 1, got 0"),
-        ({"p": 3, "sampling": SPHERE}, ValueError, "3"),
+        ({"levels": 0}, ValueError, "levels must be at least 1, got 0"),
+        ({"levels": 3, "sampling": SPHERE}, ValueError, "3"),
         ({"filters": 0}, ValueError, "filters must be at least 1, got 0"),
     ],
 )

@@ -17,7 +17,7 @@ def data(channels=3, batch=3):
 
 
 def make(cls=ChebyshevConv, rate=RATE, **kwargs):
-    return cls(4, 2, SPHERE, graph=8, use_bias=False, filter_dropout=rate, **kwargs)
+    return cls(4, 2, sampling=SPHERE, graph=8, use_bias=False, filter_dropout=rate, **kwargs)
 
 
 def filters_of_a_step(layer, channels):
@@ -95,7 +95,9 @@ def test_a_loaded_model_drops_as_before(tmp_path):
 
 def test_gates(tmp_path):
     # Next to never drops a filter: the loss must fall from one epoch to the next.
-    check_layer(lambda: MonomialConv(4, 1, SPHERE, graph=3, filter_dropout=1e-6), data(), tmp_path)
+    check_layer(
+        lambda: MonomialConv(4, 1, sampling=SPHERE, graph=3, filter_dropout=1e-6), data(), tmp_path
+    )
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1, 1.5, float("nan")])

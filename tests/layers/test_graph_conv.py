@@ -27,7 +27,9 @@ def data(sampling, channels=3, batch=3):
     ],
 )
 def test_output_is_that_of_the_definition(cls, scale, sampling, kind):
-    layer = cls(4, 5, sampling, graph=Graph(9, laplacian=kind), scale=scale, use_bias=False)
+    layer = cls(
+        4, 5, sampling=sampling, graph=Graph(9, laplacian=kind), scale=scale, use_bias=False
+    )
     x = data(sampling)
     y = layer(x)
     expected = spectral_truth(
@@ -55,14 +57,14 @@ def test_defaults_are_those_of_the_papers():
 @pytest.mark.parametrize("sampling", [SPHERE, PART], ids=repr)
 def test_the_number_of_neighbors_that_is_chosen(sampling):
     auto = Graph(max_error=1e-2)
-    layer = ChebyshevConv(2, 3, sampling, graph=auto)
+    layer = ChebyshevConv(2, 3, sampling=sampling, graph=auto)
     x = data(sampling)
     y = layer(x)
     # The normalized Laplacian at nside 32: 1.8e-2 with 8 neighbors, 8.3e-3 with 12.
     truth = {"basis": "chebyshev", "graph": 12, "scale": 0.75}
     expected = spectral_truth(x, to_numpy(layer.kernel), sampling, **truth)
     assert relative_error(y, expected) < SINGLE
-    assert layer.spectral_bound == ChebyshevConv(2, 3, sampling, graph=12).spectral_bound
+    assert layer.spectral_bound == ChebyshevConv(2, 3, sampling=sampling, graph=12).spectral_bound
     again = ChebyshevConv.from_config(layer.get_config())
     assert again.graph_spec == auto
     assert again.make_operator() is layer.operator
@@ -76,7 +78,7 @@ def test_gates(cls, filters, tmp_path):
         lambda: cls(
             filters,
             3,
-            Healpix(2),
+            sampling=Healpix(2),
             graph=4,
             activation="tanh",
             kernel_regularizer=None,
@@ -90,7 +92,9 @@ def test_gates(cls, filters, tmp_path):
 def test_gates_with_batch_norm_on_part_of_the_sphere(tmp_path):
     part = Healpix(4, np.r_[0:16, 20:30])
     check_layer(
-        lambda: ChebyshevConv(4, 2, part, graph=Graph(3, laplacian="random_walk"), batch_norm=True),
+        lambda: ChebyshevConv(
+            4, 2, sampling=part, graph=Graph(3, laplacian="random_walk"), normalization="batch"
+        ),
         data(part),
         tmp_path,
     )
@@ -98,8 +102,8 @@ def test_gates_with_batch_norm_on_part_of_the_sphere(tmp_path):
 
 def test_order_of_operations():
     """Filter, then normalize, then bias, then activation."""
-    layer = ChebyshevConv(4, 3, SPHERE, batch_norm=True, activation="relu")
-    linear = ChebyshevConv(4, 3, SPHERE, use_bias=False)
+    layer = ChebyshevConv(4, 3, sampling=SPHERE, normalization="batch", activation="relu")
+    linear = ChebyshevConv(4, 3, sampling=SPHERE, use_bias=False)
     x = data(SPHERE)
     for each in (layer, linear):
         each(x)
@@ -123,7 +127,7 @@ def test_order_of_operations():
     ],
 )
 def test_initial_weights(cls, deviation):
-    layer = cls(40, 9, Healpix(1))
+    layer = cls(40, 9, sampling=Healpix(1))
     layer.build((None, 12, 30))
     kernel = to_numpy(layer.kernel)
     assert kernel.shape == (300, 40)
@@ -134,14 +138,14 @@ def test_initial_weights(cls, deviation):
 
 
 def test_chebyshev_keeps_the_variance():
-    layer = ChebyshevConv(200, 9, Healpix(8), scale=1.0)
+    layer = ChebyshevConv(200, 9, sampling=Healpix(8), scale=1.0)
     x = np.random.default_rng(0).standard_normal((1, 768, 20)).astype(np.float32)
     # Of the order of one: the formula assumes a spectrum that is spread over the interval.
     assert 0.3 < to_numpy(layer(x)).var() < 3
 
 
 def test_kernel_rows_are_ordered_by_channel():
-    layer = MonomialConv(1, 2, Healpix(2), use_bias=False)
+    layer = MonomialConv(1, 2, sampling=Healpix(2), use_bias=False)
     x = data(Healpix(2), channels=2)
     layer(x)
     kernel = np.zeros((6, 1), np.float32)
@@ -157,7 +161,7 @@ def test_filters_default_to_the_channels():
 
 
 def test_order_zero_is_a_pointwise_product():
-    layer = ChebyshevConv(4, 0, SPHERE, use_bias=False)
+    layer = ChebyshevConv(4, 0, sampling=SPHERE, use_bias=False)
     x = data(SPHERE)
     y = layer(x)
     assert relative_error(y, x.astype(float) @ to_numpy(layer.kernel)) < SINGLE
@@ -165,7 +169,11 @@ def test_order_zero_is_a_pointwise_product():
 
 def test_regularizer_and_constraint_reach_the_kernel():
     layer = ChebyshevConv(
-        4, 2, SPHERE, kernel_regularizer=keras.regularizers.L2(0.5), kernel_constraint="non_neg"
+        4,
+        2,
+        sampling=SPHERE,
+        kernel_regularizer=keras.regularizers.L2(0.5),
+        kernel_constraint="non_neg",
     )
     layer(data(SPHERE))
     kernel = to_numpy(layer.kernel).astype(float)
@@ -179,7 +187,7 @@ if BACKEND == "torch":  # the other backends compile in every test
     @pytest.mark.slow
     def test_torch_compile(engine):
         inputs = keras.Input((48, 3))
-        model = keras.Model(inputs, ChebyshevConv(2, 3, Healpix(2), graph=8)(inputs))
+        model = keras.Model(inputs, ChebyshevConv(2, 3, sampling=Healpix(2), graph=8)(inputs))
         x = data(Healpix(2))
         expected = model.predict(x, verbose=0)
         model.compile("sgd", "mse", jit_compile=True)

@@ -30,7 +30,7 @@ def data(points=48, steps=3, channels=2, batch=3):
 
 
 def make(filters=2, sampling=SPHERE, **options):
-    return GraphConvLSTM(filters, 2, sampling, graph=4, **options)
+    return GraphConvLSTM(filters, 2, sampling=sampling, graph=4, **options)
 
 
 def steps_in_numpy(layer, x):
@@ -128,7 +128,7 @@ def test_learns_a_difference():
     x = data(channels=1, batch=64)
     target = 0.3 * (x[:, -1] - x[:, 0])
     inputs = keras.Input(x.shape[1:])
-    hidden = GraphConvLSTM(6, 0, SPHERE)(inputs)  # each point by itself
+    hidden = GraphConvLSTM(6, 0, sampling=SPHERE)(inputs)  # each point by itself
     model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
     model.compile(keras.optimizers.Adam(2e-2), "mse", **QUICK)
     losses = model.fit(x, target, batch_size=8, epochs=12, verbose=0).history["loss"]
@@ -160,7 +160,7 @@ def test_every_option_comes_back():
         "stateful": False,
         "name": "mine",
     }
-    layer = GraphConvLSTM(3, 1, PART, **options)
+    layer = GraphConvLSTM(3, 1, sampling=PART, **options)
     config = layer.get_config()
     again = GraphConvLSTM.from_config(config)
     assert again.get_config() == config
@@ -195,7 +195,7 @@ def test_a_loop_trains_as_what_is_unrolled():
     results = []
     for unroll in (True, False):
         keras.utils.set_random_seed(0)
-        layer = GraphConvLSTM(2, 1, sphere, unroll=unroll)
+        layer = GraphConvLSTM(2, 1, sampling=sphere, unroll=unroll)
         model = keras.Sequential([keras.Input((3, 12, 1)), layer])
         model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=BACKEND == "jax")
         model.fit(x, np.zeros((2, 12, 2)), epochs=2, verbose=0)
@@ -204,7 +204,7 @@ def test_a_loop_trains_as_what_is_unrolled():
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     if BACKEND == "tensorflow":
-        layer = GraphConvLSTM(2, 1, sphere, unroll=False)
+        layer = GraphConvLSTM(2, 1, sampling=sphere, unroll=False)
         model = keras.Sequential([keras.Input((None, 12, 1)), layer])
         model.compile("sgd", "mse")
         with pytest.raises(ValueError, match="known number of steps"):

@@ -26,7 +26,7 @@ def data(sampling, channels=3, batch=3):
 
 def built(sampling, graph=4, **arguments):
     arguments = {"activation": "tanh", "num_layers": 2, "graph": graph, **arguments}
-    layer = GraphTransformer(3, 2, sampling, **arguments)
+    layer = GraphTransformer(3, 2, sampling=sampling, **arguments)
     layer.build((None, len(sampling), 3))
     return move_weights(layer)
 
@@ -52,7 +52,7 @@ def truth(layer, x, mask=None):
     "arguments",
     [
         {},
-        {"self_loops": True, "layer_norm": False},
+        {"self_loops": True, "normalization": None},
         {"position_embedding": False, "num_layers": 1, "graph": None},
     ],
     ids=str,
@@ -69,7 +69,9 @@ def test_output_is_that_of_the_definition(sampling, arguments, masked):
 @pytest.mark.slow  # JAX compiles each operation of each precision
 def test_gates(tmp_path):
     def make():
-        layer = GraphTransformer(3, 2, SPHERE, graph=4, activation="tanh", name="transformer")
+        layer = GraphTransformer(
+            3, 2, sampling=SPHERE, graph=4, activation="tanh", name="transformer"
+        )
         layer.build((None, len(SPHERE), 3))
         return freeze_key_biases(layer)
 
@@ -79,7 +81,7 @@ def test_gates(tmp_path):
 def test_the_block_alone(tmp_path):
     """As a layer of its own it is saved and loaded, and gives what it gives in the stack."""
     layer, x = built(SPHERE, num_layers=1), data(SPHERE)
-    block = NeighborTransformerBlock(3, 2, SPHERE, graph=4, activation="tanh")
+    block = NeighborTransformerBlock(3, 2, sampling=SPHERE, graph=4, activation="tanh")
     inputs = keras.Input((48, 6))
     model = keras.Model(inputs, block(inputs))
     block.set_weights(layer.blocks[0].get_weights())
@@ -107,7 +109,7 @@ def test_training_with_a_mask_in_the_data():
     x = data(SPHERE)
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.6
     inputs, seen = keras.Input((48, 3)), keras.Input((48,), dtype="bool")
-    layer = GraphTransformer(3, 2, SPHERE, graph=4)
+    layer = GraphTransformer(3, 2, sampling=SPHERE, graph=4)
     y = keras.layers.GlobalAveragePooling1D()(layer(inputs, mask=seen), mask=seen)
     model = keras.Model([inputs, seen], keras.layers.Dense(1)(y))
     jit = False if BACKEND == "torch" else "auto"  # torch.compile takes half a minute
@@ -181,6 +183,6 @@ def test_bad_arguments(arguments, error, message):
 
 def test_bad_inputs():
     with pytest.raises(ValueError, match=r"needs inputs of shape \(batch, 48, channels\)"):
-        GraphTransformer(3, 2, SPHERE)(np.zeros((2, 12, 3), np.float32))
+        GraphTransformer(3, 2, sampling=SPHERE)(np.zeros((2, 12, 3), np.float32))
     with pytest.raises(ValueError, match="does not know where its input is sampled"):
         GraphTransformer(3, 2)(np.zeros((2, 12, 3), np.float32))

@@ -52,15 +52,19 @@ def test_resampled_masks():
 
 
 LAYERS = {
-    "chebyshev": lambda: ChebyshevConv(3, 3, SAMPLING, batch_norm=True, activation="relu"),
-    "monomial": lambda: MonomialConv(3, 3, SAMPLING),
-    "bernstein": lambda: BernsteinConv(3, 3, SAMPLING),
-    "max": lambda: Pool(1, "max", SAMPLING),
-    "mean": lambda: Pool(1, "mean", SAMPLING),
-    "conv pool": lambda: ConvPool(3, 3, 1, SAMPLING, batch_norm=True, activation="relu"),
-    "patch": lambda: PatchConv(3, 1, SAMPLING),
-    "transpose": lambda: PatchConvTranspose(3, 1, SAMPLING),
-    "survey": lambda: SurveyMask(OBSERVED, SAMPLING),
+    "chebyshev": lambda: ChebyshevConv(
+        3, 3, sampling=SAMPLING, normalization="batch", activation="relu"
+    ),
+    "monomial": lambda: MonomialConv(3, 3, sampling=SAMPLING),
+    "bernstein": lambda: BernsteinConv(3, 3, sampling=SAMPLING),
+    "max": lambda: Pool(1, "max", sampling=SAMPLING),
+    "mean": lambda: Pool(1, "mean", sampling=SAMPLING),
+    "conv pool": lambda: ConvPool(
+        3, 3, 1, sampling=SAMPLING, normalization="batch", activation="relu"
+    ),
+    "patch": lambda: PatchConv(3, 1, sampling=SAMPLING),
+    "transpose": lambda: PatchConvTranspose(3, 1, sampling=SAMPLING),
+    "survey": lambda: SurveyMask(OBSERVED, sampling=SAMPLING),
 }
 
 
@@ -89,7 +93,7 @@ def test_pooling_takes_the_observed_children():
     blocks = x.reshape(3, -1, 4, 2)
     seen = CHILDREN.any(axis=1)
     for mode, reduce in (("max", np.nanmax), ("mean", np.nanmean)):
-        y = to_numpy(Pool(1, mode, SAMPLING)(x, mask=batch_mask()))
+        y = to_numpy(Pool(1, mode, sampling=SAMPLING)(x, mask=batch_mask()))
         assert relative_error(y[:, seen], reduce(blocks[:, seen], axis=2)) < SINGLE
         assert (y[:, ~seen] == 0).all()
 
@@ -97,7 +101,7 @@ def test_pooling_takes_the_observed_children():
 def test_each_map_may_have_its_own_mask():
     masks = np.random.default_rng(1).random((3, len(SAMPLING))) < 0.5
     x = data()
-    layer = Pool(1, "mean", SAMPLING)
+    layer = Pool(1, "mean", sampling=SAMPLING)
     y = to_numpy(layer(x, mask=masks))
     for i in range(3):
         alone = to_numpy(layer(x[i : i + 1], mask=masks[i : i + 1]))
@@ -105,7 +109,7 @@ def test_each_map_may_have_its_own_mask():
 
 
 def test_batch_norm_counts_observed_pixels_only():
-    layer = ChebyshevConv(2, 0, SAMPLING, batch_norm=True, use_bias=False)
+    layer = ChebyshevConv(2, 0, sampling=SAMPLING, normalization="batch", use_bias=False)
     y = to_numpy(layer(data(outside=np.nan), training=True, mask=batch_mask()))[:, OBSERVED]
     before = data()[:, OBSERVED].astype(float) @ to_numpy(layer.kernel)
     variance = before.var(axis=(0, 1))
@@ -119,7 +123,7 @@ def network():
         SAMPLING,
         [
             SurveyMask(OBSERVED),
-            ChebyshevConv(4, order=2, batch_norm=True, activation="relu"),
+            ChebyshevConv(4, order=2, normalization="batch", activation="relu"),
             Pool(mode="max"),
             MonomialConv(4, order=2, activation="elu"),
             Pool(mode="mean"),
@@ -150,14 +154,14 @@ def test_networks_never_see_what_was_not_observed(tmp_path):
 
 def test_the_average_is_over_observed_pixels():
     inputs = keras.Input((len(SAMPLING), 1))
-    hidden = SurveyMask(OBSERVED, SAMPLING)(inputs)
+    hidden = SurveyMask(OBSERVED, sampling=SAMPLING)(inputs)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(hidden))
     y = model.predict(np.ones((2, len(SAMPLING), 1), np.float32), verbose=0)
     np.testing.assert_allclose(y, 1, rtol=1e-6)
 
 
 def test_survey_mask_passes_the_gates(tmp_path):
-    check_layer(lambda: SurveyMask(OBSERVED, SAMPLING), data(outside=1.0), tmp_path)
+    check_layer(lambda: SurveyMask(OBSERVED, sampling=SAMPLING), data(outside=1.0), tmp_path)
 
 
 def test_masked_arrays_are_refused():
@@ -174,20 +178,20 @@ def test_masked_arrays_are_refused():
 
 def test_survey_mask_of_a_masked_array():
     mask = np.ma.masked_array(np.ones(len(SAMPLING), bool), mask=~OBSERVED)
-    layer = SurveyMask(mask, SAMPLING)
+    layer = SurveyMask(mask, sampling=SAMPLING)
     np.testing.assert_array_equal(layer.compute_mask(data())[0], OBSERVED)
 
 
 def test_survey_masks_combine():
     other = np.random.default_rng(3).random((3, len(SAMPLING))) < 0.5
-    layer = SurveyMask(OBSERVED, SAMPLING)
+    layer = SurveyMask(OBSERVED, sampling=SAMPLING)
     np.testing.assert_array_equal(layer.compute_mask(data(), other), other & OBSERVED)
 
 
 def test_survey_mask_in_json_is_small():
     sampling = Healpix(256)
     mask = regions.disc(sampling, 0, 0, 60)
-    assert len(SurveyMask(mask, sampling).get_config()["mask"]) < 20_000
+    assert len(SurveyMask(mask, sampling=sampling).get_config()["mask"]) < 20_000
 
 
 @pytest.mark.parametrize(
@@ -202,4 +206,4 @@ def test_survey_mask_in_json_is_small():
 )
 def test_bad_masks(mask, message):
     with pytest.raises(ValueError, match=message):
-        SurveyMask(mask, SAMPLING)
+        SurveyMask(mask, sampling=SAMPLING)

@@ -31,8 +31,8 @@ def truth(y, observed=None):
 def test_one_step_is_enough(masked, scale):
     """Evaluation statistics are those of the batch, by the filter's own kernel and by Keras'."""
     mask = np.broadcast_to(MASK, X.shape[:2]) if masked else None
-    layer = ChebyshevConv(3, 2, SPHERE, batch_norm=True)
-    plain = ChebyshevConv(3, 2, SPHERE)
+    layer = ChebyshevConv(3, 2, sampling=SPHERE, normalization="batch")
+    plain = ChebyshevConv(3, 2, sampling=SPHERE)
     x = scale * X
     layer.build(x.shape)
     plain.build(x.shape)
@@ -42,7 +42,7 @@ def test_one_step_is_enough(masked, scale):
     expected = truth(plain(x, mask=mask), mask)
     observed = slice(None) if mask is None else mask
     assert relative_error(y[observed], expected[observed]) < 1e-4  # 1e-7 on means of 3 deviations
-    block = ResidualBlock(ChebyshevConv(order=1), SPHERE, norm="batch", alpha=0.0)
+    block = ResidualBlock(ChebyshevConv(order=1), sampling=SPHERE, normalization="batch", alpha=0.0)
     trained = to_numpy(block(x, training=True, mask=mask))
     assert relative_error(to_numpy(block(x, mask=mask))[observed], trained[observed]) < 1e-3
 
@@ -66,7 +66,7 @@ def test_steps_that_average():
 def readme(sampling):
     model = Sequential(sampling)
     for filters in (16, 32):
-        model.add(ChebyshevConv(filters, order=4, batch_norm=True, activation="relu"))
+        model.add(ChebyshevConv(filters, order=4, normalization="batch", activation="relu"))
         model.add(Pool())
     model.add(ChebyshevConv(2, order=4))
     model.add(keras.layers.GlobalAveragePooling1D())
@@ -139,7 +139,7 @@ def test_files_of_keras_and_ours(tmp_path):
 
 
 def test_frozen_layers_do_not_move():
-    layer = ChebyshevConv(3, 2, SPHERE, batch_norm=True)
+    layer = ChebyshevConv(3, 2, sampling=SPHERE, normalization="batch")
     layer(X, training=True)
     before = [to_numpy(v).copy() for v in layer.norm.variables]
     layer.trainable = False
@@ -185,7 +185,9 @@ def test_recomputed_activations():
         keras.utils.set_random_seed(0)
         inputs = keras.Input((len(SPHERE), 2))
         with keras.RematScope(mode=mode):
-            y = ChebyshevConv(3, 1, SPHERE, batch_norm=True, activation="relu")(inputs)
+            y = ChebyshevConv(3, 1, sampling=SPHERE, normalization="batch", activation="relu")(
+                inputs
+            )
             y = Pool(sampling=SPHERE)(y)
         model = keras.Model(inputs, y)
         model.compile(keras.optimizers.SGD(0.1), "mse")

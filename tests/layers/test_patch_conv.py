@@ -16,7 +16,7 @@ def data(sampling, channels=3, batch=3):
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_patch_conv_is_a_strided_convolution(p):
-    layer = PatchConv(5, p, PART)
+    layer = PatchConv(5, p, sampling=PART)
     x = data(PART)
     y = layer(x)
     layer.bias.assign(np.arange(5.0))
@@ -34,7 +34,7 @@ def test_patch_conv_is_a_strided_convolution(p):
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_patch_conv_transpose_is_a_strided_transposed_convolution(p):
-    layer = PatchConvTranspose(5, p, PART)
+    layer = PatchConvTranspose(5, p, sampling=PART)
     x = data(PART)
     layer(x)
     layer.bias.assign(np.arange(5.0))
@@ -51,7 +51,10 @@ def test_patch_conv_transpose_is_a_strided_transposed_convolution(p):
 
 
 def test_one_is_the_transpose_of_the_other():
-    down, up = PatchConv(5, 1, PART, use_bias=False), PatchConvTranspose(3, 1, PART.coarsen())
+    down, up = (
+        PatchConv(5, 1, sampling=PART, use_bias=False),
+        PatchConvTranspose(3, 1, sampling=PART.coarsen()),
+    )
     x, z = data(PART), data(PART.coarsen(), channels=5)
     y, _ = to_numpy(down(x)), up(z)
     up.set_weights([to_numpy(down.kernel), np.zeros(3)])
@@ -60,7 +63,7 @@ def test_one_is_the_transpose_of_the_other():
 
 @pytest.mark.parametrize("cls", [PatchConv, PatchConvTranspose])
 def test_gates(cls, tmp_path):
-    check_layer(lambda: cls(5, 1, PART, activation="tanh"), data(PART), tmp_path)
+    check_layer(lambda: cls(5, 1, sampling=PART, activation="tanh"), data(PART), tmp_path)
 
 
 @pytest.mark.parametrize("cls", [PatchConv, PatchConvTranspose])
@@ -69,15 +72,15 @@ def test_filters_default_to_the_channels(cls):
 
 
 def test_output_sampling():
-    assert PatchConv(5, 2, PART).output_sampling == PART.coarsen(2)
-    assert PatchConvTranspose(5, 2, PART).output_sampling == PART.refine(2)
+    assert PatchConv(5, 2, sampling=PART).output_sampling == PART.coarsen(2)
+    assert PatchConvTranspose(5, 2, sampling=PART).output_sampling == PART.refine(2)
 
 
 @pytest.mark.parametrize("cls", [PatchConv, PatchConvTranspose])
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"p": 0}, ValueError, "p must be at least 1, got 0"),
+        ({"levels": 0}, ValueError, "levels must be at least 1, got 0"),
         ({"filters": -1}, ValueError, "filters must be at least 1, got -1"),
         ({"activation": "rleu"}, ValueError, "rleu"),
     ],
@@ -89,10 +92,10 @@ def test_bad_arguments(cls, arguments, error, message):
 
 
 def test_resolution_must_exist():
-    with pytest.raises(ValueError, match="has 2 coarser levels, got p=3"):
-        PatchConv(5, 3, Healpix(4))
+    with pytest.raises(ValueError, match="has 2 coarser levels, got levels=3"):
+        PatchConv(5, 3, sampling=Healpix(4))
     with pytest.raises(ValueError, match="not closed"):
-        PatchConv(5, 1, Healpix(4, range(6)))
+        PatchConv(5, 1, sampling=Healpix(4, range(6)))
 
 
 @pytest.mark.parametrize("cls", [PatchConv, PatchConvTranspose])

@@ -17,7 +17,7 @@ def data(sampling, channels=3, batch=3):
 @pytest.mark.parametrize("p", [1, 2])
 def test_mean_is_that_of_healpy(p):
     x = data(Healpix(8), channels=1)
-    y = Pool(p, "mean", Healpix(8))(x)
+    y = Pool(p, "mean", sampling=Healpix(8))(x)
     expected = np.stack(
         [
             healpy.ud_grade(m.astype(float), 8 >> p, order_in="NEST", order_out="NEST")
@@ -30,7 +30,7 @@ def test_mean_is_that_of_healpy(p):
 @pytest.mark.parametrize("p", [1, 2])
 def test_max_is_that_over_the_pixels_inside(p):
     x = data(PART)
-    y = to_numpy(Pool(p, "max", PART)(x))
+    y = to_numpy(Pool(p, "max", sampling=PART)(x))
     # Which coarse pixel a fine one lies in, by position on the sphere.
     parents = healpy.vec2pix(4 >> p, *PART.points.T, nest=True)
     for i, parent in enumerate(PART.coarsen(p).pixels):
@@ -42,7 +42,7 @@ def test_gates(mode, tmp_path):
     # Values 0.05 apart: no step of a finite difference changes which one is the largest.
     shape = (3, len(PART), 3)
     x = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape) / 20 - 7
-    check_layer(lambda: Pool(1, mode, PART), x.astype(np.float32), tmp_path)
+    check_layer(lambda: Pool(1, mode, sampling=PART), x.astype(np.float32), tmp_path)
 
 
 def test_output_sampling():
@@ -52,10 +52,10 @@ def test_output_sampling():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"p": 0}, ValueError, "p must be at least 1, got 0"),
-        ({"p": 1.5}, TypeError, "p must be an integer, got 1.5"),
+        ({"levels": 0}, ValueError, "levels must be at least 1, got 0"),
+        ({"levels": 1.5}, TypeError, "levels must be an integer, got 1.5"),
         ({"mode": "median"}, ValueError, "mode must be one of max, mean, area; got 'median'"),
-        ({"p": 3, "sampling": Healpix(4)}, ValueError, "has 2 coarser levels, got p=3"),
+        ({"levels": 3, "sampling": Healpix(4)}, ValueError, "has 2 coarser levels, got levels=3"),
         ({"sampling": Healpix(4, range(6))}, ValueError, r"not closed .* use extend_pixels"),
     ],
     ids=str,

@@ -50,7 +50,7 @@ def sampling(request):
 def test_pooling(sampling, p, mode):
     x = data(len(sampling))
     shares = sampling.membership(p).toarray()
-    found = to_numpy(Pool(p, mode, sampling)(x))
+    found = to_numpy(Pool(p, mode, sampling=sampling)(x))
     if mode == "max":
         expected = np.stack([x[:, row > 0].max(axis=1) for row in shares], axis=1)
         np.testing.assert_array_equal(found, expected)
@@ -63,7 +63,7 @@ def test_pooling(sampling, p, mode):
 def test_area_weighted_pooling_keeps_the_integral():
     fine = GaussLegendre(8)
     x = data(len(fine))
-    y = to_numpy(Pool(1, "area", fine)(x)).astype(float)
+    y = to_numpy(Pool(1, "area", sampling=fine)(x)).astype(float)
     areas = fine.membership(1) @ fine.areas  # of the coarse cells as they are made up
     np.testing.assert_allclose(
         np.einsum("n,bnc->bc", areas, y), np.einsum("n,bnc->bc", fine.areas, x), atol=1e-4
@@ -77,7 +77,7 @@ def test_masks(sampling):
     mask[0, shares[0] > 0] = False
     x[~mask] = np.nan
     for mode in ("max", "mean"):
-        layer = Pool(1, mode, sampling)
+        layer = Pool(1, mode, sampling=sampling)
         y = to_numpy(layer(x, mask=keras.ops.convert_to_tensor(mask)))
         seen = to_numpy(layer.compute_mask(x, keras.ops.convert_to_tensor(mask)))
         for b in range(len(x)):
@@ -96,7 +96,7 @@ def test_masks(sampling):
 def test_unpooling_gives_points_what_they_are_part_of(sampling):
     coarse = sampling.coarsen()
     x = data(len(coarse))
-    layer = Unpool(1, coarse, finer=sampling)
+    layer = Unpool(1, sampling=coarse, finer=sampling)
     shares = sampling.membership(1).toarray()
     expected = np.einsum("mn,bmc->bnc", shares / shares.sum(axis=0), x)
     assert layer.output_sampling == sampling
@@ -117,12 +117,12 @@ def test_max_unpooling_remembers_positions(sampling):
     coarse = sampling.coarsen()
     before = data(len(sampling))
     pooled = Pool(sampling=sampling)(before)
-    layer = MaxUnpool(1, coarse, finer=sampling)
+    layer = MaxUnpool(1, sampling=coarse, finer=sampling)
     found = to_numpy(layer([pooled, before]))
     shares = sampling.membership(1).toarray()
     is_part = (shares > 0).all(axis=0) | (np.count_nonzero(shares, axis=0) == 1)
     # A point that is part of one cell alone comes back if it was the largest, or else is 0.
-    largest = to_numpy(Unpool(1, coarse, finer=sampling)(pooled))
+    largest = to_numpy(Unpool(1, sampling=coarse, finer=sampling)(pooled))
     kept = np.where(before == largest, before, 0)
     np.testing.assert_allclose(found[:, is_part], kept[:, is_part], rtol=1e-6)
     assert np.count_nonzero(found) >= 0.8 * found.shape[2] * len(coarse)
@@ -136,7 +136,7 @@ def test_gates(sampling, kind, tmp_path):
             return Unpool(sampling=sampling)
         if kind == "resample":
             return Resample(Healpix(1), sampling=sampling)
-        return Pool(1, kind, sampling)
+        return Pool(1, kind, sampling=sampling)
 
     x = data(len(sampling), channels=2)
     check_modes(make, x)
@@ -161,7 +161,7 @@ def test_resampling_in_a_model():
         (lambda: Resample("healpix"), TypeError, "target must be a Sampling .* got 'healpix'"),
         (lambda: Resample(Healpix(1), "linear"), ValueError, "method must be one of .* 'linear'"),
         (
-            lambda: Unpool(1, Healpix(1), finer=Healpix(4)),
+            lambda: Unpool(1, sampling=Healpix(1), finer=Healpix(4)),
             ValueError,
             r"Healpix\(nside=4\) coarsened by 1 is Healpix\(nside=2\)",
         ),
@@ -199,7 +199,7 @@ def test_unpooling_takes_the_mean_of_what_was_observed(sampling, outside):
     x = data(len(coarse))
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.5
     x[~mask] = outside
-    layer = Unpool(1, coarse, finer=sampling)
+    layer = Unpool(1, sampling=coarse, finer=sampling)
     y = to_numpy(layer(x, mask=keras.ops.convert_to_tensor(mask)))
     seen = to_numpy(layer.compute_mask(x, keras.ops.convert_to_tensor(mask)))
     shares = sampling.membership(1).toarray()
@@ -216,7 +216,7 @@ def test_max_unpooling_puts_nan_back_where_it_was(sampling):
     before = data(len(sampling))
     before[:, :5] = np.nan
     found = to_numpy(
-        MaxUnpool(1, coarse, finer=sampling)([Pool(sampling=sampling)(before), before])
+        MaxUnpool(1, sampling=coarse, finer=sampling)([Pool(sampling=sampling)(before), before])
     )
     np.testing.assert_array_equal(np.isnan(found), np.isnan(before))
 
@@ -227,7 +227,7 @@ def test_max_unpooling_leaves_out_what_was_not_observed(sampling):
     fine = np.random.default_rng(1).random(before.shape[:2]) < 0.5
     pool = Pool(sampling=sampling)
     seen = to_numpy(pool.compute_mask(before, keras.ops.convert_to_tensor(fine)))
-    layer = MaxUnpool(1, coarse, finer=sampling)
+    layer = MaxUnpool(1, sampling=coarse, finer=sampling)
     results = []
     for outside in (0, 1e30):
         before[~fine], after[~seen] = outside, outside

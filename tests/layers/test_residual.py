@@ -89,7 +89,12 @@ def truth(block, x, activation, training=False):
 def test_output_is_that_of_the_definition(cls, activation_first, norm, sampling):
     conv = cls(order=2, graph=8, activation="tanh")
     block = ResidualBlock(
-        conv, sampling, activation="relu", activation_first=activation_first, norm=norm, alpha=0.3
+        conv,
+        sampling=sampling,
+        activation="relu",
+        activation_first=activation_first,
+        normalization=norm,
+        alpha=0.3,
     )
     x = data(sampling)
     randomised(block, x)
@@ -101,7 +106,10 @@ def test_output_is_that_of_the_definition(cls, activation_first, norm, sampling)
 @pytest.mark.parametrize(("alpha", "activation_first"), [(0.0, False), (0.1, False), (2.0, True)])
 def test_alpha_counts_without_activation_too(activation_first, alpha):
     block = ResidualBlock(
-        ChebyshevConv(order=2, graph=8), SPHERE, activation_first=activation_first, alpha=alpha
+        ChebyshevConv(order=2, graph=8),
+        sampling=SPHERE,
+        activation_first=activation_first,
+        alpha=alpha,
     )
     x = data()
     randomised(block, x)
@@ -111,7 +119,7 @@ def test_alpha_counts_without_activation_too(activation_first, alpha):
 def test_alpha_is_one_by_default():
     conv = ChebyshevConv(order=1, kernel_initializer="zeros")
     x = data()
-    np.testing.assert_array_equal(to_numpy(ResidualBlock(conv, SPHERE)(x)), x)
+    np.testing.assert_array_equal(to_numpy(ResidualBlock(conv, sampling=SPHERE)(x)), x)
 
 
 @pytest.mark.parametrize(("norm", "order", "first"), [("batch", 1, False), ("layer", 0, True)])
@@ -120,11 +128,11 @@ def test_gates(norm, order, first, tmp_path):
     check_layer(
         lambda: ResidualBlock(
             ChebyshevConv(order=order, graph=3, kernel_regularizer=keras.regularizers.L2(1e-3)),
-            PART,
+            sampling=PART,
             activation="tanh",
             activation_first=first,
-            norm=norm,
-            norm_config={"gamma_regularizer": keras.regularizers.L2(1e-3)},
+            normalization=norm,
+            normalization_config={"gamma_regularizer": keras.regularizers.L2(1e-3)},
             alpha=0.5,
         ),
         data(PART, channels=8),  # the deviation of 3 can be small, and enlarge half's rounding
@@ -135,7 +143,10 @@ def test_gates(norm, order, first, tmp_path):
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_observed_pixels_do_not_see_the_others(norm):
     block = ResidualBlock(
-        ChebyshevConv(order=1, graph=3, activation="tanh"), PART, activation="tanh", norm=norm
+        ChebyshevConv(order=1, graph=3, activation="tanh"),
+        sampling=PART,
+        activation="tanh",
+        normalization=norm,
     )
     x = data(PART)
     mask = np.random.default_rng(2).random(x.shape[:2]) < 0.7
@@ -174,7 +185,9 @@ class Doubled(SphereLayer):
 
 @pytest.mark.parametrize("conv", [ChebyshevConv(order=0), Doubled()], ids=["graph", "pointwise"])
 def test_batch_norm_counts_observed_pixels_only(conv):
-    block = ResidualBlock(conv, PART, norm="batch", norm_config={"momentum": 0.0})
+    block = ResidualBlock(
+        conv, sampling=PART, normalization="batch", normalization_config={"momentum": 0.0}
+    )
     x = data(PART)
     mask = np.random.default_rng(2).random(x.shape[:2]) < 0.7
     block(x, training=True, mask=mask)
@@ -186,7 +199,7 @@ def test_batch_norm_counts_observed_pixels_only(conv):
 def test_the_template_is_only_copied():
     conv = ChebyshevConv(order=2, name="pattern")
     before = conv.get_config()
-    blocks = [ResidualBlock(conv, SPHERE), ResidualBlock(conv, PART)]
+    blocks = [ResidualBlock(conv, sampling=SPHERE), ResidualBlock(conv, sampling=PART)]
     for block in blocks:
         block(data(block.sampling))
         copies = [each for each in block._flatten_layers() if isinstance(each, GraphConv)]
@@ -198,10 +211,12 @@ def test_the_template_is_only_copied():
     assert conv.get_config() == before
 
 
-def test_the_callers_norm_config_is_only_copied():
+def test_the_callers_normalization_config_is_only_copied():
     config = {"epsilon": 1e-5, "gamma_initializer": keras.initializers.Constant(2.0)}
     before = dict(config)
-    block = ResidualBlock(ChebyshevConv(), SPHERE, norm="layer", norm_config=config)
+    block = ResidualBlock(
+        ChebyshevConv(), sampling=SPHERE, normalization="layer", normalization_config=config
+    )
     assert config == before
     config["epsilon"] = 1.0
     again = ResidualBlock.from_config(block.get_config())
@@ -215,7 +230,7 @@ def test_the_callers_norm_config_is_only_copied():
 
 def test_the_sampling_is_written_once():
     for built in (False, True):
-        block = ResidualBlock(ChebyshevConv(sampling=PART), norm="batch")
+        block = ResidualBlock(ChebyshevConv(sampling=PART), normalization="batch")
         assert block.sampling == block.conv1.sampling == block.conv2.sampling == PART
         if built:
             block.build((None, len(PART), 3))
@@ -232,7 +247,7 @@ def test_model_hands_sampling_and_graph_to_the_copies(tmp_path):
         sampling,
         [
             ChebyshevConv(4, 1),
-            ResidualBlock(MonomialConv(order=1), norm="batch"),
+            ResidualBlock(MonomialConv(order=1), normalization="batch"),
             Pool(),
             ResidualBlock(BernsteinConv(order=1, graph=6), activation="relu"),
             ResidualBlock(ChebyshevConv(order=1), graph=Graph(7, laplacian="random_walk")),
@@ -257,16 +272,20 @@ def test_model_hands_sampling_and_graph_to_the_copies(tmp_path):
 
 
 def test_precision_reaches_the_copies():
-    block = ResidualBlock(ChebyshevConv(), SPHERE, norm="layer", dtype="mixed_bfloat16")
+    block = ResidualBlock(
+        ChebyshevConv(), sampling=SPHERE, normalization="layer", dtype="mixed_bfloat16"
+    )
     for layer in (block.conv1, block.conv2, block.norm1, block.norm2):
         assert layer.dtype_policy.name == "mixed_bfloat16"
-    block = ResidualBlock(ChebyshevConv(), norm="batch", norm_config={"dtype": "float32"})
+    block = ResidualBlock(
+        ChebyshevConv(), normalization="batch", normalization_config={"dtype": "float32"}
+    )
     assert block.norm2.dtype_policy.name == "float32"
 
 
 def test_any_layer_that_keeps_the_shape():
     x = data()
-    block = ResidualBlock(Doubled(), SPHERE, alpha=0.5, graph=8)
+    block = ResidualBlock(Doubled(), sampling=SPHERE, alpha=0.5, graph=8)
     np.testing.assert_allclose(to_numpy(block(x)), 4.5 * x, rtol=1e-6)
     mask = np.ones(x.shape[:2], bool)
     np.testing.assert_allclose(to_numpy(block(x, mask=mask)), 4.5 * x, rtol=1e-6)
@@ -280,9 +299,17 @@ def test_any_layer_that_keeps_the_shape():
     [
         ({"conv": "chebyshev"}, TypeError, r"such as ChebyshevConv\(\), got 'chebyshev'"),
         ({"conv": keras.layers.Dense(3)}, TypeError, "must be a layer of this package"),
-        ({"norm": "batch_norm"}, ValueError, "None or one of batch, layer; got 'batch_norm'"),
-        ({"norm_config": {"axis": -1}}, ValueError, r"for norm='batch' or 'layer', got {'axis'"),
-        ({"norm": "batch", "norm_config": {"epsilom": 1}}, ValueError, "epsilom"),
+        (
+            {"normalization": "batch_norm"},
+            ValueError,
+            "None or 'batch' or 'layer', got 'batch_norm'",
+        ),
+        (
+            {"normalization_config": {"axis": -1}},
+            ValueError,
+            r"for normalization='batch' or 'layer', got {'axis'",
+        ),
+        ({"normalization": "batch", "normalization_config": {"epsilom": 1}}, ValueError, "epsilom"),
         ({"alpha": float("nan")}, ValueError, "alpha must be finite, got nan"),
         ({"activation": "rleu"}, ValueError, "rleu"),
         ({"graph": 0}, ValueError, "neighbors must be at least 1, got 0"),
@@ -308,9 +335,9 @@ def test_a_model_refuses_another_resolution():
 
 
 def test_another_number_of_channels():
-    ResidualBlock(ChebyshevConv(3), SPHERE)(data())
+    ResidualBlock(ChebyshevConv(3), sampling=SPHERE)(data())
     with pytest.raises(ValueError, match=r"\(3, 48, 4\) of inputs of shape \(3, 48, 3\).* to 3"):
-        ResidualBlock(ChebyshevConv(4), SPHERE)(data())
+        ResidualBlock(ChebyshevConv(4), sampling=SPHERE)(data())
 
 
 def test_without_sampling():
@@ -320,7 +347,7 @@ def test_without_sampling():
 
 def test_drop_path_skips_samples_in_training():
     """Each sample keeps the scaled sum of the block, or its input alone."""
-    block = ResidualBlock(ChebyshevConv(order=1), Healpix(2), drop_path=0.25)
+    block = ResidualBlock(ChebyshevConv(order=1), sampling=Healpix(2), drop_path=0.25)
     x = np.random.default_rng(0).standard_normal((400, 48, 2)).astype("float32")
     whole = to_numpy(block(x)) - x
     y = to_numpy(block(x, training=True)) - x

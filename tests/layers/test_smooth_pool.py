@@ -72,7 +72,7 @@ def test_many_channels(channels):
 @pytest.mark.parametrize(("p", "cutoff"), [(1, 1.0), (1, 1.5), (2, 1.0)])
 def test_the_default_order_halves_the_cutoff(p, cutoff, kind):
     sampling = Healpix(16)
-    layer = built(sampling, 1, p=p, cutoff=cutoff, graph=Graph(laplacian=kind))
+    layer = built(sampling, 1, levels=p, cutoff=cutoff, graph=Graph(laplacian=kind))
     assert layer.degree == cutoff * 16 / 2**p
     found = []
     for degree in (layer.degree, 2 * layer.degree):
@@ -126,7 +126,9 @@ def test_less_equivariance_is_lost(mode, gain):
 def test_gates(tmp_path):
     # Means: the maximum of nearly equal values has kinks.
     def make():
-        return SmoothPool(1, "mean", PART, cutoff=1.5, order=2, graph=Graph(8, laplacian="optimal"))
+        return SmoothPool(
+            1, "mean", sampling=PART, cutoff=1.5, order=2, graph=Graph(8, laplacian="optimal")
+        )
 
     check_modes(make, data(len(PART)))
     check_saving(make, data(len(PART)), tmp_path)

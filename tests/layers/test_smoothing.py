@@ -23,7 +23,7 @@ def data(sampling, channels=3, batch=3):
 
 
 def smooth(x, sampling=SPHERE, mask=None, **arguments):
-    layer = GaussianSmoothing(sampling, **{"unit": "rad", **arguments})
+    layer = GaussianSmoothing(sampling=sampling, **{"unit": "rad", **arguments})
     return to_numpy(layer(x, mask=None if mask is None else keras.ops.convert_to_tensor(mask)))
 
 
@@ -171,7 +171,7 @@ def test_nothing_leaks_from_behind_the_mask(widths, hidden):
     mask = some_pixels(SPHERE, 0.5)
     x = data(SPHERE)
     hiding = np.where(mask[..., None], x, np.float32(hidden))
-    layer = GaussianSmoothing(SPHERE, sigma=widths, unit="rad")
+    layer = GaussianSmoothing(sampling=SPHERE, sigma=widths, unit="rad")
 
     def call(x):
         return layer(x, mask=keras.ops.convert_to_tensor(mask))
@@ -189,7 +189,7 @@ def test_nothing_leaks_from_behind_the_mask(widths, hidden):
 def test_gradient_is_the_transpose(sampling):
     """The kernel is not symmetric at edges, nor where areas differ."""
     x, weights = data(sampling), data(sampling)[::-1].copy()
-    layer = GaussianSmoothing(sampling, sigma=0.15, unit="rad")
+    layer = GaussianSmoothing(sampling=sampling, sigma=0.15, unit="rad")
     _, (found,) = gradients(layer, [x], weights, "eager")
     assert relative_error(found, formula(sampling, 0.15).T @ weights.astype(float)) < SINGLE
 
@@ -199,7 +199,7 @@ def test_gradient_is_the_transpose(sampling):
 )
 def test_gates(widths, sampling, tmp_path):
     check_layer(
-        lambda: GaussianSmoothing(sampling, sigma=widths, unit="rad", name="beam"),
+        lambda: GaussianSmoothing(sampling=sampling, sigma=widths, unit="rad", name="beam"),
         data(sampling),
         tmp_path,
     )
@@ -210,12 +210,12 @@ def test_masks_pass_through_a_model():
     x = np.where(mask[..., None], x, np.float32(-1))
     inputs = keras.Input((len(SPHERE), 3))
     hidden = keras.layers.Masking(-1.0)(inputs)
-    model = keras.Model(inputs, GaussianSmoothing(SPHERE, sigma=0.1, unit="rad")(hidden))
+    model = keras.Model(inputs, GaussianSmoothing(sampling=SPHERE, sigma=0.1, unit="rad")(hidden))
     assert relative_error(model.predict(x, verbose=0), smooth(x, mask=mask, sigma=0.1)) < SINGLE
 
 
 def test_configuration():
-    layer = GaussianSmoothing(PART, fwhm=np.array([30.0, 0.0]), unit="degree", support=5)
+    layer = GaussianSmoothing(sampling=PART, fwhm=np.array([30.0, 0.0]), unit="degree", support=5)
     config = layer.get_config()
     assert (config["fwhm"], config["sigma"]) == ([30.0, 0.0], None)
     assert GaussianSmoothing.from_config(config).get_config() == config
@@ -232,7 +232,9 @@ def test_operators_are_shared_while_they_are_used(monkeypatch):
         return gaussian_beam(*arguments)
 
     monkeypatch.setattr(smoothing, "gaussian_beam", count)
-    layers = [GaussianSmoothing(SPHERE, sigma=[0.12, 0.13, 0.12], unit="rad") for _ in range(2)]
+    layers = [
+        GaussianSmoothing(sampling=SPHERE, sigma=[0.12, 0.13, 0.12], unit="rad") for _ in range(2)
+    ]
     for layer in layers:
         layer.build((None, len(SPHERE), 3))
     assert [sigma for _, sigma, *_ in calls] == [0.12, 0.13]  # one for two channels, and layers

@@ -37,10 +37,10 @@ class Rings(Sampling):
     def __len__(self):
         return 4 * self.rings
 
-    def coarsen(self, p=1):
+    def coarsen(self, levels=1):
         raise ValueError
 
-    def refine(self, p=1):
+    def refine(self, levels=1):
         raise ValueError
 
     def get_config(self):
@@ -90,14 +90,14 @@ def truth(kind, x, areas, centers=None, widths=None):
 def expected(layer, x, mask=None):
     mask = np.ones(x.shape[:2], bool) if mask is None else mask
     weights = {}
-    if layer.kind == "histogram":
+    if layer.statistic == "histogram":
         weights = {
             "centers": to_numpy(layer.centers).astype(float),
             "widths": np.abs(to_numpy(layer.widths).astype(float)),
         }
     areas = layer.sampling.areas
     return np.stack(
-        [truth(layer.kind, m[o], areas[o], **weights) for m, o in zip(x, mask, strict=True)]
+        [truth(layer.statistic, m[o], areas[o], **weights) for m, o in zip(x, mask, strict=True)]
     )
 
 
@@ -108,7 +108,7 @@ def learned(layer, x):
     for variable in layer.weights:
         value = to_numpy(variable)
         variable.assign(value * rng.uniform(0.5, 2, value.shape))
-    if layer.kind == "histogram":
+    if layer.statistic == "histogram":
         value = np.array(to_numpy(layer.widths))
         value[0, 0] *= -1
         layer.widths.assign(value)
@@ -119,7 +119,7 @@ def learned(layer, x):
 @pytest.mark.parametrize("kind", KINDS)
 def test_output_is_that_of_numpy(kind, sampling):
     x = data(sampling)
-    layer = learned(Statistics(kind, sampling, bins=7), x)
+    layer = learned(Statistics(kind, sampling=sampling, bins=7), x)
     assert relative_error(layer(x), expected(layer, x)) < SINGLE
 
 
@@ -127,7 +127,7 @@ def test_output_is_that_of_numpy(kind, sampling):
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_observed_pixels_count(kind, sampling):
     x, mask = data(sampling), some_mask(sampling)
-    layer = learned(Statistics(kind, sampling, bins=7), x)
+    layer = learned(Statistics(kind, sampling=sampling, bins=7), x)
     truth = expected(layer, x, mask)
     x[~mask] = np.nan
     x[1][~mask[1]] = np.inf
@@ -146,7 +146,7 @@ def test_a_map_without_observed_pixels_gives_zero(kind, sampling):
     x, mask = data(sampling), some_mask(sampling)
     mask[1] = False
     x[~mask] = np.nan
-    y = to_numpy(Statistics(kind, sampling)(x, mask=mask))
+    y = to_numpy(Statistics(kind, sampling=sampling)(x, mask=mask))
     assert np.isfinite(y).all()
     assert not y[1].any()
     assert y[0].any()
@@ -155,11 +155,13 @@ def test_a_map_without_observed_pixels_gives_zero(kind, sampling):
 def test_masks_of_models_reach_the_layer():
     """As Keras hands them on, and no further."""
     inputs = keras.Input((len(PART), 3))
-    y = Statistics("mean", PART)(keras.layers.Masking()(inputs))  # 0 in all channels: not observed
+    y = Statistics("mean", sampling=PART)(
+        keras.layers.Masking()(inputs)
+    )  # 0 in all channels: not observed
     assert getattr(y, "_keras_mask", None) is None
     x, mask = data(PART), some_mask(PART)
     x[~mask] = 0
-    layer = Statistics("mean", PART)
+    layer = Statistics("mean", sampling=PART)
     layer.build(x.shape)
     assert relative_error(keras.Model(inputs, y)(x), expected(layer, x, mask)) < SINGLE
     assert Statistics(sampling=PART).compute_mask(x, mask) is None
@@ -168,7 +170,7 @@ def test_masks_of_models_reach_the_layer():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_order_of_equal_pixels_does_not_matter(kind):
     x = data(Healpix(2))
-    layer = Statistics(kind, Healpix(2))
+    layer = Statistics(kind, sampling=Healpix(2))
     order = np.random.default_rng(3).permutation(x.shape[1])
     assert relative_error(layer(x[:, order]), to_numpy(layer(x))) < SINGLE
 
@@ -176,7 +178,7 @@ def test_the_order_of_equal_pixels_does_not_matter(kind):
 @pytest.mark.parametrize("bins", [2, 20])
 def test_bins_sum_to_one_inside_the_range(bins):
     x = np.linspace(-2, 2, 192, dtype=np.float32).reshape(1, 192, 1)
-    layer = Statistics("histogram", Healpix(4), bins=bins)
+    layer = Statistics("histogram", sampling=Healpix(4), bins=bins)
     for pixel in (0, 50, 117, 191):  # each value by itself
         one = np.broadcast_to(x[:, [pixel]], x.shape)
         values = to_numpy(layer(one))
@@ -186,7 +188,7 @@ def test_bins_sum_to_one_inside_the_range(bins):
 
 
 def test_bins_overlap_by_half():
-    layer = Statistics("histogram", Healpix(1), bins=20)
+    layer = Statistics("histogram", sampling=Healpix(1), bins=20)
     layer.build((None, 12, 3))
     centers, widths = to_numpy(layer.centers), to_numpy(layer.widths)
     assert centers.shape == widths.shape == (3, 20)
@@ -196,7 +198,7 @@ def test_bins_overlap_by_half():
 
 
 def test_a_width_of_zero_is_no_division_by_zero():
-    layer = Statistics("histogram", PART, bins=3)
+    layer = Statistics("histogram", sampling=PART, bins=3)
     x = data(PART)
     layer(x)
     layer.widths.assign(np.zeros((3, 3)))
@@ -208,7 +210,7 @@ def test_a_width_of_zero_is_no_division_by_zero():
 def test_half_precision_does_not_overflow_inside():
     x = np.zeros((1, 48, 1), np.float32)
     x[0, 0] = 1000  # whose square is beyond float16's 65504, but not the mean of the squares
-    y = Statistics("variance", Healpix(2), dtype="mixed_float16")(x)
+    y = Statistics("variance", sampling=Healpix(2), dtype="mixed_float16")(x)
     assert relative_error(y, [[1e6 / 48 - (1e3 / 48) ** 2]]) < HALF["mixed_float16"]
 
 
@@ -236,7 +238,7 @@ def test_gates(kind, sampling, tmp_path):
         x = data(sampling, batch=8) + np.linspace(-1.5, 1.5, 8)[:, None, None]
         kinks = np.linspace(-4, 4, 5)
         x[np.abs(x[..., None] - kinks).min(axis=-1) < 0.02] += 0.04
-    check_layer(lambda: Statistics(kind, sampling, bins=3), x.astype(np.float32), tmp_path)
+    check_layer(lambda: Statistics(kind, sampling=sampling, bins=3), x.astype(np.float32), tmp_path)
 
 
 if BACKEND == "torch":  # the only one where it can be measured
@@ -251,7 +253,7 @@ if BACKEND == "torch":  # the only one where it can be measured
             saved[tensor.data_ptr()] = tensor.numel()
             return tensor
 
-        layer = Statistics("histogram", Healpix(16))
+        layer = Statistics("histogram", sampling=Healpix(16))
         layer(x)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             layer(x)
@@ -262,7 +264,7 @@ if BACKEND == "torch":  # the only one where it can be measured
     ("arguments", "error", "message"),
     [
         (
-            {"kind": "median"},
+            {"statistic": "median"},
             ValueError,
             "one of mean, variance, mean_variance, max, histogram; got 'median'",
         ),

@@ -16,9 +16,9 @@ def data(sampling, channels=3, batch=3):
     return rng.standard_normal((batch, len(sampling), channels)).astype(np.float32)
 
 
-def built(sampling=PART, p=1, **arguments):
+def built(sampling=PART, levels=1, **arguments):
     layer = VisionTransformer(
-        3, 2, p, sampling, **{"activation": "tanh", "num_layers": 2, **arguments}
+        3, 2, levels, sampling=sampling, **{"activation": "tanh", "num_layers": 2, **arguments}
     )
     layer.build((None, len(sampling), 3))
     return move_weights(layer)
@@ -28,9 +28,9 @@ def truth(layer, x, mask=None):
     x = x.astype(float)
     if mask is not None:
         x = np.where(mask[..., None], x, 0)
-        mask = mask.reshape(len(x), -1, 4**layer.p).any(axis=2)
+        mask = mask.reshape(len(x), -1, 4**layer.levels).any(axis=2)
     kernel, bias = weights_of(layer.embedding)
-    patches = x.reshape(len(x), -1, 4**layer.p, x.shape[2])
+    patches = x.reshape(len(x), -1, 4**layer.levels, x.shape[2])
     x = np.einsum("bnkc,kcf->bnf", patches, kernel) + bias
     if layer.position is not None:
         x = x + weights_of(layer.position)[0]
@@ -49,10 +49,10 @@ def some_mask(x, p):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize(
-    "arguments", [{}, {"layer_norm": False}, {"position_embedding": False}], ids=str
+    "arguments", [{}, {"normalization": None}, {"position_embedding": False}], ids=str
 )
 def test_output_is_that_of_the_definition(arguments, p, masked):
-    layer, x = built(p=p, **arguments), data(PART)
+    layer, x = built(levels=p, **arguments), data(PART)
     mask = some_mask(x, p) if masked else None
     y, expected = to_numpy(layer(x, mask=mask)), truth(layer, x, mask)
     seen = slice(None) if mask is None else to_numpy(layer.compute_mask(x, mask))
@@ -62,7 +62,7 @@ def test_output_is_that_of_the_definition(arguments, p, masked):
 @pytest.mark.slow  # JAX compiles each operation of each precision
 def test_gates(tmp_path):
     def make():
-        layer = VisionTransformer(3, 2, 1, PART, activation="tanh", name="vit")
+        layer = VisionTransformer(3, 2, 1, sampling=PART, activation="tanh", name="vit")
         layer.build((None, len(PART), 3))
         return freeze_key_biases(layer)
 
@@ -86,8 +86,8 @@ def test_output_sampling_in_a_model():
     model = Sequential(Healpix(8), [VisionTransformer(3, 2, 2), Pool()])
     model.build((None, 768, 2))
     assert model.output_shape == (None, 12, 6)
-    assert built(p=2).output_sampling == PART.coarsen(2)
-    assert VisionTransformer(3, 2, 2, Healpix(8)).compute_output_shape((None, 768, 2)) == (
+    assert built(levels=2).output_sampling == PART.coarsen(2)
+    assert VisionTransformer(3, 2, 2, sampling=Healpix(8)).compute_output_shape((None, 768, 2)) == (
         None,
         48,
         6,
@@ -97,9 +97,9 @@ def test_output_sampling_in_a_model():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"p": 0}, ValueError, "p must be at least 1, got 0"),
-        ({"p": 1.5}, TypeError, "p must be an integer, got 1.5"),
-        ({"p": 3, "sampling": Healpix(4)}, ValueError, "has 2 coarser levels, got p=3"),
+        ({"levels": 0}, ValueError, "levels must be at least 1, got 0"),
+        ({"levels": 1.5}, TypeError, "levels must be an integer, got 1.5"),
+        ({"levels": 3, "sampling": Healpix(4)}, ValueError, "has 2 coarser levels, got levels=3"),
         ({"key_dim": 0}, ValueError, "key_dim must be at least 1, got 0"),
         ({"num_heads": 0}, ValueError, "num_heads must be at least 1, got 0"),
         ({"num_layers": 0}, ValueError, "num_layers must be at least 1, got 0"),
@@ -108,9 +108,9 @@ def test_output_sampling_in_a_model():
 )
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        VisionTransformer(**{"key_dim": 3, "num_heads": 2, "p": 1, **arguments})
+        VisionTransformer(**{"key_dim": 3, "num_heads": 2, "levels": 1, **arguments})
 
 
 def test_bad_inputs():
     with pytest.raises(ValueError, match=r"needs inputs of shape \(batch, 80, channels\)"):
-        VisionTransformer(3, 2, 1, PART)(np.zeros((2, 12, 3), np.float32))
+        VisionTransformer(3, 2, 1, sampling=PART)(np.zeros((2, 12, 3), np.float32))

@@ -22,8 +22,12 @@ from harness import BACKEND, QUICK, SINGLE, relative_error, to_numpy
 SPHERE = Healpix(2)
 X = np.random.default_rng(0).standard_normal((3, 48, 2)).astype("float32")
 LAYERS = {
-    "filter": lambda: ChebyshevConv(3, 2, SPHERE, batch_norm=True, activation="relu"),
-    "residual": lambda: ResidualBlock(ChebyshevConv(order=1), norm="batch", sampling=SPHERE),
+    "filter": lambda: ChebyshevConv(
+        3, 2, sampling=SPHERE, normalization="batch", activation="relu"
+    ),
+    "residual": lambda: ResidualBlock(
+        ChebyshevConv(order=1), normalization="batch", sampling=SPHERE
+    ),
     "pool": lambda: Pool(sampling=SPHERE),
     "patch": lambda: PatchConv(3, sampling=SPHERE),
     "attention": lambda: GraphTransformer(2, 2, num_layers=1, sampling=SPHERE),

@@ -109,7 +109,7 @@ def test_unknown_channels_are_refused():
         with pytest.raises(ValueError, match=r"number of\s+channels must be known"):
             layer.build((None, 48, None))
     with pytest.raises(ValueError, match="with a known number of channels"):
-        GraphConvLSTM(1, 1, SPHERE).build((None, 3, 48, None))
+        GraphConvLSTM(1, 1, sampling=SPHERE).build((None, 3, 48, None))
 
 
 def test_unknown_pixels_are_those_of_the_sampling():

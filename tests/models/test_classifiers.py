@@ -70,7 +70,7 @@ def test_fcn_of_the_paper():
     ]
     levels = [part.coarsen(i) for i in range(6)]
     assert [conv.sampling for conv in convs] == levels
-    assert [conv.batch_norm for conv in convs] == [True] * 5 + [False]
+    assert [conv.normalization for conv in convs] == ["batch"] * 5 + [None]
     assert convs[-1].bias is None
     assert convs[-1].activation is keras.activations.linear
     kinds = [type(layer).__name__ for layer in model.layers]

@@ -28,7 +28,7 @@ def test_has_the_weights_of_the_papers_code():
         *((48, 32), (96, 64), (192, 128), (384, 256), (768, 512), (1536, 512), (1536, 512))
     ]
     assert len(model.bottom.sampling) == 12
-    assert not model.bottom.batch_norm
+    assert model.bottom.normalization is None
     assert [layer.filters for layer in model.after] == [512, 256, 128, 64]
     assert [int(layer.kernel.shape[0]) // 3 for layer in model.after] == [1024, 768, 384, 192]
     assert tuple(model.up.kernel.shape) == (192, 32)

@@ -64,9 +64,9 @@ def masked_sequential() -> tuple[keras.Model, np.ndarray]:
     observed = sphere.points[:, 2] > -0.5
     layers = [
         SurveyMask(observed),
-        ChebyshevConv(4, 2, batch_norm=True, activation="relu"),
+        ChebyshevConv(4, 2, normalization="batch", activation="relu"),
         Pool(1, "mean"),
-        ResidualBlock(ChebyshevConv(order=1), norm="batch"),  # layers inside of a layer
+        ResidualBlock(ChebyshevConv(order=1), normalization="batch"),  # layers inside of a layer
         ChebyshevConv(2, 2),  # fewer filters than channels: Clenshaw's recurrence
         Pool(1, "mean"),
         keras.layers.GlobalAveragePooling1D(),
@@ -82,12 +82,14 @@ def partial_sky_branches() -> tuple[keras.Model, np.ndarray]:
     coarse = np.r_[3, 10, 20:24]
     part = Healpix(4, (4 * coarse[:, None] + np.arange(4)).ravel())
     inputs = keras.Input((len(part), 2))
-    fine = MonomialConv(4, 2, part, graph=4, batch_norm=True, activation="relu")(inputs)
+    fine = MonomialConv(4, 2, sampling=part, graph=4, normalization="batch", activation="relu")(
+        inputs
+    )
     down = PatchConv(5, sampling=part)(fine)
-    down = BernsteinConv(3, 2, part.coarsen(), graph=3)(down)
+    down = BernsteinConv(3, 2, sampling=part.coarsen(), graph=3)(down)
     up = PatchConvTranspose(4, sampling=part.coarsen())(down)
-    outputs = ChebyshevConv(3, 0, part)(keras.layers.Concatenate()([fine, up]))
-    outputs = Pool(1, "max", part)(outputs)
+    outputs = ChebyshevConv(3, 0, sampling=part)(keras.layers.Concatenate()([fine, up]))
+    outputs = Pool(1, "max", sampling=part)(outputs)
     x = np.random.default_rng(0).standard_normal((3, len(part), 2)).astype(np.float32)
     return keras.Model(inputs, outputs), x
 
@@ -96,7 +98,7 @@ def high_order() -> tuple[keras.Model, np.ndarray]:
     """The demonstration's layers: both recurrences with ten terms."""
     sphere = Healpix(2)
     layers = [
-        ChebyshevConv(5, order=9, batch_norm=True, activation="relu"),
+        ChebyshevConv(5, order=9, normalization="batch", activation="relu"),
         Pool(),
         ChebyshevConv(2, order=9),
         keras.layers.GlobalAveragePooling1D(),
@@ -210,7 +212,7 @@ if "tf_saved_model" in FORMATS:
 
     def test_a_saved_model_runs_alone_also_if_products_are_split(tmp_path, monkeypatch):
         pytest.importorskip("tensorflow")
-        layer = ChebyshevConv(3, 3, Healpix(2), graph=4)
+        layer = ChebyshevConv(3, 3, sampling=Healpix(2), graph=4)
         inputs = keras.Input((48, 3))
         model = keras.Model(inputs, layer(inputs))
         monkeypatch.setattr(plan, "MAX_PRODUCT", 4 * layer.operator.nnz)  # 4 columns, of 9

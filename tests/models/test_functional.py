@@ -30,7 +30,7 @@ NAMES = ["flags", "values", "label"]
 def network(structure=list, cls=Model):
     """Fine maps, coarse maps and one class per map."""
     inputs = keras.Input((48, 1))
-    x = SurveyMask(OBSERVED, SPHERE)(inputs)
+    x = SurveyMask(OBSERVED, sampling=SPHERE)(inputs)
     x = ChebyshevConv(2, order=1, sampling=SPHERE)(x)
     pooled = Pool(sampling=SPHERE)(x)
     outputs = [
@@ -152,10 +152,10 @@ def test_targets_that_are_too_few():
 
 def test_how_masks_go_through_a_graph():
     inputs = keras.Input((48, 1))
-    x = SurveyMask(OBSERVED, SPHERE)(inputs)
+    x = SurveyMask(OBSERVED, sampling=SPHERE)(inputs)
     other = np.ones(48, bool)
     other[-20:] = False
-    y = SurveyMask(other, SPHERE)(inputs)
+    y = SurveyMask(other, sampling=SPHERE)(inputs)
     inner = Model(inputs, Pool(sampling=SPHERE)(inputs))
     stack = Sequential(SPHERE, [keras.Input((48, 1)), Pool()])
     unet = UNet(SPHERE, 1, filters=(2,), order=0, mask=other)
@@ -165,7 +165,7 @@ def test_how_masks_go_through_a_graph():
         "operation on both": (x + inputs, None),
         "slice": (x[..., :1], OBSERVED),
         "concatenate": (keras.layers.Concatenate()([x, x]), OBSERVED),
-        "two masks": (SurveyMask(other, SPHERE)(x), OBSERVED & other),
+        "two masks": (SurveyMask(other, sampling=SPHERE)(x), OBSERVED & other),
         "nested": (inner(x), FEW),
         "stack": (stack(x), FEW),
         "unet": (unet(inputs), other),
@@ -186,7 +186,7 @@ def test_how_masks_go_through_a_graph():
                 assert (mask is None) == (expected is None), name
                 if mask is not None:
                     np.testing.assert_array_equal(to_numpy(mask)[0], expected, err_msg=name)
-    nothing = Model(inputs, SurveyMask(~OBSERVED, SPHERE)(x))
+    nothing = Model(inputs, SurveyMask(~OBSERVED, sampling=SPHERE)(x))
     with pytest.raises(ValueError, match="no observed pixel in its output"):
         nothing.observed_outputs()
 
@@ -213,7 +213,7 @@ def test_saved_and_loaded(structure, tmp_path):
 
 def test_one_output_as_in_a_stack():
     inputs = keras.Input((48, 1))
-    model = Model(inputs, keras.layers.Dense(1)(SurveyMask(OBSERVED, SPHERE)(inputs)))
+    model = Model(inputs, keras.layers.Dense(1)(SurveyMask(OBSERVED, sampling=SPHERE)(inputs)))
     np.testing.assert_array_equal(model.observed_output(), OBSERVED)
     model.compile("sgd", "mse", run_eagerly=True)
     truth = np.square(to_numpy(model(X)) - FLAGS)[:, OBSERVED].mean()

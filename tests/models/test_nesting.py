@@ -75,7 +75,7 @@ CASES = {
         COARSE,
     ),
     "memory": (lambda: in_time(GraphConvLSTM(2, 1), Pool()), COARSE),
-    "memory on its sampling": (lambda: in_time(GraphConvLSTM(2, 1, SPHERE)), SPHERE),
+    "memory on its sampling": (lambda: in_time(GraphConvLSTM(2, 1, sampling=SPHERE)), SPHERE),
     "both ways": (lambda: in_time(keras.layers.Bidirectional(GraphConvLSTM(2, 1))), SPHERE),
     "each time": (
         lambda: in_time(
@@ -261,7 +261,7 @@ def test_a_model_on_another_sampling_is_refused():
     with pytest.raises(ValueError, match=r"is on Healpix\(nside=4\), but its place"):
         Sequential(SPHERE, [Pool(), unet()])
     with pytest.raises(ValueError, match=r"GraphConvLSTM .* is on Healpix\(nside=8\)"):
-        Sequential(SPHERE, [GraphConvLSTM(1, 1, Healpix(8))])
+        Sequential(SPHERE, [GraphConvLSTM(1, 1, sampling=Healpix(8))])
 
 
 def test_nested_models_are_used_as_they_are():
@@ -277,7 +277,7 @@ def test_a_memory_without_sampling_says_so():
 def test_clones():
     layers = [
         ChebyshevConv(2, 1),
-        ResidualBlock(ChebyshevConv(order=1), norm="layer"),
+        ResidualBlock(ChebyshevConv(order=1), normalization="layer"),
         keras.layers.Dense(3),
     ]
     model = Sequential(SPHERE, layers, graph=8, name="of_eight")

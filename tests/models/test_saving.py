@@ -55,7 +55,7 @@ MODELS = {
     "variational": lambda: VariationalAutoencoder(SPHERE, 2, filters=(2, 3), seed=1),
     "transformer": lambda: in_a_row(GraphTransformer(2, 2, num_layers=2)),
     "vision": lambda: in_a_row(VisionTransformer(2, 2, 1, num_layers=2)),
-    "residual": lambda: in_a_row(ResidualBlock(ChebyshevConv(order=1), norm="batch")),
+    "residual": lambda: in_a_row(ResidualBlock(ChebyshevConv(order=1), normalization="batch")),
     "classifier": lambda: fcn_classifier(SPHERE, 2, channels=2, filters=(2,)),
     "vit": lambda: vit_classifier(SPHERE, 2, channels=2, levels=1, num_layers=1),
     "old": lambda: HealpyGCNN(4, np.arange(192), [ChebyshevConv(2, 1), Pool()]),
@@ -141,7 +141,7 @@ def all_layers():
     made = {
         "BatchNormalization": {"sampling": None},
         "BernsteinConv": {"filters": 2, "order": 1},
-        "ChebyshevConv": {"filters": 2, "order": 1, "batch_norm": True},
+        "ChebyshevConv": {"filters": 2, "order": 1, "normalization": "batch"},
         "ConvPool": {"filters": 2},
         "GaussianSmoothing": {"fwhm": 2000.0},
         "GraphConvLSTM": {"filters": 2, "order": 1},
@@ -152,10 +152,10 @@ def all_layers():
         "PatchConv": {"filters": 2},
         "PatchConvTranspose": {"filters": 2},
         "Resample": {"target": Healpix(2)},
-        "ResidualBlock": {"conv": ChebyshevConv(order=1), "norm": "batch"},
+        "ResidualBlock": {"conv": ChebyshevConv(order=1), "normalization": "batch"},
         "SurveyMask": {"mask": np.arange(192) > 5},
         "TransformerBlock": {"key_dim": 1, "num_heads": 2},
-        "VisionTransformer": {"key_dim": 2, "num_heads": 2, "p": 1, "num_layers": 2},
+        "VisionTransformer": {"key_dim": 2, "num_heads": 2, "levels": 1, "num_layers": 2},
     }
     abstract = {"GraphConv", "SphereConv", "SphereLayer", "GraphConvLSTMCell"}
     for name in deepsphere.layers.__all__:

@@ -38,12 +38,12 @@ PART = Healpix(8, extend_pixels(np.arange(100), 8, 2))
 
 def stack():
     return [
-        ChebyshevConv(5, 3, batch_norm=True, activation="relu"),
+        ChebyshevConv(5, 3, normalization="batch", activation="relu"),
         Pool(),
         keras.layers.LayerNormalization(),
         MonomialConv(4, 2, graph=8),
         PatchConv(6),
-        PatchConvTranspose(3, p=2),
+        PatchConvTranspose(3, levels=2),
         keras.layers.GlobalAveragePooling1D(),
         keras.layers.Dense(2, activation="softmax"),
     ]
@@ -214,7 +214,7 @@ def test_a_number_of_neighbors_that_is_chosen(tmp_path):
         expected = model(data())
         for layer in (model.layers[0], model.layers[2]):
             graph = Graph(number, laplacian=laplacian)
-            other = ChebyshevConv(2, 1, layer.sampling, graph=graph)
+            other = ChebyshevConv(2, 1, sampling=layer.sampling, graph=graph)
             assert other.make_operator() is layer.operator
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -243,7 +243,9 @@ def test_penalties_on_gradients_of_a_layer(engine):
     """What such a loss needs: the layer's weights learn through the gradient of its output."""
     from deepsphere.layers import ChebyshevConv
 
-    layer = ChebyshevConv(4, 2, Healpix(2), graph=4, batch_norm=True, activation="relu")
+    layer = ChebyshevConv(
+        4, 2, sampling=Healpix(2), graph=4, normalization="batch", activation="relu"
+    )
     x = example(1, 3, 1)[0]
     layer.build(x.shape)
     (found,) = second_derivatives(lambda x: layer(x, training=False), [x])
@@ -256,4 +258,4 @@ def test_keras_is_told_the_shapes():
     y = keras.KerasTensor((None, 48, 3))
     from deepsphere.layers import ChebyshevConv
 
-    assert ChebyshevConv(5, 2, Healpix(2), batch_norm=True)(y).shape == (None, 48, 5)
+    assert ChebyshevConv(5, 2, sampling=Healpix(2), normalization="batch")(y).shape == (None, 48, 5)

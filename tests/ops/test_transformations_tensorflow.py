@@ -171,7 +171,7 @@ def test_a_forecast_is_rolled_out(engine):
     from deepsphere.layers import ChebyshevConv
     from deepsphere.sampling import Healpix
 
-    layer = ChebyshevConv(1, 2, Healpix(2))
+    layer = ChebyshevConv(1, 2, sampling=Healpix(2))
     x = tf.random.normal((1, 48, 1), seed=0)
     layer(x)
 

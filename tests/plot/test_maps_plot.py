@@ -44,10 +44,10 @@ class Points(Sampling):
     def __len__(self):
         return len(self._points)
 
-    def coarsen(self, p=1):
+    def coarsen(self, levels=1):
         raise NotImplementedError
 
-    def refine(self, p=1):
+    def refine(self, levels=1):
         raise NotImplementedError
 
     def get_config(self):

@@ -121,11 +121,11 @@ class TestHierarchy:
         assert Healpix(4, extend_pixels([0, 1, 2, 3, 8, 9], 4, 2)).coarsen() == Healpix(2, [0, 2])
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="nside 8 has 3 coarser levels, got p=4"):
+        with pytest.raises(ValueError, match="nside 8 has 3 coarser levels, got levels=4"):
             Healpix(8).coarsen(4)
-        with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got p=27"):
+        with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got levels=27"):
             Healpix(8).refine(27)
-        with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got p=100000"):
+        with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got levels=100000"):
             Healpix(8).refine(100_000)
         for change in (Healpix(8).coarsen, Healpix(8).refine):
             with pytest.raises(ValueError, match=r"p must be zero or more.*-1"):

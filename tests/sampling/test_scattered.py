@@ -122,7 +122,9 @@ class TestHierarchy:
         assert len(Scattered(LONLAT).coarsen(6)) == 1
 
     def test_no_finer_levels(self):
-        with pytest.raises(ValueError, match=r"no finer levels, got p=2; start from the finest"):
+        with pytest.raises(
+            ValueError, match=r"no finer levels, got levels=2; start from the finest"
+        ):
             Scattered(LONLAT).refine(2)
 
 

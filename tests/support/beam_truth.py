@@ -31,7 +31,7 @@ class LatLon(Sampling):
     def __len__(self):
         return 512
 
-    def coarsen(self, p=1):
+    def coarsen(self, levels=1):
         raise NotImplementedError
 
     refine = coarsen

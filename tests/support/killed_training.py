@@ -30,7 +30,7 @@ def train(folder: Path, epochs: int, started: Path) -> None:
     """Train a small network that draws random numbers in every way, and write its weights."""
     keras.utils.set_random_seed(1)
     layers = [
-        ChebyshevConv(4, order=2, batch_norm=True, activation="relu"),
+        ChebyshevConv(4, order=2, normalization="batch", activation="relu"),
         Pool(),
         keras.layers.Dropout(0.5),
         keras.layers.GaussianNoise(0.1),

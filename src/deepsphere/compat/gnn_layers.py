@@ -69,7 +69,7 @@ def new_arguments(
         "kernel_initializer": initializer,
         "activation": activation,
         "use_bias": use_bias,
-        "batch_norm": use_bn,
+        "normalization": "batch" if use_bn else None,
         **kwargs,
     }
 
@@ -102,8 +102,8 @@ def new_residual_arguments(
     return {
         "activation": activation,
         "activation_first": act_before,
-        "norm": norms[norm_type] if use_bn else None,
-        "norm_config": dict(bn_kwargs or {}) if use_bn else None,
+        "normalization": norms[norm_type] if use_bn else None,
+        "normalization_config": dict(bn_kwargs or {}) if use_bn else None,
         "alpha": alpha,
     }
 
@@ -138,7 +138,7 @@ class OldConv(OldAttributes, GraphConv):
     @property
     def use_bn(self) -> bool:
         """Whether the layer normalizes its output."""
-        return self.batch_norm
+        return self.normalization is not None
 
     @property
     def bn(self) -> Any:
@@ -166,7 +166,7 @@ class OldResidual(OldAttributes, ResidualBlock):
             "initializer": conv.kernel_initializer,
             "activation": conv.activation,
             "use_bias": conv.use_bias,
-            "use_bn": conv.batch_norm,
+            "use_bn": conv.normalization is not None,
         }
 
     @property
@@ -187,17 +187,17 @@ class OldResidual(OldAttributes, ResidualBlock):
     @property
     def use_bn(self) -> bool:
         """Whether a normalization follows each convolution."""
-        return self.norm is not None
+        return self.normalization is not None
 
     @property
     def norm_type(self) -> str:
         """``"batch_norm"`` or ``"layer_norm"``."""
-        return "layer_norm" if self.norm == "layer" else "batch_norm"
+        return "layer_norm" if self.normalization == "layer" else "batch_norm"
 
     @property
     def bn_kwargs(self) -> dict[str, Any]:
         """Arguments of the normalizations."""
-        return dict(self.norm_config)
+        return dict(self.normalization_config)
 
     @property
     def bn1(self) -> Any:
@@ -276,7 +276,7 @@ class _OnLaplacian(OldConv, metaclass=ABCMeta):
             "K": config.pop("order") + (self.basis != "bernstein"),
             "Fout": config.pop("filters"),
             "initializer": config.pop("kernel_initializer"),
-            "use_bn": config.pop("batch_norm"),
+            "use_bn": config.pop("normalization") is not None,
             **config,
         }
 

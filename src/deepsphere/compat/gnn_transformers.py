@@ -18,7 +18,7 @@ from deepsphere.layers import (
     TransformerBlock,
     VisionTransformer,
 )
-from deepsphere.layers.base import PACKAGE
+from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_transformer import NeighborTransformerBlock
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.attention import neighbor_attention
@@ -186,7 +186,7 @@ def MultiHeadAttention(  # noqa: N802
     """
     if d_model % num_heads:
         raise ValueError(f"num_heads must divide d_model={d_model}, got {num_heads}")
-    arguments = {"activation": activation, "layer_norm": use_norm, **kwargs}
+    arguments = {"activation": activation, "normalization": "layer" if use_norm else None, **kwargs}
     if sparse_A_indices is None:
         return _AnyBlock(d_model // num_heads, num_heads, **arguments)
     edges = np.asarray(keras.ops.convert_to_numpy(sparse_A_indices), dtype=np.int64)
@@ -195,7 +195,7 @@ def MultiHeadAttention(  # noqa: N802
     return GivenPattern(
         d_model // num_heads,
         num_heads,
-        first_pixels(n),
+        sampling=first_pixels(n),
         given=SparseOperator(pattern),
         **arguments,
     )
@@ -227,9 +227,14 @@ class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
     native = VisionTransformer
 
     @property
+    def p(self) -> int:
+        """Number of levels to coarsen."""
+        return self.levels
+
+    @property
     def embed_filter_size(self) -> int:
         """Number of vertices per group."""
-        return 4**self.p
+        return 4**self.levels
 
     def __init__(
         self,
@@ -243,6 +248,7 @@ class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
         **kwargs: Any,
     ) -> None:
         with old_errors():
+            check_count("p", p, least=1)
             super().__init__(
                 key_dim,
                 num_heads,
@@ -250,7 +256,7 @@ class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
                 num_layers=n_layers,
                 position_embedding=positional_encoding,
                 activation=activation,
-                layer_norm=layer_norm,
+                normalization="layer" if layer_norm else None,
                 **kwargs,
             )
 
@@ -291,11 +297,11 @@ class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  #
         super().__init__(
             key_dim,
             num_heads,
-            first_pixels(self._matrix.shape[0]),  # only the number of vertices matters
+            sampling=first_pixels(self._matrix.shape[0]),  # only the number of vertices matters
             num_layers=n_layers,
             position_embedding=positional_encoding,
             activation=activation,
-            layer_norm=layer_norm,
+            normalization="layer" if layer_norm else None,
             **kwargs,
         )
 
@@ -317,5 +323,6 @@ class Graph_Transformer(OldTransformer, GraphTransformer, metaclass=ABCMeta):  #
             "A": encode_matrix(self._matrix),
             "positional_encoding": config.pop("position_embedding"),
             "n_layers": config.pop("num_layers"),
+            "layer_norm": config.pop("normalization") is not None,
             **config,
         }

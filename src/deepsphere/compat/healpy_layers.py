@@ -40,7 +40,7 @@ from deepsphere.layers import (
     ResidualBlock,
     TransformerBlock,
 )
-from deepsphere.layers.base import PACKAGE
+from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.sampling import Healpix
@@ -164,7 +164,13 @@ class HealpyPool(AnyPixels, Pool):
         if pool_type not in _POOL_MODES:
             raise OldError(f"pool_type must be one of {', '.join(_POOL_MODES)}; got {pool_type!r}")
         with old_errors():
+            check_count("p", p, least=1)
             super().__init__(p, _POOL_MODES[pool_type], **kwargs)
+
+    @property
+    def p(self) -> int:
+        """Number of levels to coarsen."""
+        return self.levels
 
     @property
     def pool_type(self) -> str:
@@ -174,20 +180,26 @@ class HealpyPool(AnyPixels, Pool):
     @property
     def filter_size(self) -> int:
         """Number of pixels pooled to one."""
-        return 4**self.p
+        return 4**self.levels
 
 
 class _OldPatchLayer(AnyPixels):
     """Constructor of the learned resampling layers."""
 
-    p: int
+    levels: int
     filters: int | None
 
     def __init__(
         self, p: int, Fout: int | None, kernel_initializer: Any = None, **kwargs: Any
     ) -> None:
         with old_errors():
+            check_count("p", p, least=1)
             super().__init__(Fout, p, kernel_initializer=kernel_initializer, **kwargs)  # type: ignore[call-arg, arg-type]
+
+    @property
+    def p(self) -> int:
+        """Number of levels between fine and coarse pixels."""
+        return self.levels
 
     @property
     def Fout(self) -> int | None:  # noqa: N802
@@ -197,7 +209,7 @@ class _OldPatchLayer(AnyPixels):
     @property
     def filter_size(self) -> int:
         """Number of fine pixels in a coarse one."""
-        return 4**self.p
+        return 4**self.levels
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -367,7 +379,7 @@ class Healpy_Transformer(OldTransformer, OldSignature, GraphTransformer):  # noq
             num_layers=n_layers,
             position_embedding=positional_encoding,
             activation=activation,
-            layer_norm=layer_norm,
+            normalization="layer" if layer_norm else None,
             **kwargs,
         )
         self._old_arguments = (
@@ -459,7 +471,7 @@ class HealpySmoothing(GaussianSmoothing):
             fwhm = None if fwhm is None else (fwhm * factors).tolist()
             sigma = None if sigma is None else (sigma * factors).tolist()
         super().__init__(
-            Healpix(nside, pixels[self._to_nest]),
+            sampling=Healpix(nside, pixels[self._to_nest]),
             fwhm=fwhm,
             sigma=sigma,
             unit="arcmin" if arcmin else "rad",

@@ -31,7 +31,7 @@ def quick_start_network(nside: int, outputs: int = 2) -> Sequential:
     """
     layers: list[keras.layers.Layer] = []
     for _ in range(3):
-        layers += [ChebyshevConv(5, order=9, batch_norm=True, activation="relu"), Pool()]
+        layers += [ChebyshevConv(5, order=9, normalization="batch", activation="relu"), Pool()]
     layers += [
         ChebyshevConv(outputs, order=9),
         keras.layers.GlobalAveragePooling1D(),

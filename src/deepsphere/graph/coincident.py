@@ -72,7 +72,7 @@ class DistinctPoints(Sampling):
     def __len__(self) -> int:
         return len(self.firsts)
 
-    def coarsen(self, p: int = 1) -> NoReturn:
+    def coarsen(self, levels: int = 1) -> NoReturn:
         """Raise NotImplementedError: distinct points have no other levels."""
         raise NotImplementedError("distinct points have no other levels")
 

@@ -8,7 +8,7 @@ import keras
 
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.masking import hide
-from deepsphere.layers.normalization import LayerNormalization
+from deepsphere.layers.normalization import LayerNormalization, check_normalization
 from deepsphere.sampling import Sampling
 
 
@@ -50,14 +50,18 @@ class PositionEmbedding(SphereLayer):
     --------
     >>> import numpy as np
     >>> from deepsphere.sampling import Healpix
-    >>> tuple(PositionEmbedding(Healpix(4))(np.zeros((2, 192, 5), "float32")).shape)
+    >>> tuple(PositionEmbedding(sampling=Healpix(4))(np.zeros((2, 192, 5), "float32")).shape)
     (2, 192, 5)
     """
 
     def __init__(
-        self, sampling: Sampling | None = None, embeddings_initializer: Any = None, **kwargs: Any
+        self,
+        *,
+        sampling: Sampling | None = None,
+        embeddings_initializer: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
         if embeddings_initializer is None:
             embeddings_initializer = keras.initializers.RandomNormal(stddev=0.02)
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
@@ -107,8 +111,8 @@ class TransformerBlock(SphereLayer):
         Sampling of the input. Default: set by the surrounding model.
     activation : str or callable, default "relu"
         Keras activation of the dense layer; None means the identity.
-    layer_norm : bool, default True
-        Whether to normalize the channels of each pixel (mean and variance, with learned factor
+    normalization : {"layer", None}, default "layer"
+        ``"layer"`` normalizes the channels of each pixel (mean and variance, with learned factor
         and offset) before the attention and before the dense layer. Deep stacks train poorly
         without it.
     **kwargs
@@ -141,17 +145,17 @@ class TransformerBlock(SphereLayer):
         self,
         key_dim: int,
         num_heads: int,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         activation: Any = "relu",
-        layer_norm: bool = True,
+        normalization: str | None = "layer",
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
         self.key_dim = check_count("key_dim", key_dim, least=1)
         self.num_heads = check_count("num_heads", num_heads, least=1)
         self.activation = keras.activations.get(activation)
-        self.layer_norm = bool(layer_norm)
+        self.normalization = check_normalization(normalization, "layer")
         self.query, self.key, self.value = (self._dense(n) for n in ("query", "key", "value"))
         self.dense = self._dense("dense", self.activation)
         self.norm1, self.norm2 = (self._norm(n) for n in ("norm1", "norm2"))
@@ -161,7 +165,7 @@ class TransformerBlock(SphereLayer):
         return keras.layers.Dense(width, activation, dtype=self.dtype_policy, name=name)
 
     def _norm(self, name: str) -> LayerNormalization | None:
-        if not self.layer_norm:
+        if self.normalization is None:
             return None
         return LayerNormalization(dtype=self.dtype_policy, name=name)
 
@@ -207,5 +211,5 @@ class TransformerBlock(SphereLayer):
             "key_dim": self.key_dim,
             "num_heads": self.num_heads,
             "activation": keras.activations.serialize(self.activation),
-            "layer_norm": self.layer_norm,
+            "normalization": self.normalization,
         }

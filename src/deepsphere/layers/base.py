@@ -13,6 +13,7 @@ from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers import protocol
 from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask
+from deepsphere.layers.renamed import RENAMED_IN_LAYERS, refuse_old_names, with_new_names
 from deepsphere.layers.sublayers import SublayerState
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.ops.shapes import ensure_shape
@@ -72,14 +73,15 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         cls.__signature__ = shown.replace(parameters=list(shown.parameters.values())[1:])
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Store the constructor's arguments for copies."""
+        """Store the constructor's arguments for copies; refuse those that have other names now."""
+        refuse_old_names(cls.__name__, kwargs, cls._renamed())
         layer = super().__new__(cls, *args, **kwargs)
         kept = {name: value for name, value in kwargs.items() if name != "sampling"}
         # Keras' `__setattr__` would track layers among the arguments.
         object.__setattr__(layer, "_given", (args, kept))
         return layer
 
-    def __init__(self, sampling: Sampling | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, sampling: Sampling | None = None, **kwargs: Any) -> None:
         if self.on_graph:
             refuse_parts(kwargs)
         super().__init__(**kwargs)
@@ -196,8 +198,15 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         self._graph_is_of_model = True
 
     @classmethod
+    def _renamed(cls) -> dict[str, str]:
+        """Return the new names of arguments, except those that the class itself has."""
+        own = signature(cls).parameters
+        return {old: new for old, new in RENAMED_IN_LAYERS.items() if old not in own}
+
+    @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a layer from what `get_config` returned."""
+        config = with_new_names(config, cls._renamed())
         if cls.on_graph:
             config = with_graph(config)
         if isinstance(config.get("sampling"), dict):  # Keras keeps the arguments of constructors
@@ -310,8 +319,8 @@ class SphereConv(SphereLayer):
     def __init__(
         self,
         filters: int | None,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         use_bias: bool = True,
         activation: Any = None,
         kernel_initializer: Any = None,
@@ -322,7 +331,7 @@ class SphereConv(SphereLayer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
         self.filters = None if filters is None else check_count("filters", filters, least=1)
         self.use_bias = bool(use_bias)
         self.activation = keras.activations.get(activation)

@@ -38,13 +38,13 @@ class ConvPool(ChebyshevConv):
     order : int, optional
         Degree of the polynomials, from 1 to 1000. Default: as `SmoothPool` chooses it for `cutoff`;
         7 or 8 for one level at the default cutoff.
-    p : int, default 1
+    levels : int, default 1
         Number of resolution levels to go down.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     cutoff : float, default 1
         Spherical-harmonic degree that the initial filter halves, in the units of `SmoothPool`.
-    graph, scale, batch_norm, filter_dropout, depthwise, use_bias, activation
+    graph, scale, normalization, filter_dropout, depthwise, use_bias, activation
         See `ChebyshevConv`. Normalization, bias and activation act on the coarser points.
     kernel_initializer : str or keras.Initializer, optional
         Initial kernel. Default: a low-pass filter, see the notes.
@@ -61,9 +61,9 @@ class ConvPool(ChebyshevConv):
     Raises
     ------
     TypeError, ValueError
-        Under the conditions listed at `GraphConv`. TypeError also if `p` is not an integer;
-        ValueError also if `p` or `order` is less than 1, `cutoff` is not in (0, 3], or the sampling
-        has no resolution `p` levels coarser.
+        Under the conditions listed at `GraphConv`. TypeError also if `levels` is not an integer;
+        ValueError also if `levels` or `order` is less than 1, `cutoff` is not in (0, 3], or the
+        sampling has no resolution coarser by `levels`.
 
     Notes
     -----
@@ -89,21 +89,21 @@ class ConvPool(ChebyshevConv):
         self,
         filters: int | None = None,
         order: int | None = None,
-        p: int = 1,
-        sampling: Sampling | None = None,
+        levels: int = 1,
         *,
+        sampling: Sampling | None = None,
         cutoff: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        self.p = check_count("p", p, least=1)
+        self.levels = check_count("levels", levels, least=1)
         self.cutoff = check_cutoff(cutoff)
         self.wanted_order = None if order is None else check_count("order", order, least=1)
         # Without one given, `build` takes the order of the low-pass.
-        super().__init__(filters, self.wanted_order or 1, sampling, **kwargs)
+        super().__init__(filters, self.wanted_order or 1, sampling=sampling, **kwargs)
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
-        """Return the sampling `p` levels coarser."""
-        return sampling.coarsen(self.p)
+        """Return the sampling that is coarser by `levels`."""
+        return sampling.coarsen(self.levels)
 
     @property
     def degree(self) -> int:
@@ -117,7 +117,7 @@ class ConvPool(ChebyshevConv):
         self._low_pass = low_pass(operator.matrix, sampling, self.degree, self.wanted_order)
         self.order = len(self._low_pass) - 1
         super().build(input_shape)
-        self._pool = Pool(self.p, "area", sampling, dtype=self.dtype_policy)
+        self._pool = Pool(self.levels, "area", sampling=sampling, dtype=self.dtype_policy)
         self._pool.build((*input_shape[:2], self.kernel.shape[1]))
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
@@ -145,7 +145,7 @@ class ConvPool(ChebyshevConv):
         return {
             **super().get_config(),
             "order": self.wanted_order,
-            "p": self.p,
+            "levels": self.levels,
             "cutoff": self.cutoff,
         }
 

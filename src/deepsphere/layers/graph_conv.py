@@ -10,7 +10,7 @@ import keras
 from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, resolve_graph, spectral
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
-from deepsphere.layers.normalization import BatchNormalization
+from deepsphere.layers.normalization import BatchNormalization, check_normalization
 from deepsphere.ops import (
     ACTIVATIONS,
     SparseOperator,
@@ -47,8 +47,8 @@ class GraphConv(SphereConv):
     scale : float, optional
         Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1], see
         `deepsphere.graph.rescale`. Default: 0.75 for `ChebyshevConv`, 1 for the others.
-    batch_norm : bool, default False
-        Whether to normalize each channel over batch and pixels before adding the bias, with
+    normalization : {None, "batch"}, optional
+        ``"batch"`` normalizes each channel over batch and pixels before adding the bias, with
         `deepsphere.layers.BatchNormalization` (momentum 0.9, epsilon 1e-5). It learns no offset
         and no factor, because bias and kernel already provide them.
     filter_dropout : float, default 0
@@ -97,11 +97,11 @@ class GraphConv(SphereConv):
         self,
         filters: int | None = None,
         order: int = 4,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         graph: GraphLike | None = None,
         scale: float | None = None,
-        batch_norm: bool = False,
+        normalization: str | None = None,
         filter_dropout: float = 0.0,
         depthwise: bool = False,
         **kwargs: Any,
@@ -111,7 +111,7 @@ class GraphConv(SphereConv):
                 f"{type(self).__name__} is a base class; use ChebyshevConv, MonomialConv or "
                 "BernsteinConv"
             )
-        super().__init__(filters, sampling, **kwargs)
+        super().__init__(filters, sampling=sampling, **kwargs)
         self.order = check_count("order", order, least=0)
         if self.order > MOST_ORDER:
             raise ValueError(
@@ -123,9 +123,9 @@ class GraphConv(SphereConv):
         self.scale = self.default_scale if scale is None else float(scale)
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale must be in (0, 1], got {scale}")
-        self.batch_norm = bool(batch_norm)
+        self.normalization = check_normalization(normalization, "batch")
         self.norm = None
-        if self.batch_norm:
+        if self.normalization is not None:
             self.norm = BatchNormalization(
                 axis=-1,
                 momentum=0.9,
@@ -252,7 +252,7 @@ class GraphConv(SphereConv):
             "order": self.order,
             "graph": graph_config(self.graph_spec),
             "scale": self.scale,
-            "batch_norm": self.batch_norm,
+            "normalization": self.normalization,
             "filter_dropout": self.filter_dropout,
             "depthwise": self.depthwise,
         }
@@ -283,8 +283,8 @@ class ChebyshevConv(GraphConv):
         Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1]. 0.75 keeps the highest
         frequencies away from the end of the interval and is what earlier DeepSphere weights were
         trained with; 1 uses the whole interval.
-    batch_norm : bool, default False
-        Whether to normalize each channel over batch and pixels before adding the bias (momentum
+    normalization : {None, "batch"}, optional
+        ``"batch"`` normalizes each channel over batch and pixels before adding the bias (momentum
         0.9, epsilon 1e-5, no offset and no factor).
     filter_dropout : float, default 0
         Probability, in [0, 1), of dropping each filter in a training step. The others are scaled
@@ -367,8 +367,8 @@ class MonomialConv(GraphConv):
         Default: the model's, or else `deepsphere.Graph()`.
     scale : float, default 1
         Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1].
-    batch_norm : bool, default False
-        Whether to normalize each channel over batch and pixels before adding the bias (momentum
+    normalization : {None, "batch"}, optional
+        ``"batch"`` normalizes each channel over batch and pixels before adding the bias (momentum
         0.9, epsilon 1e-5, no offset and no factor).
     filter_dropout : float, default 0
         Probability, in [0, 1), of dropping each filter in a training step. The others are scaled
@@ -446,8 +446,8 @@ class BernsteinConv(GraphConv):
         Default: the model's, or else `deepsphere.Graph()`.
     scale : float, default 1
         Fraction of the interval [-1, 1] that the spectrum fills, in (0, 1].
-    batch_norm : bool, default False
-        Whether to normalize each channel over batch and pixels before adding the bias (momentum
+    normalization : {None, "batch"}, optional
+        ``"batch"`` normalizes each channel over batch and pixels before adding the bias (momentum
         0.9, epsilon 1e-5, no offset and no factor).
     filter_dropout : float, default 0
         Probability, in [0, 1), of dropping each filter in a training step. The others are scaled

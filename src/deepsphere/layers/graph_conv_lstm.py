@@ -49,8 +49,8 @@ class GraphConvLSTMCell(SphereLayer):
         self,
         filters: int,
         order: int = 4,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -58,14 +58,14 @@ class GraphConvLSTMCell(SphereLayer):
         graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
         self.filters = check_count("filters", filters, least=1)
         self.activation = keras.activations.get(activation)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.conv = ChebyshevConv(
             4 * self.filters,
             order,
-            self.sampling,
+            sampling=self.sampling,
             graph=graph,
             use_bias=use_bias,
             bias_initializer=remember,
@@ -216,8 +216,8 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         self,
         filters: int,
         order: int = 4,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -230,7 +230,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         cell = GraphConvLSTMCell(
             filters,
             order,
-            sampling,
+            sampling=sampling,
             activation=activation,
             recurrent_activation=recurrent_activation,
             use_bias=use_bias,

@@ -26,7 +26,7 @@ class NeighborTransformerBlock(TransformerBlock):
 
     Parameters
     ----------
-    key_dim, num_heads, sampling, activation, layer_norm
+    key_dim, num_heads, sampling, activation, normalization
         See `TransformerBlock`.
     graph : Graph, int or str, optional
         Graph whose edges join neighbors, see `deepsphere.Graph`; an integer is a number of nearest
@@ -48,7 +48,7 @@ class NeighborTransformerBlock(TransformerBlock):
     --------
     >>> import numpy as np
     >>> from deepsphere.sampling import Healpix
-    >>> block = NeighborTransformerBlock(8, 4, Healpix(4), graph=8)
+    >>> block = NeighborTransformerBlock(8, 4, sampling=Healpix(4), graph=8)
     >>> tuple(block(np.zeros((2, 192, 32), "float32")).shape)
     (2, 192, 32)
     """
@@ -59,13 +59,13 @@ class NeighborTransformerBlock(TransformerBlock):
         self,
         key_dim: int,
         num_heads: int,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         graph: GraphLike | None = None,
         self_loops: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(key_dim, num_heads, sampling, **kwargs)
+        super().__init__(key_dim, num_heads, sampling=sampling, **kwargs)
         self.graph_spec = None if graph is None else as_graph(graph)
         self.self_loops = bool(self_loops)
 
@@ -119,8 +119,8 @@ class GraphTransformer(Transformer):
         weights. Without it the weights fit any sampling.
     activation : str or callable, default "relu"
         Keras activation in the blocks; None means the identity.
-    layer_norm : bool, default True
-        Whether the blocks normalize, see `TransformerBlock`.
+    normalization : {"layer", None}, default "layer"
+        Normalization in the blocks, see `TransformerBlock`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -154,24 +154,24 @@ class GraphTransformer(Transformer):
         self,
         key_dim: int,
         num_heads: int,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         num_layers: int = 1,
         graph: GraphLike | None = None,
         self_loops: bool = False,
         position_embedding: bool = True,
         activation: Any = "relu",
-        layer_norm: bool = True,
+        normalization: str | None = "layer",
         **kwargs: Any,
     ) -> None:
         super().__init__(
             key_dim,
             num_heads,
-            sampling,
+            sampling=sampling,
             num_layers=num_layers,
             position_embedding=position_embedding,
             activation=activation,
-            layer_norm=layer_norm,
+            normalization=normalization,
             **kwargs,
         )
         self.graph_spec = None if graph is None else as_graph(graph)

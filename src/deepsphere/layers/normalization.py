@@ -180,3 +180,11 @@ class LayerNormalization(Features, keras.layers.LayerNormalization):
         if self.beta is not None:
             y = y + keras.ops.cast(self.beta, y.dtype)
         return keras.ops.cast(y, inputs.dtype)
+
+
+def check_normalization(value: str | None, *known: str) -> str | None:
+    """Return `value`; raise ValueError if it is neither None nor a known normalization."""
+    if value is not None and value not in known:
+        names = " or ".join(repr(name) for name in (None, *known))
+        raise ValueError(f"normalization must be {names}, got {value!r}")
+    return value

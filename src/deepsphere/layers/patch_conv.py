@@ -17,12 +17,13 @@ class _PatchLayer(SphereConv):
     def __init__(
         self,
         filters: int | None = None,
-        p: int = 1,
+        levels: int = 1,
+        *,
         sampling: Sampling | None = None,
         **kwargs: Any,
     ) -> None:
-        self.p = check_count("p", p, least=1)
-        super().__init__(filters, sampling, **kwargs)
+        self.levels = check_count("levels", levels, least=1)
+        super().__init__(filters, sampling=sampling, **kwargs)
 
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
         raise NotImplementedError
@@ -41,10 +42,10 @@ class _PatchLayer(SphereConv):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""
-        return {**super().get_config(), "p": self.p}
+        return {**super().get_config(), "levels": self.levels}
 
     def _children(self) -> int:
-        return _branching(self.require_sampling()) ** self.p
+        return _branching(self.require_sampling()) ** self.levels
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -52,14 +53,14 @@ class PatchConv(_PatchLayer):
     """Learned down-sampling: a linear map from the pixels of each patch to one coarse pixel.
 
     Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels / 4**p, filters)`` on HEALPix. All patches share the kernel. Because it
+    ``(batch, pixels / 4**levels, filters)`` on HEALPix. All patches share the kernel. Because it
     distinguishes the pixels of a patch, the layer is not equivariant to rotations.
 
     Parameters
     ----------
     filters : int, optional
         Number of output channels. Default: the number of input channels.
-    p : int, default 1
+    levels : int, default 1
         Number of resolution levels to go down.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
@@ -80,17 +81,17 @@ class PatchConv(_PatchLayer):
 
     Attributes
     ----------
-    kernel : variable, shape (4**p, channels, filters)
+    kernel : variable, shape (4**levels, channels, filters)
         The layout of `keras.layers.Conv1D`.
 
     Raises
     ------
     TypeError
-        If `filters` or `p` is not an integer, or `sampling` is not a `Sampling`.
+        If `filters` or `levels` is not an integer, or `sampling` is not a `Sampling`.
     ValueError
-        If `filters` or `p` is less than 1, the sampling has no resolution `p` levels coarser, or
-        the points of a coarser one do not follow each other, as they do on HEALPix. When the layer
-        is built: if the input does not have the sampling's number of pixels.
+        If `filters` or `levels` is less than 1, the sampling has no resolution coarser by `levels`,
+        or the points of a coarser one do not follow each other, as they do on HEALPix. When the
+        layer is built: if the input does not have the sampling's number of pixels.
 
     Examples
     --------
@@ -101,9 +102,9 @@ class PatchConv(_PatchLayer):
     """
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
-        """Return the sampling `p` levels coarser."""
+        """Return the sampling that is coarser by `levels`."""
         _branching(sampling)
-        return sampling.coarsen(self.p)
+        return sampling.coarsen(self.levels)
 
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
         return self._children(), channels, filters
@@ -123,13 +124,13 @@ class PatchConvTranspose(_PatchLayer):
     """Learned up-sampling: a linear map from each coarse pixel to the pixels of its patch.
 
     The transpose of `PatchConv`. Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels * 4**p, filters)`` on HEALPix.
+    ``(batch, pixels * 4**levels, filters)`` on HEALPix.
 
     Parameters
     ----------
     filters : int, optional
         Number of output channels. Default: the number of input channels.
-    p : int, default 1
+    levels : int, default 1
         Number of resolution levels to go up.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
@@ -150,17 +151,17 @@ class PatchConvTranspose(_PatchLayer):
 
     Attributes
     ----------
-    kernel : variable, shape (4**p, filters, channels)
+    kernel : variable, shape (4**levels, filters, channels)
         The layout of `keras.layers.Conv1DTranspose`.
 
     Raises
     ------
     TypeError
-        If `filters` or `p` is not an integer, or `sampling` is not a `Sampling`.
+        If `filters` or `levels` is not an integer, or `sampling` is not a `Sampling`.
     ValueError
-        If `filters` or `p` is less than 1, or the points of the finer sampling that share a coarser
-        one do not follow each other, as they do on HEALPix. When the layer is built: if the input
-        does not have the sampling's number of pixels.
+        If `filters` or `levels` is less than 1, or the points of the finer sampling that share a
+        coarser one do not follow each other, as they do on HEALPix. When the layer is built: if the
+        input does not have the sampling's number of pixels.
 
     Examples
     --------
@@ -171,9 +172,9 @@ class PatchConvTranspose(_PatchLayer):
     """
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
-        """Return the sampling `p` levels finer."""
+        """Return the sampling that is finer by `levels`."""
         _branching(sampling)
-        return sampling.refine(self.p)
+        return sampling.refine(self.levels)
 
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:
         return self._children(), filters, channels

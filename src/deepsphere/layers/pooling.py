@@ -27,8 +27,8 @@ class Pool(SphereLayer):
 
     Parameters
     ----------
-    p : int, default 1
-        Number of resolution levels to go down; on HEALPix, `nside` is divided by ``2**p``.
+    levels : int, default 1
+        Number of resolution levels to go down; on HEALPix, `nside` is divided by ``2**levels``.
     mode : {"max", "mean", "area"}, default "max"
         Maximum, mean, or mean weighted by the areas of the points, as in integrals over the sphere.
         A point that belongs to several coarser points, as half the vertices of an icosahedral grid
@@ -41,10 +41,10 @@ class Pool(SphereLayer):
     Raises
     ------
     TypeError
-        If `p` is not an integer or `sampling` is not a `Sampling`.
+        If `levels` is not an integer or `sampling` is not a `Sampling`.
     ValueError
-        If `p` is less than 1, `mode` is unknown, or the sampling has no resolution `p` levels
-        coarser. When the layer is built: if the input does not have the sampling's number of
+        If `levels` is less than 1, `mode` is unknown, or the sampling has no resolution coarser by
+        `levels`. When the layer is built: if the input does not have the sampling's number of
         points.
 
     Examples
@@ -56,17 +56,22 @@ class Pool(SphereLayer):
     """
 
     def __init__(
-        self, p: int = 1, mode: str = "max", sampling: Sampling | None = None, **kwargs: Any
+        self,
+        levels: int = 1,
+        mode: str = "max",
+        *,
+        sampling: Sampling | None = None,
+        **kwargs: Any,
     ) -> None:
-        self.p = check_count("p", p, least=1)
+        self.levels = check_count("levels", levels, least=1)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
         self.mode = mode
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
-        """Return the sampling `p` levels coarser."""
-        return sampling.coarsen(self.p)
+        """Return the sampling that is coarser by `levels`."""
+        return sampling.coarsen(self.levels)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Look up which points to pool."""
@@ -74,14 +79,16 @@ class Pool(SphereLayer):
         sampling = self.require_sampling()
         self._children = None
         if sampling.branching and (self.mode != "area" or np.ptp(sampling.areas) == 0):
-            self._children = sampling.branching**self.p
+            self._children = sampling.branching**self.levels
         elif self.mode != "max":
-            self._mean = SparseMap(pooling_matrix(sampling, self.p, weighted=self.mode == "area"))
+            self._mean = SparseMap(
+                pooling_matrix(sampling, self.levels, weighted=self.mode == "area")
+            )
 
     @cached_property
     def _members(self) -> NDArray[np.int32]:
         """The points of each coarse point, used where they are not adjacent in memory."""
-        return padded(self.require_sampling().membership(self.p))[0]
+        return padded(self.require_sampling().membership(self.levels))[0]
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Pool the observed points of each coarse point; 0 if there are none."""
@@ -118,7 +125,7 @@ class Pool(SphereLayer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""
-        return {**super().get_config(), "p": self.p, "mode": self.mode}
+        return {**super().get_config(), "levels": self.levels, "mode": self.mode}
 
 
 def any_of(mask: Any, members: NDArray[np.int32]) -> Any:
@@ -150,12 +157,12 @@ class Unpool(SphereLayer):
 
     Parameters
     ----------
-    p : int, default 1
+    levels : int, default 1
         Number of resolution levels to go up.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     finer : Sampling, optional
-        Sampling of the output. Default: ``sampling.refine(p)``. It is required for samplings
+        Sampling of the output. Default: ``sampling.refine(levels)``. It is required for samplings
         without a unique refinement, such as scattered points.
     **kwargs
         Arguments of `keras.layers.Layer`.
@@ -163,11 +170,11 @@ class Unpool(SphereLayer):
     Raises
     ------
     TypeError
-        If `p` is not an integer, or `sampling` or `finer` is not a `Sampling`.
+        If `levels` is not an integer, or `sampling` or `finer` is not a `Sampling`.
     ValueError
-        If `p` is less than 1, ``finer.coarsen(p)`` differs from `sampling`, or `sampling` has no
-        unique refinement and `finer` is None. When the layer is built: if the input does not have
-        the sampling's number of points.
+        If `levels` is less than 1, ``finer.coarsen(levels)`` differs from `sampling`, or `sampling`
+        has no unique refinement and `finer` is None. When the layer is built: if the input does not
+        have the sampling's number of points.
 
     Examples
     --------
@@ -179,23 +186,24 @@ class Unpool(SphereLayer):
 
     def __init__(
         self,
-        p: int = 1,
+        levels: int = 1,
+        *,
         sampling: Sampling | None = None,
         finer: Sampling | None = None,
         **kwargs: Any,
     ) -> None:
-        self.p = check_count("p", p, least=1)
+        self.levels = check_count("levels", levels, least=1)
         self.finer = None if finer is None else check_sampling(finer, "finer")
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the finer sampling."""
         if self.finer is None:
-            return sampling.refine(self.p)
-        coarse = self.finer.coarsen(self.p)
+            return sampling.refine(self.levels)
+        coarse = self.finer.coarsen(self.levels)
         if coarse != sampling:
             raise ValueError(
-                f"{self.finer!r} coarsened by {self.p} is {coarse!r}, "
+                f"{self.finer!r} coarsened by {self.levels} is {coarse!r}, "
                 f"but the input is on {sampling!r}"
             )
         return self.finer
@@ -204,14 +212,14 @@ class Unpool(SphereLayer):
         """Look up the coarser points of each point."""
         super().build(input_shape)
         fine = self.output_sampling
-        self._children = fine.branching**self.p if fine.branching else None
+        self._children = fine.branching**self.levels if fine.branching else None
         if self._children is None:
-            self._map = SparseMap(unpooling_matrix(fine, self.p))
+            self._map = SparseMap(unpooling_matrix(fine, self.levels))
 
     @cached_property
     def _owners(self) -> NDArray[np.int32]:
         """The coarse points of each point, used where points are not adjacent in memory."""
-        return padded(unpooling_matrix(self.output_sampling, self.p))[0]
+        return padded(unpooling_matrix(self.output_sampling, self.levels))[0]
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Repeat the features, or take weighted means of what is observed."""
@@ -236,7 +244,7 @@ class Unpool(SphereLayer):
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""
         finer = None if self.finer is None else serialize(self.finer)
-        return {**super().get_config(), "p": self.p, "finer": finer}
+        return {**super().get_config(), "levels": self.levels, "finer": finer}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -249,12 +257,12 @@ class MaxUnpool(Unpool):
 
     Parameters
     ----------
-    p : int, default 1
+    levels : int, default 1
         Number of resolution levels to go up.
     sampling : Sampling, optional
         Sampling of the first input. Default: set by the surrounding model.
     finer : Sampling, optional
-        Sampling of the second input and of the output. Default: ``sampling.refine(p)``.
+        Sampling of the second input and of the output. Default: ``sampling.refine(levels)``.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -289,7 +297,7 @@ class MaxUnpool(Unpool):
             )
         super().build(after)
         self.input_spec = None  # the one set above describes a single input
-        self._pool = Pool(self.p, sampling=self.output_sampling, dtype=self.dtype_policy)
+        self._pool = Pool(self.levels, sampling=self.output_sampling, dtype=self.dtype_policy)
         self._pool.build(before)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:

@@ -60,7 +60,7 @@ class Resample(SphereLayer):
     --------
     >>> import numpy as np
     >>> from deepsphere.sampling import Equiangular, Healpix
-    >>> layer = Resample(Healpix(8), sampling=Equiangular(16, 32))
+    >>> layer = Resample(sampling=Healpix(8), sampling=Equiangular(16, 32))
     >>> tuple(layer(np.zeros((2, 512, 5), "float32")).shape)
     (2, 768, 5)
 
@@ -69,8 +69,8 @@ class Resample(SphereLayer):
     >>> x = np.ones((1, 512, 1), "float32")
     >>> x[0, 100:200] = np.nan
     >>> count = lambda y: int(np.isnan(np.asarray(y)).sum())
-    >>> keeping = Resample(Healpix(8), sampling=Equiangular(16, 32))
-    >>> skipping = Resample(Healpix(8), sampling=Equiangular(16, 32), skip_missing=True)
+    >>> keeping = Resample(sampling=Healpix(8), sampling=Equiangular(16, 32))
+    >>> skipping = Resample(sampling=Healpix(8), sampling=Equiangular(16, 32), skip_missing=True)
     >>> count(keeping(x)) > count(skipping(x)) > 0
     True
     """
@@ -80,6 +80,7 @@ class Resample(SphereLayer):
         target: Sampling,
         method: str = "conservative",
         neighbors: int = 4,
+        *,
         sampling: Sampling | None = None,
         skip_missing: bool = False,
         **kwargs: Any,
@@ -90,7 +91,7 @@ class Resample(SphereLayer):
         self.method = method
         self.neighbors = check_count("neighbors", neighbors, least=1)
         self.skip_missing = bool(skip_missing)
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:  # noqa: ARG002
         """Return the target."""

@@ -12,7 +12,11 @@ import keras
 from deepsphere.graph import GraphLike, as_graph, graph_config
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
-from deepsphere.layers.normalization import BatchNormalization, LayerNormalization
+from deepsphere.layers.normalization import (
+    BatchNormalization,
+    LayerNormalization,
+    check_normalization,
+)
 from deepsphere.layers.protocol import require_same_sampling
 from deepsphere.sampling import Sampling
 
@@ -38,10 +42,10 @@ class ResidualBlock(SphereLayer):
         Keras activation of the block. Default: the identity. Within ``F``, `conv` applies its own.
     activation_first : bool, default False
         Whether to activate before the sum: ``y = activation(F(x)) + alpha x``.
-    norm : {"batch", "layer"}, optional
+    normalization : {"batch", "layer"}, optional
         Normalization after each convolution: `BatchNormalization` over batch and pixels, or
         `LayerNormalization` over the channels of each pixel. Default: none.
-    norm_config : mapping, optional
+    normalization_config : mapping, optional
         Further arguments of the normalization, for example ``{"momentum": 0.9}``.
     alpha : float, default 1
         Factor of the shortcut. 1 gives the residual block of the paper.
@@ -68,7 +72,8 @@ class ResidualBlock(SphereLayer):
         If `conv` is not a layer of this package, `sampling` is not a `Sampling`, or `graph` is not
         a `Graph`, an integer or a string.
     ValueError
-        If `norm` or `graph` is an unknown name, `norm_config` is given without `norm`, `alpha` is
+        If `normalization` or `graph` is an unknown name, `normalization_config` is given without
+        `normalization`, `alpha` is
         not finite, `drop_path` is not in [0, 1), or `conv` is on another sampling or changes the
         resolution. When the layer is built: if `conv` changes the number of channels, or the input
         does not have the sampling's number of pixels.
@@ -84,7 +89,10 @@ class ResidualBlock(SphereLayer):
     >>> from deepsphere.layers import ChebyshevConv
     >>> from deepsphere.sampling import Healpix
     >>> block = ResidualBlock(
-    ...     ChebyshevConv(order=3, activation="relu"), Healpix(4), activation="relu", norm="layer"
+    ...     ChebyshevConv(order=3, activation="relu"),
+    ...     sampling=Healpix(4),
+    ...     activation="relu",
+    ...     normalization="layer",
     ... )
     >>> tuple(block(np.zeros((2, 192, 5), "float32")).shape)
     (2, 192, 5)
@@ -95,12 +103,12 @@ class ResidualBlock(SphereLayer):
     def __init__(
         self,
         conv: SphereLayer,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         activation: Any = None,
         activation_first: bool = False,
-        norm: str | None = None,
-        norm_config: Mapping[str, Any] | None = None,
+        normalization: str | None = None,
+        normalization_config: Mapping[str, Any] | None = None,
         alpha: float = 1.0,
         drop_path: float = 0.0,
         graph: GraphLike | None = None,
@@ -112,17 +120,21 @@ class ResidualBlock(SphereLayer):
             raise TypeError(
                 f"conv must be a layer of this package such as ChebyshevConv(), got {conv!r}"
             )
-        if norm is not None and norm not in NORMS:
-            raise ValueError(f"norm must be None or one of {', '.join(NORMS)}; got {norm!r}")
-        if norm is None and norm_config:
-            raise ValueError(f"norm_config is for norm='batch' or 'layer', got {norm_config!r}")
-        super().__init__(conv.sampling if sampling is None else sampling, **kwargs)
+        check_normalization(normalization, *NORMS)
+        if normalization is None and normalization_config:
+            raise ValueError(
+                "normalization_config is for normalization='batch' or 'layer', got "
+                f"{normalization_config!r}"
+            )
+        super().__init__(sampling=conv.sampling if sampling is None else sampling, **kwargs)
         self.activation = keras.activations.get(activation)
         self.activation_first = bool(activation_first)
-        self.norm = norm
-        self.norm_config = {
+        self.normalization = normalization
+        self.normalization_config = {
             name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
-            for name, value in (norm_config or {}).items()  # dicts: as written by get_config
+            for name, value in (
+                normalization_config or {}
+            ).items()  # dicts: as written by get_config
         }
         self.alpha = float(alpha)
         if not isfinite(self.alpha):
@@ -155,12 +167,18 @@ class ResidualBlock(SphereLayer):
         return conv._copy_with(**changes)
 
     def _make_norm(self, name: str) -> keras.layers.Layer | None:
-        if self.norm is None:
+        if self.normalization is None:
             return None
-        return NORMS[self.norm](**{"name": name, "dtype": self.dtype_policy, **self.norm_config})
+        return NORMS[self.normalization](
+            **{"name": name, "dtype": self.dtype_policy, **self.normalization_config}
+        )
 
     def _arguments(self) -> dict[str, Any]:
-        return {**super()._arguments(), "conv": self.conv1, "norm_config": self.norm_config}
+        return {
+            **super()._arguments(),
+            "conv": self.conv1,
+            "normalization_config": self.normalization_config,
+        }
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
         """Return the same sampling; raise ValueError if the convolutions change it."""
@@ -212,7 +230,7 @@ class ResidualBlock(SphereLayer):
 
     def _convolve(self, x: Any, conv: Any, norm: Any, training: bool | None, mask: Any) -> Any:
         x = conv(x, mask=mask) if self._conv_takes_mask else conv(x)  # Keras passes `training` on
-        if self.norm == "batch":
+        if self.normalization == "batch":
             return norm(x, training=training, mask=mask)
         return x if norm is None else norm(x)
 
@@ -235,8 +253,10 @@ class ResidualBlock(SphereLayer):
             "conv": conv,
             "activation": keras.activations.serialize(self.activation),
             "activation_first": self.activation_first,
-            "norm": self.norm,
-            "norm_config": keras.saving.serialize_keras_object(dict(self.norm_config)),
+            "normalization": self.normalization,
+            "normalization_config": keras.saving.serialize_keras_object(
+                dict(self.normalization_config)
+            ),
             "alpha": self.alpha,
             "drop_path": self.drop_path,
             "graph": graph_config(self.graph_spec),

@@ -34,7 +34,7 @@ class SmoothPool(Pool):
 
     Parameters
     ----------
-    p : int, default 1
+    levels : int, default 1
         Number of resolution levels to go down.
     mode : {"max", "mean", "area"}, default "max"
         How to pool, see `Pool`.
@@ -58,12 +58,12 @@ class SmoothPool(Pool):
     Raises
     ------
     TypeError
-        If `p` or `order` is not an integer, `sampling` is not a `Sampling`, or `graph` is not a
-        `Graph`, an integer or a string.
+        If `levels` or `order` is not an integer, `sampling` is not a `Sampling`, or `graph` is not
+        a `Graph`, an integer or a string.
     ValueError
-        If `p` or `order` is less than 1, `mode` or `graph` is an unknown name, `cutoff` is not in
-        (0, 3], or the sampling has no resolution `p` levels coarser. When the layer is built: if
-        the input does not have the sampling's number of points.
+        If `levels` or `order` is less than 1, `mode` or `graph` is an unknown name, `cutoff` is not
+        in (0, 3], or the sampling has no resolution coarser by `levels`. When the layer is built:
+        if the input does not have the sampling's number of points.
 
     Notes
     -----
@@ -88,10 +88,10 @@ class SmoothPool(Pool):
 
     def __init__(
         self,
-        p: int = 1,
+        levels: int = 1,
         mode: str = "max",
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         cutoff: float = 1.0,
         order: int | None = None,
         graph: GraphLike | None = None,
@@ -100,7 +100,7 @@ class SmoothPool(Pool):
         self.cutoff = check_cutoff(cutoff)
         self.order = None if order is None else check_count("order", order, least=1)
         self.graph_spec = None if graph is None else as_graph(graph)
-        super().__init__(p, mode, sampling, **kwargs)
+        super().__init__(levels, mode, sampling=sampling, **kwargs)
 
     @property
     def degree(self) -> int:

@@ -173,7 +173,7 @@ class GaussianSmoothing(SphereLayer):
     Examples
     --------
     >>> from deepsphere.sampling import Healpix
-    >>> layer = GaussianSmoothing(Healpix(8), fwhm=[20, 0], unit="degree")
+    >>> layer = GaussianSmoothing(sampling=Healpix(8), fwhm=[20, 0], unit="degree")
     >>> y = layer(np.ones((2, 768, 2), "float32"))
     >>> bool(abs(keras.ops.convert_to_numpy(y) - 1).max() < 1e-5)
     True
@@ -181,15 +181,15 @@ class GaussianSmoothing(SphereLayer):
 
     def __init__(
         self,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         fwhm: float | Sequence[float] | None = None,
         sigma: float | Sequence[float] | None = None,
         unit: str = "arcmin",
         support: float = SUPPORT,
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
         if (fwhm is None) == (sigma is None):
             raise ValueError(f"give either fwhm or sigma, got fwhm={fwhm!r}, sigma={sigma!r}")
         if unit not in UNITS:

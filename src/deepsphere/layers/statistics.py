@@ -11,7 +11,7 @@ from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
 
-KINDS = ("mean", "variance", "mean_variance", "max", "histogram")
+STATISTICS = ("mean", "variance", "mean_variance", "max", "histogram")
 RANGE = 2.0  # 95 % of standardized, normally distributed features lie within it
 
 
@@ -26,7 +26,7 @@ class Statistics(SphereLayer):
 
     Parameters
     ----------
-    kind : {"mean", "variance", "mean_variance", "max", "histogram"}, default "mean"
+    statistic : {"mean", "variance", "mean_variance", "max", "histogram"}, default "mean"
         ``"mean"``: mean of each channel. ``"variance"``: mean squared deviation from the mean.
         ``"mean_variance"``: all means, then all variances. ``"max"``: largest value of each
         channel. ``"histogram"``: learned histogram of each channel, see below.
@@ -41,18 +41,19 @@ class Statistics(SphereLayer):
     Attributes
     ----------
     centers, widths : variable, shape (channels, bins)
-        Learned bins, only with ``kind="histogram"``. The value of a bin is the mean over the pixels
-        of the triangle ``max(0, 1 - |x - center| / |width|)``. The centers start evenly spaced from
-        -2 to 2, which suits standardized features, and the widths start at their spacing:
-        neighboring bins overlap by half, and within this range the bins of a channel sum to 1.
+        Learned bins, only with ``statistic="histogram"``. The value of a bin is the mean over the
+        pixels of the triangle ``max(0, 1 - |x - center| / |width|)``. The centers start evenly
+        spaced from -2 to 2, which suits standardized features, and the widths start at their
+        spacing: neighboring bins overlap by half, and within this range the bins of a channel
+        sum to 1.
 
     Raises
     ------
     TypeError
         If `bins` is not an integer or `sampling` is not a `Sampling`.
     ValueError
-        If `kind` is unknown or `bins` is less than 2. When the layer is built: if the input does
-        not have the sampling's number of pixels.
+        If `statistic` is unknown or `bins` is less than 2. When the layer is built: if the input
+        does not have the sampling's number of pixels.
 
     Notes
     -----
@@ -67,25 +68,25 @@ class Statistics(SphereLayer):
     >>> import numpy as np
     >>> from deepsphere.sampling import Healpix
     >>> x = np.zeros((2, 192, 3), "float32")
-    >>> tuple(Statistics("mean_variance", Healpix(4))(x).shape)
+    >>> tuple(Statistics("mean_variance", sampling=Healpix(4))(x).shape)
     (2, 6)
-    >>> tuple(Statistics("histogram", Healpix(4), bins=10)(x).shape)
+    >>> tuple(Statistics("histogram", sampling=Healpix(4), bins=10)(x).shape)
     (2, 30)
     """
 
     def __init__(
         self,
-        kind: str = "mean",
-        sampling: Sampling | None = None,
+        statistic: str = "mean",
         *,
+        sampling: Sampling | None = None,
         bins: int = 20,
         **kwargs: Any,
     ) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-        self.kind = kind
+        if statistic not in STATISTICS:
+            raise ValueError(f"statistic must be one of {', '.join(STATISTICS)}; got {statistic!r}")
+        self.statistic = statistic
         self.bins = check_count("bins", bins, least=2)
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Look up the areas and create the weights of the histogram."""
@@ -94,7 +95,7 @@ class Statistics(SphereLayer):
         self._areas = None
         if not np.allclose(areas, areas[0], rtol=1e-6, atol=0):
             self._areas = (areas / areas.sum())[None, :, None]
-        if self.kind == "histogram":
+        if self.statistic == "histogram":
             shape = (int(input_shape[2]), self.bins)  # type: ignore[arg-type]
             self.centers = self.add_weight(
                 name="centers", shape=shape, initializer=_evenly_spaced, autocast=False
@@ -112,16 +113,16 @@ class Statistics(SphereLayer):
         return keras.ops.cast(self._statistics(x, mask), self.compute_dtype)
 
     def _statistics(self, x: Any, mask: Any) -> Any:
-        if self.kind == "max":
+        if self.statistic == "max":
             return _largest(x, mask)
         x, shares = hide(x, mask), self._shares(mask, x.dtype)
-        if self.kind == "histogram":
+        if self.statistic == "histogram":
             return self._histogram(x, shares)
         mean = _average(x, shares)
-        if self.kind == "mean":
+        if self.statistic == "mean":
             return mean
         variance = _average(keras.ops.square(x - mean[:, None]), shares)
-        if self.kind == "variance":
+        if self.statistic == "variance":
             return variance
         return keras.ops.concatenate([mean, variance], axis=1)
 
@@ -151,7 +152,7 @@ class Statistics(SphereLayer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return ``(batch, features)``."""
-        factor = {"mean_variance": 2, "histogram": self.bins}.get(self.kind, 1)
+        factor = {"mean_variance": 2, "histogram": self.bins}.get(self.statistic, 1)
         return (input_shape[0], factor * input_shape[2])  # type: ignore[operator]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
@@ -159,7 +160,7 @@ class Statistics(SphereLayer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""
-        return {**super().get_config(), "kind": self.kind, "bins": self.bins}
+        return {**super().get_config(), "statistic": self.statistic, "bins": self.bins}
 
 
 def _average(x: Any, shares: Any) -> Any:

@@ -56,7 +56,7 @@ class SurveyMask(SphereLayer):
     """
 
     def __init__(
-        self, mask: ArrayLike | str, sampling: Sampling | None = None, **kwargs: Any
+        self, mask: ArrayLike | str, *, sampling: Sampling | None = None, **kwargs: Any
     ) -> None:
         if isinstance(mask, str):  # as written by get_config
             length, _, pixels = mask.partition(":")
@@ -76,7 +76,7 @@ class SurveyMask(SphereLayer):
                 f"got {observed.dtype} of shape {observed.shape}"
             )
         self._observed = observed
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
 
     @property
     def observed(self) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import keras
 
 from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
 from deepsphere.layers.base import SphereLayer, check_count
+from deepsphere.layers.normalization import check_normalization
 from deepsphere.sampling import Sampling
 
 
@@ -31,8 +32,8 @@ class Transformer(SphereLayer):
         the layer does not distinguish directions, and its weights do not depend on the sampling.
     activation : str or callable, default "relu"
         Keras activation in the blocks; None means the identity.
-    layer_norm : bool, default True
-        Whether the blocks normalize, see `TransformerBlock`.
+    normalization : {"layer", None}, default "layer"
+        Normalization in the blocks, see `TransformerBlock`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
@@ -51,21 +52,21 @@ class Transformer(SphereLayer):
         self,
         key_dim: int,
         num_heads: int,
-        sampling: Sampling | None = None,
         *,
+        sampling: Sampling | None = None,
         num_layers: int = 1,
         position_embedding: bool = True,
         activation: Any = "relu",
-        layer_norm: bool = True,
+        normalization: str | None = "layer",
         **kwargs: Any,
     ) -> None:
-        super().__init__(sampling, **kwargs)
+        super().__init__(sampling=sampling, **kwargs)
         self.key_dim = check_count("key_dim", key_dim, least=1)
         self.num_heads = check_count("num_heads", num_heads, least=1)
         self.num_layers = check_count("num_layers", num_layers, least=1)
         self.position_embedding = bool(position_embedding)
         self.activation = keras.activations.get(activation)
-        self.layer_norm = bool(layer_norm)
+        self.normalization = check_normalization(normalization, "layer")
 
     def make_embedding(self, width: int) -> keras.layers.Layer:
         """Return the layer that embeds the input into `width` channels."""
@@ -91,7 +92,7 @@ class Transformer(SphereLayer):
                 key_dim=self.key_dim,
                 num_heads=self.num_heads,
                 activation=self.activation,
-                layer_norm=self.layer_norm,
+                normalization=self.normalization,
                 name=f"block_{i}",
                 **shared,
             )
@@ -121,5 +122,5 @@ class Transformer(SphereLayer):
             "num_layers": self.num_layers,
             "position_embedding": self.position_embedding,
             "activation": keras.activations.serialize(self.activation),
-            "layer_norm": self.layer_norm,
+            "normalization": self.normalization,
         }

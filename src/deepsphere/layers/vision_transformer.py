@@ -20,7 +20,7 @@ class VisionTransformer(Transformer):
     A linear map (`PatchConv`) embeds the pixels of each super-pixel into ``key_dim * num_heads``
     channels, a learned position embedding is added, and `num_layers` blocks of full attention
     (`TransformerBlock`) follow. Input shape ``(batch, pixels, channels)``, output shape
-    ``(batch, pixels / 4**p, key_dim * num_heads)`` on HEALPix.
+    ``(batch, pixels / 4**levels, key_dim * num_heads)`` on HEALPix.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ class VisionTransformer(Transformer):
         Number of channels per head.
     num_heads : int
         Number of attention heads.
-    p : int
-        Number of resolution levels to go down. On HEALPix, a super-pixel has ``4**p`` pixels.
+    levels : int
+        Number of resolution levels to go down. On HEALPix, a super-pixel has ``4**levels`` pixels.
     sampling : Sampling, optional
         Sampling of the input. Default: set by the surrounding model.
     num_layers : int, default 1
@@ -39,20 +39,20 @@ class VisionTransformer(Transformer):
         know the positions of the super-pixels, nor even which are neighbors.
     activation : str or callable, default "relu"
         Keras activation in the blocks; None means the identity.
-    layer_norm : bool, default True
-        Whether the blocks normalize, see `TransformerBlock`.
+    normalization : {"layer", None}, default "layer"
+        Normalization in the blocks, see `TransformerBlock`.
     **kwargs
         Arguments of `keras.layers.Layer`.
 
     Raises
     ------
     TypeError
-        If `key_dim`, `num_heads`, `p` or `num_layers` is not an integer, or `sampling` is not a
-        `Sampling`.
+        If `key_dim`, `num_heads`, `levels` or `num_layers` is not an integer, or `sampling` is not
+        a `Sampling`.
     ValueError
-        If `key_dim`, `num_heads`, `p` or `num_layers` is less than 1, Keras does not know
-        `activation`, or the sampling has no resolution `p` levels coarser. When the layer is built:
-        if the input does not have the sampling's number of pixels.
+        If `key_dim`, `num_heads`, `levels` or `num_layers` is less than 1, Keras does not know
+        `activation`, or the sampling has no resolution coarser by `levels`. When the layer is
+        built: if the input does not have the sampling's number of pixels.
 
     Notes
     -----
@@ -63,7 +63,7 @@ class VisionTransformer(Transformer):
     --------
     >>> import numpy as np
     >>> from deepsphere.sampling import Healpix
-    >>> layer = VisionTransformer(key_dim=8, num_heads=4, p=2, sampling=Healpix(8))
+    >>> layer = VisionTransformer(key_dim=8, num_heads=4, levels=2, sampling=Healpix(8))
     >>> tuple(layer(np.zeros((2, 768, 5), "float32")).shape)
     (2, 48, 32)
     """
@@ -72,35 +72,39 @@ class VisionTransformer(Transformer):
         self,
         key_dim: int,
         num_heads: int,
-        p: int,
-        sampling: Sampling | None = None,
+        levels: int,
         *,
+        sampling: Sampling | None = None,
         num_layers: int = 1,
         position_embedding: bool = True,
         activation: Any = "relu",
-        layer_norm: bool = True,
+        normalization: str | None = "layer",
         **kwargs: Any,
     ) -> None:
-        self.p = check_count("p", p, least=1)
+        self.levels = check_count("levels", levels, least=1)
         super().__init__(
             key_dim,
             num_heads,
-            sampling,
+            sampling=sampling,
             num_layers=num_layers,
             position_embedding=position_embedding,
             activation=activation,
-            layer_norm=layer_norm,
+            normalization=normalization,
             **kwargs,
         )
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
-        """Return the sampling `p` levels coarser."""
-        return sampling.coarsen(self.p)
+        """Return the sampling that is coarser by `levels`."""
+        return sampling.coarsen(self.levels)
 
     def make_embedding(self, width: int) -> keras.layers.Layer:
         """Return the linear map of the super-pixels."""
         return PatchConv(
-            width, self.p, self.require_sampling(), dtype=self.dtype_policy, name="embedding"
+            width,
+            self.levels,
+            sampling=self.require_sampling(),
+            dtype=self.dtype_policy,
+            name="embedding",
         )
 
     def make_block(self, **kwargs: Any) -> TransformerBlock:
@@ -113,4 +117,4 @@ class VisionTransformer(Transformer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""
-        return {**super().get_config(), "p": self.p}
+        return {**super().get_config(), "levels": self.levels}

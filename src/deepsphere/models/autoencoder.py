@@ -17,6 +17,7 @@ from deepsphere.layers import (
 )
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import resample_mask
+from deepsphere.layers.renamed import RENAMED
 from deepsphere.models.base import (
     LEARNED_POOLINGS,
     SphereModel,
@@ -25,7 +26,6 @@ from deepsphere.models.base import (
     make_pool,
     resolutions,
 )
-from deepsphere.models.renamed import RENAMED
 from deepsphere.models.sequential import Sequential
 from deepsphere.sampling import Sampling
 

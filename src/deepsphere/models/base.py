@@ -14,8 +14,8 @@ from deepsphere.graph.spec import refuse_parts
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.layers.protocol import require_same_sampling, share
+from deepsphere.layers.renamed import RENAMED, refuse_old_names, with_new_names
 from deepsphere.models.observed import ObservedPixels
-from deepsphere.models.renamed import RENAMED, refuse_old_names, with_new_names
 from deepsphere.models.saving import SavedModel
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, serialize
@@ -38,13 +38,6 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Return `value`; raise ValueError if it is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
-    return value
-
-
-def check_normalization(value: str | None, known: str) -> str | None:
-    """Return `value`; raise ValueError if it is neither None nor the known normalization."""
-    if value not in (None, known):
-        raise ValueError(f"normalization must be None or {known!r}, got {value!r}")
     return value
 
 
@@ -162,7 +155,9 @@ class SphereModel(SavedModel, ObservedPixels):
         self.supports_masking = True
         self.survey = self.observed = None
         if mask is not None:
-            self.survey = SurveyMask(mask, self.sampling, dtype=self.variable_dtype, name="survey")
+            self.survey = SurveyMask(
+                mask, sampling=self.sampling, dtype=self.variable_dtype, name="survey"
+            )
             self.observed = self.survey._observed
 
     @property

@@ -12,13 +12,12 @@ from deepsphere.graph import GraphLike
 from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask, VisionTransformer
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import hide
+from deepsphere.layers.renamed import RENAMED, refuse_old_names
 from deepsphere.models.base import (
-    check_normalization,
     check_widths,
     make_pool,
     resolutions,
 )
-from deepsphere.models.renamed import RENAMED, refuse_old_names
 from deepsphere.models.sequential import Sequential
 from deepsphere.sampling import Sampling
 
@@ -318,7 +317,7 @@ def vit_classifier(
             num_layers=num_layers,
             position_embedding=position_embedding,
             activation=activation,
-            layer_norm=check_normalization(normalization, "layer") is not None,
+            normalization=normalization,
         ),
         Statistics(statistics),
         *_dropout_layers(dropout),
@@ -381,12 +380,11 @@ def _pooled_convs(
     conv: dict[str, Any],
 ) -> list[keras.layers.Layer]:
     refuse_old_names("the classifier", conv, RENAMED)
-    normalized = check_normalization(normalization, "batch") is not None
     resolutions(sampling, len(widths))
     layers: list[keras.layers.Layer] = []
     for width in widths:
         layers += [
-            ChebyshevConv(width, order, batch_norm=normalized, activation=activation, **conv),
+            ChebyshevConv(width, order, normalization=normalization, activation=activation, **conv),
             make_pool(pooling, width),
         ]
     return layers

@@ -98,7 +98,7 @@ class ClimateUNet(SphereModel):
         levels = resolutions(self.sampling, len(self.filters) - 1)
         fine, half, shared = levels[0], self.filters[0] // 2, {"dtype": self.dtype_policy}
         conv = partial(ChebyshevConv, order=self.order, graph=self.graph_spec, **shared)
-        norm = partial(conv, batch_norm=True, activation="relu")
+        norm = partial(conv, normalization="batch", activation="relu")
         self.first = norm(filters=half, sampling=fine, name="first")
         *inner, last = list(zip(self.filters, levels, strict=True))
         self.down = [
@@ -112,7 +112,7 @@ class ClimateUNet(SphereModel):
         self.bottom = conv(filters=last[0], sampling=last[1], name="bottom")
         # From coarse to fine; the finest resolution has no skip connection.
         self.unpools = [
-            Unpool(1, levels[i + 1], finer=levels[i], name=f"unpool_{i}", **shared)
+            Unpool(1, sampling=levels[i + 1], finer=levels[i], name=f"unpool_{i}", **shared)
             for i in reversed(range(len(inner)))
         ]
         self.before, self.after = [], []

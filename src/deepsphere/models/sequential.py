@@ -60,7 +60,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
     >>> model = Sequential(
     ...     Healpix(8),
     ...     [
-    ...         ChebyshevConv(5, order=9, batch_norm=True, activation="relu"),
+    ...         ChebyshevConv(5, order=9, normalization="batch", activation="relu"),
     ...         Pool(),
     ...         ChebyshevConv(2, order=9),
     ...         keras.layers.GlobalAveragePooling1D(),

@@ -62,7 +62,7 @@ class TemporalUNet(UNet):
         self.memory = GraphConvLSTM(
             self.filters[-1],
             self.order,
-            resolutions(self.sampling, len(self.filters) - 1)[-1],
+            sampling=resolutions(self.sampling, len(self.filters) - 1)[-1],
             graph=self.graph_spec,
             dtype=self.dtype_policy,
             name="memory",

@@ -13,11 +13,11 @@ from deepsphere.graph import GraphLike
 from deepsphere.layers import ChebyshevConv, PatchConvTranspose, Unpool
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.masking import hide
+from deepsphere.layers.normalization import check_normalization
 from deepsphere.models.base import (
     POOLINGS,
     SphereModel,
     check_choice,
-    check_normalization,
     check_widths,
     make_pool,
     resolutions,
@@ -156,7 +156,7 @@ class UNet(SphereModel):
             self.up_blocks.append(self._make_block(*level, f"up_{i}"))
             if self.unpooling == "repeat":
                 self.spreads.append(
-                    Unpool(1, samplings[i + 1], finer=level[1], dtype=self.dtype_policy)
+                    Unpool(1, sampling=samplings[i + 1], finer=level[1], dtype=self.dtype_policy)
                 )
         self.last = keras.layers.Dense(self.output_channels, dtype=self.dtype_policy, name="last")
         self.last_activate = keras.layers.Activation(
@@ -168,9 +168,9 @@ class UNet(SphereModel):
             ChebyshevConv,
             filters,
             self.order,
-            sampling,
+            sampling=sampling,
             graph=self.graph_spec,
-            batch_norm=self.normalization is not None,
+            normalization=self.normalization,
             dtype=self.dtype_policy,
         )
         return UNetBlock(

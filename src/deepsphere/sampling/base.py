@@ -60,45 +60,45 @@ class Sampling(ABC):
         """Return the number of points."""
 
     @abstractmethod
-    def coarsen(self, p: int = 1) -> Sampling:
-        """Return the sampling `p` levels coarser, whose points are the parents of these."""
+    def coarsen(self, levels: int = 1) -> Sampling:
+        """Return the sampling that is coarser by `levels`, whose points are parents of these."""
 
     @abstractmethod
-    def refine(self, p: int = 1) -> Sampling:
-        """Return the sampling `p` levels finer, whose points are the children of these."""
+    def refine(self, levels: int = 1) -> Sampling:
+        """Return the sampling that is finer by `levels`, whose points are children of these."""
 
-    def membership(self, p: int = 1) -> csr_array:
-        """Return how the cells of this sampling make up those `p` levels coarser.
+    def membership(self, levels: int = 1) -> csr_array:
+        """Return how the cells of this sampling make up those that are coarser by `levels`.
 
         Levels are combined one by one, so pooling over two levels is pooling twice.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
         -------
-        csr_array of float64, shape (len(self.coarsen(p)), len(self))
+        csr_array of float64, shape (len(self.coarsen(levels)), len(self))
             The fraction of the cell of each point (column) that lies in the cell of each coarser
             point (row). Columns sum to 1. If cells are nested, each column has a single 1.
 
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or the sampling cannot be coarsened `p` times.
+            If `levels` is negative, or the sampling cannot be coarsened `levels` times.
         """
-        p = check_levels(p)
+        levels = check_levels(levels)
         n = len(self)
         if self.branching is not None:
-            coarse = len(self.coarsen(p))  # raises ValueError if a coarse cell is incomplete
-            starts = np.arange(0, n + 1, self.branching**p)
+            coarse = len(self.coarsen(levels))  # raises ValueError if a coarse cell is incomplete
+            starts = np.arange(0, n + 1, self.branching**levels)
             return csr_array((np.ones(n), np.arange(n), starts), shape=(coarse, n))
         sampling: Sampling = self
         shares = csr_array(eye_array(n))
-        for _ in range(p):
+        for _ in range(levels):
             shares = sampling._shares() @ shares
             sampling = sampling.coarsen()
         shares.sort_indices()
@@ -169,13 +169,13 @@ class Sampling(ABC):
         return self.from_config, (self.get_config(),)
 
 
-def check_levels(p: int, name: str = "p") -> int:
+def check_levels(levels: int, name: str = "levels") -> int:
     """Return a number of levels as an int, or raise if it is not an integer >= 0."""
-    if isinstance(p, bool) or not isinstance(p, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer number of resolution levels, got {p!r}")
-    if p < 0:
-        raise ValueError(f"{name} must be zero or more resolution levels, got {p}")
-    return int(p)
+    if isinstance(levels, bool) or not isinstance(levels, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer number of resolution levels, got {levels!r}")
+    if levels < 0:
+        raise ValueError(f"{name} must be zero or more resolution levels, got {levels}")
+    return int(levels)
 
 
 def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
@@ -262,11 +262,14 @@ def check_count(value: int, name: str, least: int = 1) -> int:
     return int(value)
 
 
-def halve(value: int, p: int, name: str) -> int:
-    """Return `value` divided by ``2**p``, or raise ValueError if that is not an integer."""
-    if value % 2**p:
-        raise ValueError(f"{name} {value} is no multiple of 2**{p}, as coarsening by p={p} needs")
-    return value >> p
+def halve(value: int, levels: int, name: str) -> int:
+    """Return `value` divided by ``2**levels``, or raise ValueError if that is not an integer."""
+    if value % 2**levels:
+        raise ValueError(
+            f"{name} {value} cannot be divided by 2**{levels}, as coarsening by levels={levels} "
+            "needs"
+        )
+    return value >> levels
 
 
 def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:

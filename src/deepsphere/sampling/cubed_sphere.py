@@ -104,12 +104,12 @@ class CubedSphere(Sampling):
     def __len__(self) -> int:
         return 6 * self._n**2
 
-    def coarsen(self, p: int = 1) -> Self:
-        """Return the sampling with half as many cells along an edge, `p` times.
+    def coarsen(self, levels: int = 1) -> Self:
+        """Return the sampling with half as many cells along an edge, `levels` times.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
@@ -120,15 +120,15 @@ class CubedSphere(Sampling):
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or `n` is not divisible by ``2**p``.
+            If `levels` is negative, or `n` is not divisible by ``2**levels``.
         """
-        return type(self)(halve(self._n, check_levels(p), "n"))
+        return type(self)(halve(self._n, check_levels(levels), "n"))
 
-    def refine(self, p: int = 1) -> Self:
-        """Return the sampling with twice as many cells along an edge, `p` times."""
-        return type(self)(self._n << check_levels(p))
+    def refine(self, levels: int = 1) -> Self:
+        """Return the sampling with twice as many cells along an edge, `levels` times."""
+        return type(self)(self._n << check_levels(levels))
 
     def _shares(self) -> csr_array:
         coarse = self.coarsen()

@@ -161,12 +161,12 @@ class Equiangular(RingSampling):
         """Number of points in each row, `nlon`, shape ``(nlat,)``."""
         return np.full(self._nlat, self._nlon)
 
-    def coarsen(self, p: int = 1) -> Self:
-        """Return the grid with half the rows and columns, `p` times.
+    def coarsen(self, levels: int = 1) -> Self:
+        """Return the grid with half the rows and columns, `levels` times.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
@@ -178,21 +178,23 @@ class Equiangular(RingSampling):
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or these numbers are not divisible by ``2**p``.
+            If `levels` is negative, or these numbers are not divisible by ``2**levels``.
         """
-        p = check_levels(p)
-        nlon = halve(self._nlon, p, "nlon")
+        levels = check_levels(levels)
+        nlon = halve(self._nlon, levels, "nlon")
         if self.south_pole:
-            return type(self)(halve(self._nlat - 1, p, "nlat - 1 =") + 1, nlon, self._grid)
-        return type(self)(halve(self._nlat, p, "nlat"), nlon, self._grid)
+            return type(self)(halve(self._nlat - 1, levels, "nlat - 1 =") + 1, nlon, self._grid)
+        return type(self)(halve(self._nlat, levels, "nlat"), nlon, self._grid)
 
-    def refine(self, p: int = 1) -> Self:
-        """Return the grid with twice the rows and columns, `p` times: the inverse of `coarsen`."""
-        p = check_levels(p)
+    def refine(self, levels: int = 1) -> Self:
+        """Return the grid with twice the rows and columns, `levels` times; inverts `coarsen`."""
+        levels = check_levels(levels)
         poles = int(self.south_pole)
-        return type(self)(((self._nlat - poles) << p) + poles, self._nlon << p, self._grid)
+        return type(self)(
+            ((self._nlat - poles) << levels) + poles, self._nlon << levels, self._grid
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -78,34 +78,34 @@ class Fibonacci(Sampling):
     def __len__(self) -> int:
         return self._n
 
-    def coarsen(self, p: int = 1) -> Self:
-        """Return the lattice of a quarter of the points, rounded down, `p` times.
+    def coarsen(self, levels: int = 1) -> Self:
+        """Return the lattice of a quarter of the points, rounded down, `levels` times.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
         -------
         Fibonacci
-            The lattice of ``n // 4**p`` points.
+            The lattice of ``n // 4**levels`` points.
 
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or `n` is less than ``4**p``.
+            If `levels` is negative, or `n` is less than ``4**levels``.
         """
-        p = check_levels(p)
-        if self._n < 4**p:
-            raise ValueError(f"{self._n} points cannot be divided by 4 {p} times")
-        return type(self)(self._n // 4**p)
+        levels = check_levels(levels)
+        if self._n < 4**levels:
+            raise ValueError(f"{self._n} points cannot be divided by 4 {levels} times")
+        return type(self)(self._n // 4**levels)
 
-    def refine(self, p: int = 1) -> Self:
-        """Return the lattice of four times as many points, `p` times."""
-        return type(self)(self._n * 4 ** check_levels(p))
+    def refine(self, levels: int = 1) -> Self:
+        """Return the lattice of four times as many points, `levels` times."""
+        return type(self)(self._n * 4 ** check_levels(levels))
 
     def _shares(self) -> csr_array:
         return nearest_shares(self.points, self.coarsen().points)

@@ -119,12 +119,12 @@ class GaussLegendre(GaussianRings):
         """Number of points in each row, `nlon`, shape ``(nlat,)``."""
         return np.full(self._nlat, self._nlon)
 
-    def coarsen(self, p: int = 1) -> Self:
-        """Return the grid with half the latitudes and longitudes, `p` times.
+    def coarsen(self, levels: int = 1) -> Self:
+        """Return the grid with half the latitudes and longitudes, `levels` times.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
@@ -135,17 +135,17 @@ class GaussLegendre(GaussianRings):
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or `nlat` or `nlon` is not divisible by ``2**p``.
+            If `levels` is negative, or `nlat` or `nlon` is not divisible by ``2**levels``.
         """
-        p = check_levels(p)
-        return type(self)(halve(self._nlat, p, "nlat"), halve(self._nlon, p, "nlon"))
+        levels = check_levels(levels)
+        return type(self)(halve(self._nlat, levels, "nlat"), halve(self._nlon, levels, "nlon"))
 
-    def refine(self, p: int = 1) -> Self:
-        """Return the grid with twice the latitudes and longitudes, `p` times."""
-        p = check_levels(p)
-        return type(self)(self._nlat << p, self._nlon << p)
+    def refine(self, levels: int = 1) -> Self:
+        """Return the grid with twice the latitudes and longitudes, `levels` times."""
+        levels = check_levels(levels)
+        return type(self)(self._nlat << levels, self._nlon << levels)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -241,12 +241,12 @@ class ReducedGaussian(GaussianRings):
             half = 20 + 4 * np.arange(self._number)
         return np.concatenate((half, half[::-1]))
 
-    def coarsen(self, p: int = 1) -> Self:
-        """Return the grid with half as many latitudes, `p` times.
+    def coarsen(self, levels: int = 1) -> Self:
+        """Return the grid with half as many latitudes, `levels` times.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
@@ -257,19 +257,19 @@ class ReducedGaussian(GaussianRings):
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, `number` is not divisible by ``2**p``, or there is no classical grid
-            of the new number.
+            If `levels` is negative, `number` is not divisible by ``2**levels``, or there is no
+            classical grid of the new number.
         """
-        return type(self)(halve(self._number, check_levels(p), "number"), self._grid)
+        return type(self)(halve(self._number, check_levels(levels), "number"), self._grid)
 
-    def refine(self, p: int = 1) -> Self:
-        """Return the grid with twice as many latitudes, `p` times.
+    def refine(self, levels: int = 1) -> Self:
+        """Return the grid with twice as many latitudes, `levels` times.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
@@ -280,11 +280,11 @@ class ReducedGaussian(GaussianRings):
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or there is no classical grid of the new number.
+            If `levels` is negative, or there is no classical grid of the new number.
         """
-        return type(self)(self._number << check_levels(p), self._grid)
+        return type(self)(self._number << check_levels(levels), self._grid)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -254,36 +254,38 @@ class Healpix(Sampling):
     def __len__(self) -> int:
         return 12 * self._nside**2 if self._pixels is None else len(self._pixels)
 
-    def coarsen(self, p: int = 1) -> Self:
-        """Return the sampling of the ancestors of these pixels, `p` levels up.
+    def coarsen(self, levels: int = 1) -> Self:
+        """Return the sampling of the ancestors of these pixels, `levels` levels up.
 
         Parameters
         ----------
-        p : int, default 1
-            Number of levels; `nside` is divided by ``2**p``.
+        levels : int, default 1
+            Number of levels; `nside` is divided by ``2**levels``.
 
         Returns
         -------
         Healpix
-            The coarser sampling. Its point ``i`` is the ancestor of points ``4**p * i`` to
-            ``4**p * (i + 1) - 1``.
+            The coarser sampling. Its point ``i`` is the ancestor of points ``4**levels * i`` to
+            ``4**levels * (i + 1) - 1``.
 
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, there are fewer than `p` coarser levels, or some descendants of an
+            If `levels` is negative, there are fewer coarser levels, or some descendants of an
             ancestor are not sampled (see `extend_pixels`).
         """
-        p = check_levels(p)
-        if p > self.level:
-            raise ValueError(f"nside {self._nside} has {self.level} coarser levels, got p={p}")
-        nside = self._nside >> p
+        levels = check_levels(levels)
+        if levels > self.level:
+            raise ValueError(
+                f"nside {self._nside} has {self.level} coarser levels, got levels={levels}"
+            )
+        nside = self._nside >> levels
         if self._pixels is None:
             return type(self)(nside)
-        parents, counts = np.unique(self._pixels >> 2 * p, return_counts=True)
-        incomplete = np.count_nonzero(counts < 4**p)
+        parents, counts = np.unique(self._pixels >> 2 * levels, return_counts=True)
+        incomplete = np.count_nonzero(counts < 4**levels)
         if incomplete:
             raise ValueError(
                 f"pixels are not closed under nside {nside}: {incomplete} of its {len(parents)} "
@@ -291,35 +293,36 @@ class Healpix(Sampling):
             )
         return type(self)(nside, parents)
 
-    def refine(self, p: int = 1) -> Self:
-        """Return the sampling of the descendants of these pixels, `p` levels down.
+    def refine(self, levels: int = 1) -> Self:
+        """Return the sampling of the descendants of these pixels, `levels` levels down.
 
         Parameters
         ----------
-        p : int, default 1
-            Number of levels; `nside` is multiplied by ``2**p``.
+        levels : int, default 1
+            Number of levels; `nside` is multiplied by ``2**levels``.
 
         Returns
         -------
         Healpix
-            The finer sampling, with ``4**p`` times as many pixels.
+            The finer sampling, with ``4**levels`` times as many pixels.
 
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or the new `nside` would be greater than 2**29.
+            If `levels` is negative, or the new `nside` would be greater than 2**29.
         """
-        p = check_levels(p)
-        if p > MAX_LEVEL - self.level:
+        levels = check_levels(levels)
+        if levels > MAX_LEVEL - self.level:
             raise ValueError(
-                f"nside {self._nside} has {MAX_LEVEL - self.level} finer levels, got p={p}"
+                f"nside {self._nside} has {MAX_LEVEL - self.level} finer levels, got "
+                f"levels={levels}"
             )
-        nside = self._nside << p
+        nside = self._nside << levels
         if self._pixels is None:
             return type(self)(nside)
-        children = (self._pixels[:, None] << 2 * p) + np.arange(4**p)
+        children = (self._pixels[:, None] << 2 * levels) + np.arange(4**levels)
         return type(self)(nside, children.ravel())
 
     def subset(self, region: ArrayLike) -> Self:

@@ -101,16 +101,18 @@ class _Icosahedral(Sampling):
         """
         return self._mesh.faces
 
-    def coarsen(self, p: int = 1) -> Self:
-        """Return the sampling `p` levels coarser, or raise ValueError if there is none."""
-        p = check_levels(p)
-        if p > self._level:
-            raise ValueError(f"level {self._level} has {self._level} coarser levels, got p={p}")
-        return type(self)(self._level - p)
+    def coarsen(self, levels: int = 1) -> Self:
+        """Return the sampling that is coarser by `levels`, or raise ValueError if there is none."""
+        levels = check_levels(levels)
+        if levels > self._level:
+            raise ValueError(
+                f"level {self._level} has {self._level} coarser levels, got levels={levels}"
+            )
+        return type(self)(self._level - levels)
 
-    def refine(self, p: int = 1) -> Self:
-        """Return the sampling `p` levels finer."""
-        return type(self)(self._level + check_levels(p))
+    def refine(self, levels: int = 1) -> Self:
+        """Return the sampling that is finer by `levels`."""
+        return type(self)(self._level + check_levels(levels))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -24,14 +24,14 @@ PARTIAL = 1e-9
 """Uncovered fraction of a cell up to which it counts as a rounding error."""
 
 
-def pooling_matrix(sampling: Sampling, p: int = 1, weighted: bool = False) -> csr_array:
+def pooling_matrix(sampling: Sampling, levels: int = 1, weighted: bool = False) -> csr_array:
     """Return the matrix of means over the children of each coarser point.
 
     Parameters
     ----------
     sampling : Sampling
         The sampling of the values.
-    p : int, default 1
+    levels : int, default 1
         Number of levels by which to coarsen.
     weighted : bool, default False
         Whether to weight values by their areas. This conserves the integral over the sphere if the
@@ -40,32 +40,32 @@ def pooling_matrix(sampling: Sampling, p: int = 1, weighted: bool = False) -> cs
 
     Returns
     -------
-    csr_array of float64, shape (len(sampling.coarsen(p)), len(sampling))
+    csr_array of float64, shape (len(sampling.coarsen(levels)), len(sampling))
         The matrix, whose rows sum to 1.
     """
-    shares = sampling.membership(p)
+    shares = sampling.membership(levels)
     if weighted:
         shares = csr_array(shares @ diags_array(sampling.areas))
     return _normalized(shares)
 
 
-def unpooling_matrix(sampling: Sampling, p: int = 1) -> csr_array:
+def unpooling_matrix(sampling: Sampling, levels: int = 1) -> csr_array:
     """Return the matrix that copies values from a coarser sampling to its children.
 
     Parameters
     ----------
     sampling : Sampling
         The sampling of the result.
-    p : int, default 1
+    levels : int, default 1
         Number of levels by which the values are coarser.
 
     Returns
     -------
-    csr_array of float64, shape (len(sampling), len(sampling.coarsen(p)))
+    csr_array of float64, shape (len(sampling), len(sampling.coarsen(levels)))
         The matrix, whose rows sum to 1. A point shared by several coarser cells takes the mean of
         their values, weighted by its shares.
     """
-    return _normalized(csr_array(sampling.membership(p).T))
+    return _normalized(csr_array(sampling.membership(levels).T))
 
 
 def interpolation_matrix(

@@ -42,8 +42,8 @@ class RingSampling(Sampling):
         """Number of points on each ring, shape ``(rings,)``."""
 
     @abstractmethod
-    def coarsen(self, p: int = 1) -> RingSampling:
-        """Return the grid `p` levels coarser."""
+    def coarsen(self, levels: int = 1) -> RingSampling:
+        """Return the grid that is coarser by `levels`."""
 
     @property
     def latitudes(self) -> NDArray[np.float64]:

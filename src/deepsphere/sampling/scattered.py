@@ -101,12 +101,12 @@ class Scattered(Sampling):
     def _coarser(self) -> Scattered:
         return _coarser_level(self)
 
-    def coarsen(self, p: int = 1) -> Scattered:
-        """Return a quarter of the points, rounded up, `p` times.
+    def coarsen(self, levels: int = 1) -> Scattered:
+        """Return a quarter of the points, rounded up, `levels` times.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
@@ -117,21 +117,21 @@ class Scattered(Sampling):
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative.
+            If `levels` is negative.
         """
         coarse: Scattered = self
-        for _ in range(check_levels(p)):
+        for _ in range(check_levels(levels)):
             coarse = coarse._coarser
         return coarse
 
-    def refine(self, p: int = 1) -> Scattered:
-        """Return the sampling itself if `p` is 0, and raise ValueError otherwise."""
-        if check_levels(p):
+    def refine(self, levels: int = 1) -> Scattered:
+        """Return the sampling itself if `levels` is 0, and raise ValueError otherwise."""
+        if check_levels(levels):
             raise ValueError(
-                f"scattered points have no finer levels, got p={p}; start from the finest points, "
-                "whose coarser levels are sampled by coarsen"
+                f"scattered points have no finer levels, got levels={levels}; start from the "
+                "finest points, whose coarser levels are sampled by coarsen"
             )
         return self
 

@@ -52,7 +52,7 @@ class Subset(Sampling):
     >>> from deepsphere.sampling import CubedSphere, extend_region, regions
     >>> sphere = CubedSphere(32)
     >>> cap = regions.disc(sphere, lon=0, lat=90, radius=20)
-    >>> region = sphere.subset(extend_region(sphere, cap, p=2))
+    >>> region = sphere.subset(extend_region(sphere, cap, levels=2))
     >>> region, region.coarsen(2)
     (Subset(CubedSphere(n=32), <256 of 6144>), Subset(CubedSphere(n=8), <16 of 384>))
     """
@@ -110,54 +110,54 @@ class Subset(Sampling):
         """Return a part of this part, as a part of the whole."""
         return self._whole.subset(self._indices[region_indices(region, self)])
 
-    def coarsen(self, p: int = 1) -> Subset:
-        """Return the points `p` levels coarser whose cells are complete.
+    def coarsen(self, levels: int = 1) -> Subset:
+        """Return the points that are coarser by `levels` whose cells are complete.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
         -------
         Subset
-            A part of ``whole.coarsen(p)``.
+            A part of ``whole.coarsen(levels)``.
 
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, the region is not closed under `p` levels (see `extend_region`), or
-            the whole cannot be coarsened that often.
+            If `levels` is negative, the region is not closed under `levels` levels (see
+            `extend_region`), or the whole cannot be coarsened that often.
         """
         coarse = self
-        for _ in range(check_levels(p)):
+        for _ in range(check_levels(levels)):
             coarse = coarse._coarser
         return coarse
 
-    def refine(self, p: int = 1) -> Sampling:
-        """Return the points `p` levels finer that have a share in the cells of these.
+    def refine(self, levels: int = 1) -> Sampling:
+        """Return the points that are finer by `levels` that have a share in the cells of these.
 
         Parameters
         ----------
-        p : int, default 1
+        levels : int, default 1
             Number of levels.
 
         Returns
         -------
         Sampling
-            A part of ``whole.refine(p)``, closed under `p` levels.
+            A part of ``whole.refine(levels)``, closed under `levels` levels.
 
         Raises
         ------
         TypeError
-            If `p` is not an integer.
+            If `levels` is not an integer.
         ValueError
-            If `p` is negative, or the whole has no finer levels.
+            If `levels` is negative, or the whole has no finer levels.
         """
         whole, inside = self._whole, self._inside
-        for _ in range(check_levels(p)):
+        for _ in range(check_levels(levels)):
             whole = whole.refine()
             inside = whole.membership().T @ inside > 0
         return whole.subset(inside)
@@ -178,7 +178,7 @@ class Subset(Sampling):
             raise ValueError(
                 f"the region is not closed under {coarse}: {orphans} of its {len(self)} points "
                 "have no share in a complete cell there; take whole.subset(extend_region(whole, "
-                "region, p)), p being the number of levels that you need"
+                "region, levels)), levels being the number that you need"
             )
         return Subset(coarse, np.flatnonzero(complete))
 
@@ -210,7 +210,7 @@ class Subset(Sampling):
         return f"Subset({self._whole!r}, <{len(self)} of {len(self._whole)}>)"
 
 
-def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[np.bool_]:
+def extend_region(sampling: Sampling, region: ArrayLike, levels: int = 1) -> NDArray[np.bool_]:
     """Extend a region to whole coarser cells, so that it can be coarsened.
 
     A network that coarsens needs all points with a share in every coarse cell that it uses. If a
@@ -225,7 +225,7 @@ def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[
     region : array_like
         Either a mask of bool, shape ``(len(sampling),)``, as the functions of `regions` return, or
         strictly increasing indices of points.
-    p : int, default 1
+    levels : int, default 1
         Number of levels by which the result can be coarsened.
 
     Returns
@@ -236,10 +236,10 @@ def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[
     Raises
     ------
     TypeError
-        If `region` is neither bool nor integers, or `p` is not an integer.
+        If `region` is neither bool nor integers, or `levels` is not an integer.
     ValueError
         If `region` is empty or has the wrong shape, its indices are out of range, masked or not
-        strictly increasing, `p` is negative, or the sampling cannot be coarsened `p` times.
+        strictly increasing, `levels` is negative, or the sampling cannot be coarsened that often.
 
     Examples
     --------
@@ -250,7 +250,7 @@ def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[
     """
     inside = np.zeros(len(sampling), dtype=bool)
     inside[region_indices(region, sampling)] = True
-    if check_levels(p) == 0:
+    if check_levels(levels) == 0:
         return inside
     coarse, shares = sampling.coarsen(), sampling.membership()
     largest = _largest_shares(shares)
@@ -258,7 +258,7 @@ def extend_region(sampling: Sampling, region: ArrayLike, p: int = 1) -> NDArray[
         wanted = complete_cells(shares, inside)
         orphans = inside & ~(shares.T @ wanted > 0)
         wanted[largest[orphans]] = True
-        wanted = extend_region(coarse, wanted, p - 1)
+        wanted = extend_region(coarse, wanted, levels - 1)
         extended = inside | (shares.T @ wanted > 0)
         if np.array_equal(extended, inside):
             return inside

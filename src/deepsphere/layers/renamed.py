@@ -1,9 +1,19 @@
-"""Arguments of models that had other names in files written before version 0.1.0."""
+"""Arguments of layers and models that had other names in files written before version 0.1.0."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+RENAMED_IN_LAYERS = {
+    "batch_norm": "normalization",
+    "kind": "statistic",
+    "layer_norm": "normalization",
+    "norm": "normalization",
+    "norm_config": "normalization_config",
+    "p": "levels",
+}
+"""New names of arguments of layers by their old names."""
 
 RENAMED = {
     "batch_norm": "normalization",
@@ -13,11 +23,11 @@ RENAMED = {
     "layer_norm": "normalization",
     "p": "levels",
 }
-"""New names of arguments by their old names."""
+"""New names of arguments of models by their old names."""
 
 
 def with_new_names(config: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Return a model's configuration with the new names of its arguments.
+    """Return the configuration of a layer or model with the new names of its arguments.
 
     Parameters
     ----------
@@ -39,8 +49,8 @@ def with_new_names(config: dict[str, Any], renamed: Mapping[str, str]) -> dict[s
     return new
 
 
-def refuse_old_names(model: str, arguments: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
+def refuse_old_names(owner: str, arguments: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
     """Raise TypeError if one of a constructor's further arguments has its old name."""
     for name, value in arguments.items():
         if name in renamed:
-            raise TypeError(f"{model} takes {renamed[name]}=..., not {name}={value!r}")
+            raise TypeError(f"{owner} takes {renamed[name]}=..., not {name}={value!r}")

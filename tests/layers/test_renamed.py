@@ -1,8 +1,10 @@
-"""Arguments of models under their old names: read from files, refused in code."""
+"""Arguments of layers and models under their old names: read from files, refused in code."""
 
 import numpy as np
 import pytest
 
+from deepsphere import layers
+from deepsphere.layers import ChebyshevConv
 from deepsphere.models import (
     Autoencoder,
     ClimateUNet,
@@ -82,3 +84,61 @@ def test_old_names_are_refused(make, message):
 def test_unknown_normalizations_are_refused(make, value):
     with pytest.raises(ValueError, match=f"normalization must be None or 'batch', got {value!r}"):
         make(SPHERE, 2, filters=(2, 2), normalization=value)
+
+
+OLD = [
+    (ChebyshevConv(3, 2, normalization="batch"), {"batch_norm": True}),
+    (ChebyshevConv(3, 2), {"batch_norm": False}),
+    (layers.ConvPool(3, levels=2), {"p": 2, "batch_norm": False}),
+    (layers.Pool(2, "mean"), {"p": 2}),
+    (layers.SmoothPool(2), {"p": 2}),
+    (layers.Unpool(2), {"p": 2}),
+    (layers.MaxUnpool(2), {"p": 2}),
+    (layers.PatchConv(3, 2), {"p": 2}),
+    (layers.PatchConvTranspose(3, 2), {"p": 2}),
+    (layers.Statistics("max"), {"kind": "max"}),
+    (layers.TransformerBlock(2, 2), {"layer_norm": True}),
+    (layers.GraphTransformer(2, 2, normalization=None), {"layer_norm": False}),
+    (layers.VisionTransformer(2, 2, 1, normalization=None), {"p": 1, "layer_norm": False}),
+    (layers.ResidualBlock(ChebyshevConv(order=1)), {"norm": None, "norm_config": {}}),
+    (
+        layers.ResidualBlock(
+            ChebyshevConv(order=1), normalization="layer", normalization_config={"epsilon": 1e-2}
+        ),
+        {"norm": "layer", "norm_config": {"epsilon": 1e-2}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("layer", "old"), OLD, ids=lambda value: getattr(value, "name", ""))
+def test_layers_read_the_configurations_of_old_files(layer, old):
+    config = layer.get_config()
+    new = {"p": "levels", "kind": "statistic", "norm_config": "normalization_config"}
+    before = dict(config)
+    for name, value in old.items():
+        before.pop(new.get(name, "normalization"))
+        before[name] = value
+    assert before.keys() != config.keys()
+    assert type(layer).from_config(before).get_config() == config
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ChebyshevConv(3, batch_norm=True), "ChebyshevConv takes normalization=..., not"),
+        (lambda: layers.Pool(p=2), r"Pool takes levels=..., not p=2"),
+        (lambda: layers.VisionTransformer(2, 2, p=1), "VisionTransformer takes levels=..., not p"),
+        (lambda: layers.Statistics(kind="max"), "Statistics takes statistic=..., not kind='max'"),
+        (lambda: layers.TransformerBlock(2, 2, layer_norm=False), "takes normalization=..., not"),
+        (lambda: layers.ResidualBlock(ChebyshevConv(), norm="batch"), "takes normalization=..., "),
+    ],
+)
+def test_layers_refuse_old_names(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("value", [True, "layer"])
+def test_convolutions_refuse_unknown_normalizations(value):
+    with pytest.raises(ValueError, match=f"must be None or 'batch', got {value!r}"):
+        ChebyshevConv(3, normalization=value)
