@@ -80,7 +80,7 @@ def test_order(make, cls, shift, K):
     assert layer.order == K + shift
     assert layer.filters is None
     assert layer.use_bias is False
-    assert layer.batch_norm is False
+    assert layer.normalization is None
     assert layer.activation is keras.activations.linear
 
 
@@ -88,11 +88,11 @@ def test_order(make, cls, shift, K):
 def test_arguments(make, cls, shift):
     layer = make(3, 4, "ones", "relu", True, True, regularizer="l2", constraint="non_neg", name="a")
     assert type(layer.bind(Healpix(2))) is cls
-    assert (layer.order, layer.filters, layer.use_bias, layer.batch_norm) == (
+    assert (layer.order, layer.filters, layer.use_bias, layer.normalization) == (
         3 + shift,
         4,
         True,
-        True,
+        "batch",
     )
     assert isinstance(layer.kernel_initializer, keras.initializers.Ones)
     assert isinstance(layer.kernel_regularizer, keras.regularizers.L2)
@@ -270,7 +270,7 @@ class TestResidual:
         assert type(block) is ResidualBlock
         assert type(block.conv1) is type(block.conv2) is MonomialConv
         assert (block.conv1.order, block.conv1.use_bias) == (3, True)
-        assert (block.alpha, block.activation_first, block.norm) == (0.3, True, "batch")
+        assert (block.alpha, block.activation_first, block.normalization) == (0.3, True, "batch")
         assert block.norm1.momentum == 0.8
         assert block.activation is keras.activations.elu
 

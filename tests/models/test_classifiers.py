@@ -267,7 +267,7 @@ def test_outputs_in_single_precision(name):
 
 def test_statistics_are_the_mean_by_default():
     statistics = [layer for layer in MAKE["fcn"]().layers if isinstance(layer, Statistics)]
-    assert [layer.kind for layer in statistics] == ["mean"]
+    assert [layer.statistic for layer in statistics] == ["mean"]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_statistics_are_the_mean_by_default():
         (lambda: MAKE["vit"](channels=0), ValueError, "channels must be at least 1"),
         (lambda: MAKE["cnn"](hidden=(0,)), ValueError, "each of hidden must be at least 1"),
         (lambda: MAKE["fcn"](pooling="min"), ValueError, "pooling must be one of max, mean"),
-        (lambda: MAKE["fcn"](statistics="median"), ValueError, "kind must be one of"),
+        (lambda: MAKE["fcn"](statistics="median"), ValueError, "statistic must be one of"),
         (lambda: MAKE["cnn"](mask=np.ones(3, bool)), ValueError, "mask has 3 pixels"),
         (lambda: MAKE["fcn"](dropFilt=0.1), ValueError, "dropFilt"),
     ],

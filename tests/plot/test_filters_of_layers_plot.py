@@ -30,7 +30,7 @@ ORDER, CHANNELS, FILTERS = 3, 2, 4
 
 @pytest.fixture(scope="module", params=[ChebyshevConv, MonomialConv, BernsteinConv])
 def layer(request):
-    layer = request.param(FILTERS, ORDER, Healpix(4), graph=8, name="a_layer")
+    layer = request.param(FILTERS, ORDER, sampling=Healpix(4), graph=8, name="a_layer")
     layer.build((None, 192, CHANNELS))
     return layer
 

@@ -65,5 +65,5 @@ def test_errors():
         CubedSphere(0)
     with pytest.raises(TypeError, match=r"n must be an integer, got 2\.5"):
         CubedSphere(2.5)
-    with pytest.raises(ValueError, match=r"n 12 is no multiple of 2\*\*3"):
+    with pytest.raises(ValueError, match=r"n 12 cannot be divided by 2\*\*3"):
         CubedSphere(12).coarsen(3)

@@ -112,9 +112,9 @@ def test_errors(arguments, error, match):
 @pytest.mark.parametrize(
     ("sampling", "match"),
     [
-        (Equiangular(12, 16), r"nlat 12 is no multiple of 2\*\*3"),
-        (Equiangular(16, 12), r"nlon 12 is no multiple of 2\*\*3"),
-        (Equiangular(13, 16, "clenshaw-curtis"), r"nlat - 1 = 12 is no multiple of 2\*\*3"),
+        (Equiangular(12, 16), r"nlat 12 cannot be divided by 2\*\*3"),
+        (Equiangular(16, 12), r"nlon 12 cannot be divided by 2\*\*3"),
+        (Equiangular(13, 16, "clenshaw-curtis"), r"nlat - 1 = 12 cannot be divided by 2\*\*3"),
     ],
 )
 def test_cannot_be_coarsened(sampling, match):

@@ -128,11 +128,11 @@ class TestHierarchy:
         with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got levels=100000"):
             Healpix(8).refine(100_000)
         for change in (Healpix(8).coarsen, Healpix(8).refine):
-            with pytest.raises(ValueError, match=r"p must be zero or more.*-1"):
+            with pytest.raises(ValueError, match=r"levels must be zero or more.*-1"):
                 change(-1)
-            with pytest.raises(TypeError, match=r"p must be an integer.*True"):
+            with pytest.raises(TypeError, match=r"levels must be an integer.*True"):
                 change(True)
-            with pytest.raises(TypeError, match=r"p must be an integer.*1\.0"):
+            with pytest.raises(TypeError, match=r"levels must be an integer.*1\.0"):
                 change(1.0)
 
 

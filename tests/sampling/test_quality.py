@@ -28,7 +28,7 @@ SAMPLINGS = [
     GaussLegendre(16),
     ReducedGaussian(16),
     SPHERE,
-    SPHERE.subset(extend_region(SPHERE, regions.disc(SPHERE, 20, 50, 40), p=2)),
+    SPHERE.subset(extend_region(SPHERE, regions.disc(SPHERE, 20, 50, 40), levels=2)),
     IcosahedralFaces(3),
     CubedSphere(12),
     Fibonacci(1000),

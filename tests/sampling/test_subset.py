@@ -227,5 +227,5 @@ class TestExtendRegion:
         assert len(part.coarsen(2)) >= 1
 
     def test_too_many_levels(self):
-        with pytest.raises(ValueError, match=r"n 3 is no multiple of 2\*\*1"):
+        with pytest.raises(ValueError, match=r"n 3 cannot be divided by 2\*\*1"):
             extend_region(CubedSphere(12), [5], 3)
