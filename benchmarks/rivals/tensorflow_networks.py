@@ -24,7 +24,7 @@ def classifier(network: Network, x: Any, matrices: list[Any]) -> Any:
     for filters, matrix in zip(network.filters, matrices, strict=False):
         x = conv_block(x, filters, network.terms, matrix)
         x = keras.layers.MaxPooling1D(4)(x)
-    x = ChebyshevConv(network.outputs, network.terms, sampling=matrices[-1], use_bias=True)(x)
+    x = ChebyshevConv(network.outputs, network.terms, matrices[-1], use_bias=True)(x)
     return keras.layers.Softmax()(keras.layers.GlobalAveragePooling1D()(x))
 
 

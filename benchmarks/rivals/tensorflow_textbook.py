@@ -87,6 +87,6 @@ class ChebyshevConv(keras.layers.Layer):
 
 def conv_block(x: Any, filters: int, terms: int, matrix: csr_array) -> Any:
     """Convolve, normalize with an offset, activate."""
-    x = ChebyshevConv(filters, terms, sampling=matrix, use_bias=False)(x)
+    x = ChebyshevConv(filters, terms, matrix, use_bias=False)(x)
     x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, scale=False)(x)
     return keras.layers.ReLU()(x)
