@@ -39,7 +39,7 @@ from deepsphere.layers import (
     SurveyMask,
     VisionTransformer,
 )
-from deepsphere.plot import plot_gnomonic_filters, plot_history, plot_map, plot_maps
+from deepsphere.plot import plot_filter_gnomonic, plot_history, plot_map, plot_maps
 from deepsphere.sampling import Footprint, Healpix, regions
 
 # %% tags=["parameters"]
@@ -280,7 +280,7 @@ plot_history(history)
 # graph convolution, at half the resolution, around a pixel in the middle of the footprint.
 
 # %%
-plot_gnomonic_filters(3, model=model, max_channels=3, max_filters=3)
+plot_filter_gnomonic(3, model=model, max_channels=3, max_filters=3)
 
 # %% [markdown]
 # The footprint and the mask are saved with the model; `deepsphere info survey.keras` on the command

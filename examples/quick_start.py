@@ -35,13 +35,13 @@ from deepsphere.data.cosmology import LCDM_HIGH_MATTER, LCDM_LOW_MATTER
 from deepsphere.data.skies import SkySimulation, simulate
 from deepsphere.layers import ChebyshevConv, Pool
 from deepsphere.plot import (
-    plot_coefficients,
     plot_confusion,
-    plot_gnomonic_filters,
+    plot_filter_coefficients,
+    plot_filter_gnomonic,
+    plot_filter_responses,
+    plot_filter_sections,
     plot_history,
     plot_maps,
-    plot_sections,
-    plot_spectral,
 )
 from deepsphere.sampling import Healpix
 
@@ -156,20 +156,20 @@ plot_confusion(counts, names)
 
 # %%
 layer = model.layers[0]
-plot_coefficients(layer)
+plot_filter_coefficients(layer)
 
 # %%
-plot_spectral(layer)
+plot_filter_responses(layer)
 
 # %% [markdown]
 # The same five filters on the sphere: as a cut through their middle, and seen from above. They are
 # round, as they must be.
 
 # %%
-plot_sections(layer)
+plot_filter_sections(layer)
 
 # %%
-plot_gnomonic_filters(layer)
+plot_filter_gnomonic(layer)
 
 # %% [markdown]
 # ## Keeping it

@@ -45,10 +45,10 @@ from deepsphere.graph import (
 )
 from deepsphere.layers import ChebyshevConv, GaussianSmoothing
 from deepsphere.plot import (
-    plot_gnomonic_filters,
+    plot_filter_gnomonic,
+    plot_filter_responses,
+    plot_filter_sections,
     plot_maps,
-    plot_sections,
-    plot_spectral,
 )
 from deepsphere.sampling import Healpix
 
@@ -394,13 +394,13 @@ plt.show()
 layer = ChebyshevConv(6, order=5, sampling=sphere, scale=1)
 layer.build((None, len(sphere), 1))
 layer.kernel.assign(np.eye(6))
-plot_spectral(layer)
+plot_filter_responses(layer)
 
 # %%
-plot_sections(layer)
+plot_filter_sections(layer)
 
 # %%
-plot_gnomonic_filters(layer)
+plot_filter_gnomonic(layer)
 
 # %% [markdown]
 # $T_0$ keeps the delta; each further polynomial reaches one edge farther. All are round: a filter

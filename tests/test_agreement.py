@@ -27,7 +27,7 @@ from harness import OTHERS
 TOLERANCE = 1e-5
 """Relative. In float32, sums in other orders differ by some 1e-7 of their size."""
 
-PART = Healpix(8, extend_pixels([5, 100, 300, 301], 8, 2))
+PART = Healpix(8, extend_pixels([5, 100, 300, 301], 8, 2, nest=True))
 
 
 def network():

@@ -5,7 +5,7 @@ import pytest
 
 from deepsphere.analysis import equivariance_error
 from deepsphere.analysis.equivariance_table import (
-    LaplacianError,
+    LaplacianResult,
     curve_degrees,
     format_table,
     gains,
@@ -19,7 +19,7 @@ from deepsphere.sampling import Equiangular, Fibonacci, Healpix
 
 def row(kind, k, *errors):
     degrees = np.arange(1, 1 + len(errors))
-    return LaplacianError(Graph(k, laplacian=kind), Healpix(8), 9.1, degrees, np.array(errors))
+    return LaplacianResult(Graph(k, laplacian=kind), Healpix(8), 9.1, degrees, np.array(errors))
 
 
 ROWS = [

@@ -19,7 +19,7 @@ from harness import SINGLE, relative_error, to_numpy
 
 plt.switch_backend("agg")
 
-DISC = extend_pixels(np.flatnonzero(Healpix(8).points @ [0.48, -0.36, 0.8] > 0.8), 8, 4)
+DISC = extend_pixels(np.flatnonzero(Healpix(8).points @ [0.48, -0.36, 0.8] > 0.8), 8, 4, nest=True)
 
 
 @pytest.fixture(scope="module", params=["full", "part"])

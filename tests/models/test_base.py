@@ -25,7 +25,7 @@ def test_resolutions_go_from_fine_to_coarse():
         (64, TypeError, r"sampling must be a Sampling such as Healpix\(64\), got 64"),
         (Healpix(4), ValueError, r"goes down 3 levels, but Healpix\(nside=4\) has 2 that are"),
         (
-            Healpix(8, extend_pixels([0], 8, 2)),
+            Healpix(8, extend_pixels([0], 8, 2, nest=True)),
             ValueError,
             r"goes down 3 levels, but .* has 2 .* Give fewer filters, or a finer sampling",
         ),

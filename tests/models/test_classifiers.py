@@ -24,7 +24,7 @@ from deepsphere.models import (
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
 from harness import QUICK, SINGLE, relative_error, to_numpy, trainings
 
-PART = Healpix(8, extend_pixels([0, 100, 300, 301], 8, 2))
+PART = Healpix(8, extend_pixels([0, 100, 300, 301], 8, 2, nest=True))
 FOOTPRINT = Footprint.from_mask(
     regions.disc(Healpix(8), lon=20, lat=35, radius=40), coarse_nside=2, nest=True
 )

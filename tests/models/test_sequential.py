@@ -33,7 +33,7 @@ from deepsphere.sampling import (
 from deepsphere.sampling.scattered import farthest_points
 from harness import QUICK, SINGLE, relative_error, to_numpy
 
-PART = Healpix(8, extend_pixels(np.arange(100), 8, 2))
+PART = Healpix(8, extend_pixels(np.arange(100), 8, 2, nest=True))
 
 
 def stack():

@@ -9,7 +9,7 @@ from deepsphere.models import TemporalUNet, UNet
 from deepsphere.sampling import Healpix, extend_pixels
 from harness import QUICK, SINGLE, check_saving, relative_error, to_numpy, trainings
 
-PART = Healpix(4, extend_pixels([0, 20, 100, 101], 4, 1))
+PART = Healpix(4, extend_pixels([0, 20, 100, 101], 4, 1, nest=True))
 POINTS = len(PART)
 OTHER = {"block": "residual", "skip": "add", "pooling": "mean", "unpooling": "repeat"}
 OBSERVED = np.random.default_rng(2).random(POINTS) < 0.6

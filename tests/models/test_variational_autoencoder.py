@@ -9,7 +9,7 @@ from deepsphere.models import VariationalAutoencoder
 from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
 from harness import QUICK, SINGLE, relative_error, to_numpy
 
-PART = Healpix(4, extend_pixels([0, 20, 100, 101], 4, 1))
+PART = Healpix(4, extend_pixels([0, 20, 100, 101], 4, 1, nest=True))
 FOOTPRINT = Footprint.from_mask(
     regions.disc(Healpix(8), lon=20, lat=35, radius=40), coarse_nside=2, nest=True
 )

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from deepsphere.analysis import EquivarianceError, LayerEquivariance
-from deepsphere.analysis.equivariance_table import LaplacianError
+from deepsphere.analysis import EquivarianceResult, LayerEquivariance
+from deepsphere.analysis.equivariance_table import LaplacianResult
 from deepsphere.graph import Graph
 from deepsphere.plot import (
     plot_equivariance,
@@ -21,12 +21,12 @@ def legend(figure):
 
 def row(kind, k, nside=8, factor=1.0):
     errors = factor * np.array([1e-1, 1e-2, 1e-3])
-    return LaplacianError(Graph(k, laplacian=kind), Healpix(nside), 9.0, DEGREES, errors)
+    return LaplacianResult(Graph(k, laplacian=kind), Healpix(nside), 9.0, DEGREES, errors)
 
 
 def test_lines_and_bands_are_drawn():
-    measured = EquivarianceError(np.array([0.1, 0.01]), np.array([0.2, 0.005]))
-    exact = EquivarianceError(np.array([0.2, 0.02]), np.full(2, np.nan))
+    measured = EquivarianceResult(np.array([0.1, 0.01]), np.array([0.2, 0.005]))
+    exact = EquivarianceResult(np.array([0.2, 0.02]), np.full(2, np.nan))
     figure = plot_equivariance({"measured": ([2, 8], measured), "exact": ([2, 8], exact)})
     axes = figure.axes[0]
     assert axes.get_xscale() == axes.get_yscale() == "log"

@@ -17,10 +17,10 @@ from deepsphere.layers import (
 )
 from deepsphere.models import Sequential
 from deepsphere.plot import (
-    plot_coefficients,
-    plot_gnomonic_filters,
-    plot_sections,
-    plot_spectral,
+    plot_filter_coefficients,
+    plot_filter_gnomonic,
+    plot_filter_responses,
+    plot_filter_sections,
 )
 from deepsphere.plot.panels import choose_pixel
 from deepsphere.sampling import Healpix, extend_pixels
@@ -42,7 +42,7 @@ def impulse(layer, position, channel):
 
 
 def test_close_ups_show_the_answer_to_an_impulse(layer):
-    figure = plot_gnomonic_filters(layer, center=50, width_degrees=40)
+    figure = plot_filter_gnomonic(layer, center=50, width_degrees=40)
     for channel in range(CHANNELS):
         answer = impulse(layer, 50, channel)
         for f in range(FILTERS):
@@ -55,7 +55,7 @@ def test_close_ups_show_the_answer_to_an_impulse(layer):
 
 
 def test_sections_show_the_answer_to_an_impulse(layer):
-    figure = plot_sections(layer, center=50, width_degrees=180)
+    figure = plot_filter_sections(layer, center=50, width_degrees=180)
     answer = impulse(layer, 50, 1)
     ring = np.isclose(layer.sampling.points[:, 2], layer.sampling.points[50, 2])
     lines = {line.get_label(): line for line in figure.axes[1].lines}
@@ -72,14 +72,14 @@ def test_response_at_zero_is_the_gain_of_the_smoothest_mode(layer):
     x = np.zeros((1, len(layer.sampling), CHANNELS), "float32")
     x[0, :, 0] = mode
     gain = keras.ops.convert_to_numpy(layer(x))[0].T @ mode
-    lines = {line.get_label(): line for line in plot_spectral(layer).axes[0].lines}
+    lines = {line.get_label(): line for line in plot_filter_responses(layer).axes[0].lines}
     for f in range(FILTERS):
         assert lines[f"Filter {f}"].get_ydata()[0] == pytest.approx(gain[f], abs=1e-5)
 
 
 def test_coefficients_are_those_of_the_kernel(layer):
     kernel = layer.get_weights()[0].reshape(CHANNELS, ORDER + 1, FILTERS)
-    figure = plot_coefficients(layer)
+    figure = plot_filter_coefficients(layer)
     for channel in range(CHANNELS):
         lines = {line.get_label(): line for line in figure.axes[channel].lines}
         for f in range(FILTERS):
@@ -97,13 +97,18 @@ def model_with_a_decoder():
         BernsteinConv(1, 4, name="last"),
     ]
     disc = np.flatnonzero(Healpix(8).points @ [0.48, -0.36, 0.8] > 0.8)
-    part = Healpix(8, extend_pixels(disc, 8, 4))
+    part = Healpix(8, extend_pixels(disc, 8, 4, nest=True))
     model = Sequential(part, layers, graph=Graph(8, laplacian="random_walk"))
     model.build((None, len(part), CHANNELS))
     return model
 
 
-PLOTS = (plot_coefficients, plot_spectral, plot_sections, plot_gnomonic_filters)
+PLOTS = (
+    plot_filter_coefficients,
+    plot_filter_responses,
+    plot_filter_sections,
+    plot_filter_gnomonic,
+)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -125,7 +130,7 @@ def test_close_ups_of_a_decoder_on_a_part_of_the_sphere():
     model = model_with_a_decoder()
     last = model.layers[-1]
     assert last.sampling.nside == 16
-    figure = plot_gnomonic_filters("last", model=model)
+    figure = plot_filter_gnomonic("last", model=model)
     position = choose_pixel(last.sampling, None)
     x = np.zeros((1, len(last.sampling), 3), "float32")
     x[0, position, 2] = 1
@@ -141,9 +146,9 @@ def test_coefficients_and_response_of_layers_on_a_matrix():
     matrix = laplacian(Healpix(2), Graph(8, laplacian="combinatorial"))
     layer = gnn_layers.Bernstein(matrix, 3, 2, name="on_a_matrix")
     layer.build((None, 48, 1))
-    assert "on_a_matrix" in plot_coefficients(layer).get_suptitle()
-    line = plot_spectral(layer, points=5).axes[0].lines[1]
+    assert "on_a_matrix" in plot_filter_coefficients(layer).get_suptitle()
+    line = plot_filter_responses(layer, points=5).axes[0].lines[1]
     assert line.get_xdata()[-1] == pytest.approx(np.linalg.eigvalsh(matrix.toarray())[-1])
-    for plot in (plot_sections, plot_gnomonic_filters):
+    for plot in (plot_filter_sections, plot_filter_gnomonic):
         with pytest.raises(ValueError, match="'on_a_matrix' have no shape on the sphere"):
             plot(layer)

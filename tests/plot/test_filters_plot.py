@@ -7,10 +7,10 @@ from deepsphere.graph import Graph
 from deepsphere.graph.cached_laplacians import spectral
 from deepsphere.plot import (
     filters,
-    plot_coefficients,
-    plot_gnomonic_filters,
-    plot_sections,
-    plot_spectral,
+    plot_filter_coefficients,
+    plot_filter_gnomonic,
+    plot_filter_responses,
+    plot_filter_sections,
 )
 from deepsphere.plot.close_ups import round_ticks
 from deepsphere.plot.panels import choose_pixel, fit_title, ring_section
@@ -76,7 +76,7 @@ def curves(axes):
 
 
 def test_coefficients_are_drawn_over_the_degree(layer):
-    figure = plot_coefficients(layer)
+    figure = plot_filter_coefficients(layer)
     assert figure.get_suptitle() == "Filter coefficients of some_layer"
     assert figure.get_supxlabel() == "Polynomial degree k"
     assert [axes.get_title() for axes in figure.axes] == ["Channel 0", "Channel 1"]
@@ -91,7 +91,7 @@ def test_coefficients_are_drawn_over_the_degree(layer):
 
 
 def test_spectral_response_reaches_over_the_whole_spectrum(layer):
-    figure = plot_spectral(layer, points=33)
+    figure = plot_filter_responses(layer, points=33)
     assert figure.get_supxlabel() == "Laplacian eigenvalue λ"
     line = curves(figure.axes[1])["Filter 2"]
     assert line[0, 0] == 0
@@ -104,7 +104,7 @@ def test_spectral_response_reaches_over_the_whole_spectrum(layer):
 
 
 def test_section_runs_along_the_equator(layer):
-    figure = plot_sections(layer, width_degrees=90)
+    figure = plot_filter_sections(layer, width_degrees=90)
     line = curves(figure.axes[0])["Filter 1"]
     # The equator has 4 nside pixels, 360 / 32 degrees apart; one of them is opposite.
     steps = np.arange(-15, 17)
@@ -126,7 +126,7 @@ def _equator(longitude):
 def test_section_on_a_part_of_the_sphere(partial):
     points = partial.sampling.points
     middle = int(np.argmax(points @ points.mean(axis=0)))
-    line = curves(plot_sections(partial, center=middle).axes[1])["Filter 0"]
+    line = curves(plot_filter_sections(partial, center=middle).axes[1])["Filter 0"]
     ring = np.isclose(points[:, 2], points[middle, 2])
     assert len(line) == ring.sum()
     kernel = partial.localized(middle)[:, 1, 0]
@@ -145,7 +145,7 @@ def test_section_on_a_part_of_the_sphere(partial):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_close_ups_are_a_grid_on_symmetric_colors(layer, shared):
-    figure = plot_gnomonic_filters(layer, shared_scale=shared, center=100)
+    figure = plot_filter_gnomonic(layer, shared_scale=shared, center=100)
     panels = figure.axes[:6]
     assert len(figure.axes) == (7 if shared else 6)
     kernels = layer.localized(100)
@@ -175,32 +175,37 @@ def test_close_ups_are_a_grid_on_symmetric_colors(layer, shared):
 
 def test_depth_of_color_follows_gamma(layer):
     peak = np.abs(layer.localized(100)).max()
-    square_root = plot_gnomonic_filters(layer, center=100).axes[0].images[0].norm
-    linear = plot_gnomonic_filters(layer, center=100, gamma=1.0).axes[0].images[0].norm
+    square_root = plot_filter_gnomonic(layer, center=100).axes[0].images[0].norm
+    linear = plot_filter_gnomonic(layer, center=100, gamma=1.0).axes[0].images[0].norm
     assert square_root(0.25 * peak) == pytest.approx(0.75)
     assert square_root(-0.25 * peak) == pytest.approx(0.25)
     assert linear(0.25 * peak) == pytest.approx(0.625)
 
 
 def test_close_ups_are_blank_outside_of_the_footprint(partial):
-    figure = plot_gnomonic_filters(partial, width_degrees=120)
+    figure = plot_filter_gnomonic(partial, width_degrees=120)
     array = figure.axes[0].images[0].get_array()
     assert array.mask[0, 0]
     assert not array.mask[array.shape[0] // 2, array.shape[1] // 2]
 
 
 def test_titles_say_what_is_left_out(layer):
-    for plot in (plot_coefficients, plot_spectral, plot_sections, plot_gnomonic_filters):
+    for plot in (
+        plot_filter_coefficients,
+        plot_filter_responses,
+        plot_filter_sections,
+        plot_filter_gnomonic,
+    ):
         figure = plot(layer, max_channels=1, max_filters=2)
         assert "(the first 1 of 2 channels and 2 of 3 filters)" in figure.get_suptitle()
         assert "first" not in plot(layer).get_suptitle()
         FigureCanvasAgg(figure).draw()
-    assert len(plot_coefficients(layer, max_channels=1).axes) == 1
+    assert len(plot_filter_coefficients(layer, max_channels=1).axes) == 1
 
 
 def test_long_names_stay_within_the_figure(layer, monkeypatch):
     monkeypatch.setattr(layer, "name", "block_3_residual_2_chebyshev_conv_with_a_long_name")
-    for plot in (plot_sections, plot_gnomonic_filters):
+    for plot in (plot_filter_sections, plot_filter_gnomonic):
         figure = plot(layer, max_channels=1, max_filters=1)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -214,17 +219,20 @@ def test_default_range_fits_the_filter(layer):
     points = layer.sampling.points
     felt = np.abs(kernels).max(axis=(1, 2)) >= 0.01 * np.abs(kernels).max()
     reach = np.degrees(np.arccos(np.clip(points[felt] @ points[100], -1, 1)).max())
-    half = plot_sections(layer, center=100).axes[0].get_xlim()[1]
+    half = plot_filter_sections(layer, center=100).axes[0].get_xlim()[1]
     pixel = np.degrees(np.sqrt(4 * np.pi / len(points)))
     assert half == pytest.approx(min(1.1 * reach, 9 * pixel), rel=1e-6)
 
 
 def test_center_is_a_pixel_or_a_direction(layer):
-    by_position = plot_sections(layer, center=17).get_suptitle()
+    by_position = plot_filter_sections(layer, center=17).get_suptitle()
     vector = layer.sampling.points[17]
     longitude = np.degrees(np.arctan2(vector[1], vector[0]))
     latitude = np.degrees(np.arcsin(vector[2]))
-    assert plot_sections(layer, center=(longitude + 0.5, latitude)).get_suptitle() == by_position
+    assert (
+        plot_filter_sections(layer, center=(longitude + 0.5, latitude)).get_suptitle()
+        == by_position
+    )
 
 
 def disc(nside, longitude, latitude, radius):
@@ -298,30 +306,30 @@ def test_tangent_plane_and_back():
 
 def test_layers_on_no_sampling_have_no_shape_on_the_sphere(layer, monkeypatch):
     monkeypatch.setattr(layer, "sampling", None)
-    for plot in (plot_sections, plot_gnomonic_filters):
+    for plot in (plot_filter_sections, plot_filter_gnomonic):
         with pytest.raises(ValueError, match="'some_layer' have no shape on the sphere"):
             plot(layer)
 
 
 def test_wrong_arguments_are_named(layer):
     with pytest.raises(ValueError, match="max_channels must be from 1"):
-        plot_coefficients(layer, max_channels=0)
+        plot_filter_coefficients(layer, max_channels=0)
     with pytest.raises(ValueError, match="max_filters must be from 1 to 8"):
-        plot_spectral(layer, max_filters=9)
+        plot_filter_responses(layer, max_filters=9)
     with pytest.raises(ValueError, match="points must be 2 or more, got 1"):
-        plot_spectral(layer, points=1)
+        plot_filter_responses(layer, points=1)
     with pytest.raises(ValueError, match="width_degrees must be above 0"):
-        plot_sections(layer, width_degrees=0)
+        plot_filter_sections(layer, width_degrees=0)
     with pytest.raises(ValueError, match="at most 150, got 200"):
-        plot_gnomonic_filters(layer, width_degrees=200)
+        plot_filter_gnomonic(layer, width_degrees=200)
     with pytest.raises(ValueError, match="from 0 to 767"):
-        plot_gnomonic_filters(layer, center=768)
+        plot_filter_gnomonic(layer, center=768)
     with pytest.raises(ValueError, match="gamma must be above 0 and at most 1, got 2"):
-        plot_gnomonic_filters(layer, gamma=2)
+        plot_filter_gnomonic(layer, gamma=2)
     layer = Layer(Healpix(1))
     layer.sampling = "a sphere"
     with pytest.raises(TypeError, match="HEALPix sampling, got 'a sphere'"):
-        plot_sections(layer)
+        plot_filter_sections(layer)
 
 
 @pytest.mark.filterwarnings("error")

@@ -120,3 +120,8 @@ def test_errors(arguments, error, match):
 def test_cannot_be_coarsened(sampling, match):
     with pytest.raises(ValueError, match=match):
         sampling.coarsen(3)
+
+
+def test_twice_as_many_longitudes_by_default():
+    assert Equiangular(8) == Equiangular(8, 16)
+    assert Equiangular(9, grid="clenshaw-curtis").nlon == 18

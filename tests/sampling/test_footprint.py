@@ -22,7 +22,7 @@ def test_unseen_is_that_of_healpy():
 def test_footprint_of_a_mask(nest):
     mask = MASK if nest else healpy.reorder(MASK.astype(float), n2r=True).astype(bool)
     footprint = Footprint.from_mask(mask, coarse_nside=2, nest=nest)
-    pixels = extend_pixels(np.flatnonzero(MASK), NSIDE, 2)
+    pixels = extend_pixels(np.flatnonzero(MASK), NSIDE, 2, nest=True)
     assert footprint.sampling == Healpix(NSIDE, pixels)
     np.testing.assert_array_equal(footprint.observed, MASK[pixels])
     footprint.sampling.coarsen(2)  # closed

@@ -87,7 +87,7 @@ class TestHierarchy:
 
     @pytest.mark.parametrize("p", [1, 2])
     def test_parents_hold_their_children(self, p):
-        fine = Healpix(16, extend_pixels(part(16), 16, 16 >> p))
+        fine = Healpix(16, extend_pixels(part(16), 16, 16 >> p, nest=True))
         coarse = fine.coarsen(p)
         # Independent of numbering: which coarse pixel does healpy find around each fine center?
         around = hp.vec2pix(coarse.nside, *fine.points.T, nest=True)
@@ -118,7 +118,9 @@ class TestHierarchy:
         with pytest.raises(ValueError, match="not closed"):
             Healpix(4, [0, 1, 2, 3, 8, 9]).membership()
         # The advice in the message helps.
-        assert Healpix(4, extend_pixels([0, 1, 2, 3, 8, 9], 4, 2)).coarsen() == Healpix(2, [0, 2])
+        assert Healpix(4, extend_pixels([0, 1, 2, 3, 8, 9], 4, 2, nest=True)).coarsen() == Healpix(
+            2, [0, 2]
+        )
 
     def test_errors(self):
         with pytest.raises(ValueError, match="nside 8 has 3 coarser levels, got levels=4"):
@@ -266,23 +268,25 @@ class TestExtendPixels:
         assert result.dtype == np.int64
 
     def test_default_is_nest(self):
-        np.testing.assert_array_equal(extend_pixels([5], 2, 1), [4, 5, 6, 7])
+        np.testing.assert_array_equal(extend_pixels([5], 2, 1, nest=True), [4, 5, 6, 7])
         np.testing.assert_array_equal(extend_indices([5], 2, 1), [4, 5, 6, 7])
 
     def test_a_disc(self):
         center = hp.ang2vec(1.0, 0.3)
         disc = hp.query_disc(32, center, 0.4, nest=True)
         np.testing.assert_array_equal(
-            extend_pixels(disc, 32, 4), old_extend(disc, 32, 4, nest=True)
+            extend_pixels(disc, 32, 4, nest=True), old_extend(disc, 32, 4, nest=True)
         )
 
     def test_is_closed_and_idempotent(self):
-        extended = extend_pixels(part(16), 16, 4)
+        extended = extend_pixels(part(16), 16, 4, nest=True)
         assert Healpix(16, extended).coarsen(2).nside == 4
-        np.testing.assert_array_equal(extend_pixels(extended, 16, 4), extended)
+        np.testing.assert_array_equal(extend_pixels(extended, 16, 4, nest=True), extended)
 
     def test_order_and_repetition_do_not_matter(self):
-        np.testing.assert_array_equal(extend_pixels([9, 0, 9, 1], 2, 1), [0, 1, 2, 3, 8, 9, 10, 11])
+        np.testing.assert_array_equal(
+            extend_pixels([9, 0, 9, 1], 2, 1, nest=True), [0, 1, 2, 3, 8, 9, 10, 11]
+        )
 
     @pytest.mark.parametrize("extend", [extend_pixels, extend_indices])
     @pytest.mark.parametrize(

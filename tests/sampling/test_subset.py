@@ -200,7 +200,7 @@ class TestExtendRegion:
     def test_of_healpix(self, p):
         pixels = np.sort(np.random.default_rng(p).choice(12 * 16**2, 40, replace=False))
         extended = extend_region(Healpix(16), pixels, p)
-        expected = extend_pixels(pixels, 16, 16 >> p)
+        expected = extend_pixels(pixels, 16, 16 >> p, nest=True)
         np.testing.assert_array_equal(np.flatnonzero(extended), expected)
 
     @pytest.mark.parametrize("p", [0, 1, 2])

@@ -1,7 +1,7 @@
 """Analysis of layers and models: equivariance, receptive fields, costs, learned filters."""
 
 from deepsphere.analysis.description import LayerDescription, describe
-from deepsphere.analysis.equivariance import EquivarianceError, equivariance_error
+from deepsphere.analysis.equivariance import EquivarianceResult, equivariance_error
 from deepsphere.analysis.filters import (
     filter_coefficients,
     filter_response,
@@ -13,7 +13,7 @@ from deepsphere.analysis.filters import (
 from deepsphere.analysis.layerwise import LayerEquivariance, layerwise_equivariance
 
 __all__ = [
-    "EquivarianceError",
+    "EquivarianceResult",
     "LayerDescription",
     "LayerEquivariance",
     "describe",

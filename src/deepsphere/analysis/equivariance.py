@@ -37,7 +37,7 @@ LINEAR = 1e-4
 """Relative deviation above which a map is not linear; rounding in single precision is below."""
 
 
-class EquivarianceError(NamedTuple):
+class EquivarianceResult(NamedTuple):
     """Equivariance errors per degree.
 
     Attributes
@@ -63,7 +63,7 @@ def equivariance_error(
     *,
     channels: int | None = None,
     output_sampling: Sampling | None = None,
-) -> EquivarianceError:
+) -> EquivarianceResult:
     """Measure the equivariance error of an operator, layer, model or function, for each degree.
 
     There are two forms, whose means agree for linear maps:
@@ -103,7 +103,7 @@ def equivariance_error(
 
     Returns
     -------
-    EquivarianceError
+    EquivarianceResult
         Mean and standard deviation for each degree.
 
     Raises
@@ -161,7 +161,7 @@ def equivariance_error(
         if matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"{_ELSEWHERE}, got a matrix of shape {matrix.shape}")
         mean = isotropy_error(matrix, sampling.points, wanted.tolist(), areas=sampling.areas)
-        return EquivarianceError(mean, np.full(len(wanted), np.nan))
+        return EquivarianceResult(mean, np.full(len(wanted), np.nan))
     apply, width = _function(what, channels)
     _check_linear(apply, width, len(sampling), rng)
     return _isotropy(apply, sampling, wanted, rotations, rng)
@@ -387,7 +387,7 @@ def _isotropy(
     wanted: NDArray[np.int64],
     count: int,
     rng: np.random.Generator,
-) -> EquivarianceError:
+) -> EquivarianceResult:
     """Return the isotropy form's error, with the best number h for all fields of a degree."""
     areas, points = sampling.areas, sampling.points
     means, samples = [], []
@@ -405,6 +405,6 @@ def _isotropy(
     return _summary(np.array(means), samples)
 
 
-def _summary(means: Floats, samples: Sequence[Floats]) -> EquivarianceError:
+def _summary(means: Floats, samples: Sequence[Floats]) -> EquivarianceResult:
     spread = [np.std(s, ddof=1) if len(s) > 1 else np.nan for s in samples]
-    return EquivarianceError(means, np.array(spread))
+    return EquivarianceResult(means, np.array(spread))

@@ -39,7 +39,7 @@ VERTICES = 12 * 32**2
 """Default maximum number of vertices at which errors are measured: all up to nside 32."""
 
 
-class LaplacianError(NamedTuple):
+class LaplacianResult(NamedTuple):
     """The equivariance error of one graph Laplacian.
 
     Attributes
@@ -90,7 +90,7 @@ def laplacian_errors(
     report: Callable[[str], None] | None = None,
     vertices: int = VERTICES,
     seed: int = 0,
-) -> list[LaplacianError]:
+) -> list[LaplacianResult]:
     """Measure the equivariance errors of graph Laplacians of a sampling.
 
     Parameters
@@ -112,7 +112,7 @@ def laplacian_errors(
 
     Returns
     -------
-    list of LaplacianError
+    list of LaplacianResult
         For each set of edges, first the combinatorial Laplacian as the baseline, then those of
         `graphs`.
 
@@ -143,7 +143,7 @@ def laplacian_errors(
         errors = isotropy_error(matrix, points, wanted.tolist(), rows=rows, areas=areas)
         seconds = perf_counter() - built
         entries = matrix.nnz / len(sampling)
-        result.append(LaplacianError(graph, sampling, entries, wanted, errors))
+        result.append(LaplacianResult(graph, sampling, entries, wanted, errors))
         if report:
             report(
                 f"    built in {built - start:.1f} s, measured at {measured:,} vertices in "
@@ -164,12 +164,12 @@ def edges_name(graph: Graph) -> str:
     return f"{graph.neighbors}{' spread' * bool(graph.spread)}{width}"
 
 
-def gains(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> list[float]:
+def gains(rows: Sequence[LaplacianResult], degrees: Sequence[int] | None = None) -> list[float]:
     """Return the factor by which each mean error is below that of the combinatorial Laplacian.
 
     Parameters
     ----------
-    rows : sequence of LaplacianError
+    rows : sequence of LaplacianResult
         Errors, including the combinatorial Laplacian for each sampling and set of edges.
     degrees : sequence of int, optional
         Degrees over which the geometric mean is taken. Default: all.
@@ -195,12 +195,12 @@ def _baseline(graph: Graph) -> Graph:
     return replace(graph, laplacian=BASELINE)
 
 
-def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None = None) -> str:
+def format_table(rows: Sequence[LaplacianResult], degrees: Sequence[int] | None = None) -> str:
     """Format errors as an aligned Markdown table.
 
     Parameters
     ----------
-    rows : sequence of LaplacianError
+    rows : sequence of LaplacianResult
         Errors, all at the same degrees.
     degrees : sequence of int, optional
         Degrees to show, besides their geometric mean. Default: all.
@@ -230,12 +230,12 @@ def format_table(rows: Sequence[LaplacianError], degrees: Sequence[int] | None =
     return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
 
 
-def write_csv(rows: Sequence[LaplacianError], path: Path) -> None:
+def write_csv(rows: Sequence[LaplacianResult], path: Path) -> None:
     """Write errors to a CSV file, with a line for each Laplacian and degree.
 
     Parameters
     ----------
-    rows : sequence of LaplacianError
+    rows : sequence of LaplacianResult
         Errors to write.
     path : Path
         Path of the file. An existing file is replaced.

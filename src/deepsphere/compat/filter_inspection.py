@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepsphere.analysis.filters import LayerLike, graph_convolutions
 from deepsphere.compat.filters import Filters, Index
+from deepsphere.compat.old_plots import plot_filters_gnomonic, plot_filters_section
 from deepsphere.extras import require
 from deepsphere.layers import (
     GaussianSmoothing,
@@ -23,7 +24,6 @@ from deepsphere.layers import (
     ResidualBlock,
     VisionTransformer,
 )
-from deepsphere.plot.old_names import plot_filters_gnomonic, plot_filters_section
 from deepsphere.plot.style import MARKERS
 
 if TYPE_CHECKING:

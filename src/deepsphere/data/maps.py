@@ -244,7 +244,7 @@ class _Common:
             )
         pixels, is_full = self.pixels, len(self.pixels) == 12 * self.nside**2
         if coarse_nside is not None and not is_full:
-            pixels = extend_pixels(pixels, self.nside, coarse_nside)
+            pixels = extend_pixels(pixels, self.nside, coarse_nside, nest=True)
         observed = np.full(len(pixels), len(pixels) == len(self.pixels))
         if not observed.any():
             observed[np.searchsorted(pixels, self.pixels)] = True

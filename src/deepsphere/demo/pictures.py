@@ -13,13 +13,13 @@ from deepsphere.data.cosmology import Cosmology
 from deepsphere.layers import GraphConv
 from deepsphere.models import Sequential
 from deepsphere.plot import (
-    plot_coefficients,
     plot_confusion,
-    plot_gnomonic_filters,
+    plot_filter_coefficients,
+    plot_filter_gnomonic,
+    plot_filter_responses,
+    plot_filter_sections,
     plot_history,
     plot_maps,
-    plot_sections,
-    plot_spectral,
 )
 
 Picture = tuple[str, str, str]
@@ -85,32 +85,32 @@ def draw_pictures(
             "True against predicted class of the maps that the network never trained on.",
         ),
         (
-            plot_coefficients(first),
+            plot_filter_coefficients(first),
             "coefficients",
             "Filters: coefficients",
             "Chebyshev coefficients of the first layer's filters.",
         ),
         (
-            plot_spectral(first),
+            plot_filter_responses(first),
             "spectral",
             "Filters: spectral domain",
             "What the first layer's filters multiply each graph frequency by: small eigenvalues "
             "of the Laplacian are large scales on the sphere.",
         ),
         (
-            plot_sections(first),
+            plot_filter_sections(first),
             "sections",
             "Filters: sections",
             "The first layer's filters around a pixel on the equator, along its parallel.",
         ),
         (
-            plot_gnomonic_filters(first),
+            plot_filter_gnomonic(first),
             "gnomonic",
             "Filters on the sphere",
             "The first layer's filters around the same pixel, in gnomonic projection.",
         ),
         (
-            plot_gnomonic_filters(last, width_degrees=100),
+            plot_filter_gnomonic(last, width_degrees=100),
             "gnomonic-last",
             "Filters of the last layer",
             "From each channel (rows) to each class (columns), at the coarsest resolution.",

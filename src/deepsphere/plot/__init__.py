@@ -2,9 +2,12 @@
 
 Each function returns a new `matplotlib.figure.Figure`. It opens no pyplot figure and changes no
 global Matplotlib parameter. Importing this package does not import Matplotlib. Save a plot with
-``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``). `plot_filters_gnomonic` and
-`plot_filters_section`, kept for earlier code, do open pyplot figures.
+``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``). The plots of deepsphere-cosmo-tf2,
+`plot_filters_gnomonic` and `plot_filters_section`, are in `deepsphere.compat.old_plots` and can be
+imported from here, too; they open pyplot figures.
 """
+
+from typing import Any
 
 from deepsphere.plot.equivariance import (
     plot_equivariance,
@@ -12,30 +15,24 @@ from deepsphere.plot.equivariance import (
     plot_layerwise_equivariance,
 )
 from deepsphere.plot.filters import (
-    plot_coefficients,
-    plot_gnomonic_filters,
-    plot_sections,
-    plot_spectral,
+    plot_filter_coefficients,
+    plot_filter_gnomonic,
+    plot_filter_responses,
+    plot_filter_sections,
 )
 from deepsphere.plot.gallery import plot_sampling_gallery
 from deepsphere.plot.hierarchy import plot_hierarchy
 from deepsphere.plot.maps import plot_gnomonic, plot_map, plot_maps
-from deepsphere.plot.old_names import (
-    get_index_equator,
-    plot_filters_gnomonic,
-    plot_filters_section,
-)
 from deepsphere.plot.training import plot_confusion, plot_history
 
 __all__ = [
-    "get_index_equator",
-    "plot_coefficients",
     "plot_confusion",
     "plot_equivariance",
-    "plot_filters_gnomonic",
-    "plot_filters_section",
+    "plot_filter_coefficients",
+    "plot_filter_gnomonic",
+    "plot_filter_responses",
+    "plot_filter_sections",
     "plot_gnomonic",
-    "plot_gnomonic_filters",
     "plot_hierarchy",
     "plot_history",
     "plot_laplacian_errors",
@@ -43,6 +40,14 @@ __all__ = [
     "plot_map",
     "plot_maps",
     "plot_sampling_gallery",
-    "plot_sections",
-    "plot_spectral",
 ]
+
+_OLD = ("get_index_equator", "plot_filters_gnomonic", "plot_filters_section")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OLD:
+        from importlib import import_module
+
+        return getattr(import_module("deepsphere.compat.old_plots"), name)
+    raise AttributeError(f"module 'deepsphere.plot' has no attribute {name!r}")

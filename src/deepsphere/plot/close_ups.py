@@ -53,7 +53,7 @@ def draw_close_ups(
     label : callable
         ``label(axes, channel, filter)`` labels each panel.
     shared_scale, gamma
-        As in `deepsphere.plot.plot_gnomonic_filters`.
+        As in `deepsphere.plot.plot_filter_gnomonic`.
     graticule : bool, default False
         Whether to draw parallels and meridians, at round angles.
     figsize : (float, float), optional

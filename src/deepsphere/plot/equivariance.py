@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepsphere.analysis.equivariance import EquivarianceError
-from deepsphere.analysis.equivariance_table import LaplacianError, edges_name
+from deepsphere.analysis.equivariance import EquivarianceResult
+from deepsphere.analysis.equivariance_table import LaplacianResult, edges_name
 from deepsphere.analysis.layerwise import LayerEquivariance
 from deepsphere.extras import require
 from deepsphere.plot.style import COLORS, COLUMN_WIDTH, MARKERS, house_style, new_figure
@@ -32,7 +32,7 @@ Label = str | tuple[str, str]
 
 
 def plot_equivariance(
-    lines: Mapping[Label, tuple[ArrayLike, ArrayLike | EquivarianceError]],
+    lines: Mapping[Label, tuple[ArrayLike, ArrayLike | EquivarianceResult]],
     against: str = "degree",
     *,
     title: str | None = None,
@@ -41,8 +41,8 @@ def plot_equivariance(
 
     Parameters
     ----------
-    lines : mapping of str or (str, str) to (array_like, array_like or EquivarianceError)
-        Abscissae and errors of each line, by its label. An `EquivarianceError` is drawn with a
+    lines : mapping of str or (str, str) to (array_like, array_like or EquivarianceResult)
+        Abscissae and errors of each line, by its label. An `EquivarianceResult` is drawn with a
         band of one standard deviation, if it is known. For a label of two strings, the first
         determines the color and the second the dashes.
     against : {"degree", "degree / nside", "nside", "neighbors"}, default "degree"
@@ -94,13 +94,13 @@ def plot_equivariance(
 
 
 def plot_laplacian_errors(
-    rows: Sequence[LaplacianError], against: str = "degree", *, title: str | None = None
+    rows: Sequence[LaplacianResult], against: str = "degree", *, title: str | None = None
 ) -> Figure:
     """Plot equivariance errors of graph Laplacians.
 
     Parameters
     ----------
-    rows : sequence of LaplacianError
+    rows : sequence of LaplacianResult
         Errors from `deepsphere.analysis.equivariance_table.laplacian_errors`, for one or several
         samplings.
     against : {"degree", "degree / nside", "nside", "neighbors"}, default "degree"
@@ -241,12 +241,12 @@ def _draw(
     axes: Axes,
     label: Label,
     abscissae: ArrayLike,
-    errors: ArrayLike | EquivarianceError,
+    errors: ArrayLike | EquivarianceResult,
     style: dict[str, Any],
 ) -> None:
     x = np.asarray(abscissae, dtype=np.float64)
     deviation = None
-    if isinstance(errors, EquivarianceError):
+    if isinstance(errors, EquivarianceResult):
         errors, deviation = errors
     y = np.asarray(errors, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from deepsphere.layers import GraphConv
 
 
-def plot_coefficients(
+def plot_filter_coefficients(
     layer: LayerLike,
     *,
     model: keras.Model | None = None,
@@ -89,7 +89,7 @@ def plot_coefficients(
     )
 
 
-def plot_spectral(
+def plot_filter_responses(
     layer: LayerLike,
     *,
     model: keras.Model | None = None,
@@ -102,9 +102,9 @@ def plot_spectral(
     Parameters
     ----------
     layer, model
-        As in `plot_coefficients`.
+        As in `plot_filter_coefficients`.
     max_channels, max_filters : int, default 6
-        As in `plot_coefficients`.
+        As in `plot_filter_coefficients`.
     points : int, default 200
         Number of eigenvalues at which the response is drawn, at least 2. They are evenly spaced
         from 0 to the largest eigenvalue of the Laplacian.
@@ -120,7 +120,7 @@ def plot_spectral(
     ImportError
         If Matplotlib is not installed.
     TypeError, ValueError
-        As in `plot_coefficients`; ValueError also if `points` is less than 2.
+        As in `plot_filter_coefficients`; ValueError also if `points` is less than 2.
     """
     if points < 2:
         raise ValueError(f"points must be 2 or more, got {points}")
@@ -141,7 +141,7 @@ def plot_spectral(
     )
 
 
-def plot_sections(
+def plot_filter_sections(
     layer: LayerLike,
     *,
     model: keras.Model | None = None,
@@ -158,7 +158,7 @@ def plot_sections(
     Parameters
     ----------
     layer, model
-        As in `plot_coefficients`; on a full or partial HEALPix sampling.
+        As in `plot_filter_coefficients`; on a full or partial HEALPix sampling.
     center : int or (float, float), optional
         Location of the impulse: the position of a pixel in the layer's sampling, or longitude and
         latitude in degrees, for the nearest pixel. Default: the pixel nearest to longitude 0 on
@@ -167,7 +167,7 @@ def plot_sections(
         Angle spanned by the abscissa, above 0 and at most 360. Default: the range in which the
         filters reach 1 % of their largest value, at most six pixels per polynomial degree.
     max_channels, max_filters : int, default 6
-        As in `plot_coefficients`.
+        As in `plot_filter_coefficients`.
 
     Returns
     -------
@@ -180,10 +180,10 @@ def plot_sections(
     ImportError
         If Matplotlib is not installed.
     TypeError
-        As in `plot_coefficients`, or if the layer's sampling is not HEALPix.
+        As in `plot_filter_coefficients`, or if the layer's sampling is not HEALPix.
     ValueError
-        As in `plot_coefficients`, or if the layer has no sampling, or `center` or `width_degrees`
-        is out of range.
+        As in `plot_filter_coefficients`, or if the layer has no sampling, or `center` or
+        `width_degrees` is out of range.
     """
     name, conv, coefficients, counts = _shown(layer, model, max_channels, max_filters)
     sampling = require_healpix(conv.sampling, name)
@@ -205,7 +205,7 @@ def plot_sections(
     )
 
 
-def plot_gnomonic_filters(
+def plot_filter_gnomonic(
     layer: LayerLike,
     *,
     model: keras.Model | None = None,
@@ -221,9 +221,9 @@ def plot_gnomonic_filters(
     Parameters
     ----------
     layer, model
-        As in `plot_coefficients`; on a full or partial HEALPix sampling.
+        As in `plot_filter_coefficients`; on a full or partial HEALPix sampling.
     center, width_degrees
-        As in `plot_sections`, but at most 150 degrees wide.
+        As in `plot_filter_sections`, but at most 150 degrees wide.
     max_channels : int, default 5
         Maximum number of input channels to show, one per row; at most 12.
     max_filters : int, default 6
@@ -247,7 +247,7 @@ def plot_gnomonic_filters(
     ImportError
         If Matplotlib is not installed.
     TypeError, ValueError
-        As in `plot_sections`; ValueError also if `gamma` is out of range.
+        As in `plot_filter_sections`; ValueError also if `gamma` is out of range.
     """
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma must be above 0 and at most 1, got {gamma}")

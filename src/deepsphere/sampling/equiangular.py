@@ -22,8 +22,10 @@ class Equiangular(RingSampling):
 
     Parameters
     ----------
-    nlat, nlon : int
-        Numbers of latitudes and longitudes.
+    nlat : int
+        Number of latitudes.
+    nlon : int, optional
+        Number of longitudes. Default: ``2 * nlat``, as many per degree as latitudes.
     grid : {"soft", "driscoll-healy", "clenshaw-curtis"}, default "soft"
         Angles of the rows ``j = 0, 1, ...`` from the north pole:
 
@@ -76,11 +78,11 @@ class Equiangular(RingSampling):
     kind: ClassVar[str] = "equiangular"
     crowded = True
 
-    def __init__(self, nlat: int, nlon: int, grid: str = "soft") -> None:
+    def __init__(self, nlat: int, nlon: int | None = None, grid: str = "soft") -> None:
         if grid not in GRIDS:
             raise ValueError(f"grid must be one of {', '.join(GRIDS)}; got {grid!r}")
         self._nlat = check_count(nlat, "nlat", 2 if grid == "clenshaw-curtis" else 1)
-        self._nlon = check_count(nlon, "nlon")
+        self._nlon = 2 * self._nlat if nlon is None else check_count(nlon, "nlon")
         check_size(self._nlat * self._nlon, f"Equiangular({nlat}, {nlon})")
         self._grid = grid
 

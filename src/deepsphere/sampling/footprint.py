@@ -112,7 +112,7 @@ class Footprint:
         mask = to_nest(mask, nside) if not nest else mask
         pixels = np.flatnonzero(mask)
         if len(pixels) and coarse_nside is not None:
-            pixels = extend_pixels(pixels, nside, coarse_nside)
+            pixels = extend_pixels(pixels, nside, coarse_nside, nest=True)
         if not len(pixels):
             raise ValueError("nothing is observed: the mask is False everywhere")
         return cls(Healpix(nside, pixels), mask[pixels])

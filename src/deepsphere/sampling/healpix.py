@@ -98,7 +98,7 @@ def check_pixels(pixels: ArrayLike, nside: int) -> NDArray[np.int64]:
 
 
 def extend_pixels(
-    pixels: ArrayLike, nside: int, coarse_nside: int, nest: bool = True
+    pixels: ArrayLike, nside: int, coarse_nside: int, *, nest: bool
 ) -> NDArray[np.int64]:
     """Extend a set of pixels to whole pixels of a coarser resolution.
 
@@ -113,8 +113,9 @@ def extend_pixels(
         Resolution of `pixels`.
     coarse_nside : int
         Coarse resolution, at most `nside`.
-    nest : bool, default True
-        Whether `pixels` and the result are in NEST ordering; RING if False.
+    nest : bool
+        Whether `pixels` and the result are in NEST ordering, as those of `Healpix`; RING if False.
+        There is no default, because that of healpy would be RING.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def extend_pixels(
 
     Examples
     --------
-    >>> extend_pixels([5], nside=2, coarse_nside=1).tolist()
+    >>> extend_pixels([5], nside=2, coarse_nside=1, nest=True).tolist()
     [4, 5, 6, 7]
     """
     from astropy_healpix.healpy import nest2ring, ring2nest
@@ -289,7 +290,8 @@ class Healpix(Sampling):
         if incomplete:
             raise ValueError(
                 f"pixels are not closed under nside {nside}: {incomplete} of its {len(parents)} "
-                f"pixels are incomplete; use extend_pixels(pixels, {self._nside}, {nside})"
+                f"pixels are incomplete; use extend_pixels(pixels, {self._nside}, {nside}, "
+                "nest=True)"
             )
         return type(self)(nside, parents)
 

@@ -2,8 +2,8 @@
 
 They accept the results of `HealpyGCNN.get_gsp_filters`, or any objects with the same attributes
 (see `deepsphere.compat.filters.Filters`). As in the earlier code, the figures belong to pyplot:
-notebooks show them, and ``pyplot.close`` closes them. New code should use `plot_sections` and
-`plot_gnomonic_filters`, which do not involve pyplot.
+notebooks show them, and ``pyplot.close`` closes them. New code should use
+`plot_filter_sections` and `plot_filter_gnomonic`, which do not involve pyplot.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def plot_filters_gnomonic(
         Number of pixels from the center to the edges of a panel. Filters reach as many pixels as
         the degree of their polynomials.
     ind : int or None, default 0
-        Position of the pixel in the sampling. None: the default of `plot_gnomonic_filters`, in
+        Position of the pixel in the sampling. None: the default of `plot_filter_gnomonic`, in
         the middle of a footprint.
     title : str or None, default "Filter {}->{}"
         Title of each panel, formatted with the numbers of channel and filter; None for no titles.
