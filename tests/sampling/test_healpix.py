@@ -112,7 +112,7 @@ class TestHierarchy:
         assert Healpix(4, np.arange(192)).coarsen().is_full
 
     def test_not_closed(self):
-        with pytest.raises(ValueError, match=r"extend_pixels\(pixels, 4, 2\)") as caught:
+        with pytest.raises(ValueError, match=r"extend_pixels\(pixels, 4, 2, nest=True\)") as caught:
             Healpix(4, [0, 1, 2, 3, 8, 9]).coarsen()
         assert "1 of its 2 pixels are incomplete" in str(caught.value)
         with pytest.raises(ValueError, match="not closed"):
@@ -302,4 +302,4 @@ class TestExtendPixels:
     )
     def test_errors(self, extend, arguments, error, match):
         with pytest.raises(error, match=match):
-            extend(*arguments)
+            extend(*arguments, nest=True)

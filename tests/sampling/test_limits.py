@@ -71,7 +71,7 @@ def test_a_few_characters_of_pixels_take_no_memory():
             "has no key 'nside'; its keys are nside",
         ),
         ({"kind": "healpix", "nside": 4, "nest": 1}, ValueError, "has an unknown key 'nest'; its"),
-        ({"kind": "equiangular", "nlat": 4}, ValueError, "has no key 'nlon'"),
+        ({"kind": "equiangular", "nlon": 4}, ValueError, "has no key 'nlat'"),
         ({"kind": "subset", "whole": {"kind": "healpix"}}, ValueError, "has no key 'indices'"),
         ({"kind": "scattered"}, ValueError, "has no key 'points'"),
         ({"kind": "cube"}, ValueError, "unknown sampling 'cube'; known: cubed-sphere,"),
