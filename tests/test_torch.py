@@ -163,7 +163,7 @@ def test_half_precision():
 def test_compiles_whole(name, form, monkeypatch):
     """With the backend that only traces: what it traces is what any backend compiles."""
     if form == "portable":
-        monkeypatch.setattr("deepsphere.ops.native.torch.available", lambda *_: False)
+        monkeypatch.setattr("deepsphere.ops.compiled.torch.available", lambda *_: False)
     module, layer, x = made(name)
     with monkeypatch.context() as patch:  # operators are shared: Keras' backend keeps its own here
         patch.setattr(filters._native, "available", lambda *_: False)
@@ -253,7 +253,7 @@ def test_saved_as_a_whole(tmp_path):
 @pytest.mark.parametrize("form", ["compiled", "portable"])
 def test_autocast_and_default_types(form, monkeypatch):
     if form == "portable":
-        monkeypatch.setattr("deepsphere.ops.native.torch.available", lambda *_: False)
+        monkeypatch.setattr("deepsphere.ops.compiled.torch.available", lambda *_: False)
     for name in ("conv", "smooth", "pool"):
         module, _, x = made(name)
         x = torch.tensor(x, requires_grad=True)

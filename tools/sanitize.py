@@ -1,7 +1,7 @@
 """Compile the kernels without a warning, and run them under sanitizers: ``make sanitize``.
 
 Every C compiler at hand compiles all sources with warnings as errors. The first whose
-AddressSanitizer and UndefinedBehaviorSanitizer can be linked builds ``tests/ops/native/driver.c``
+AddressSanitizer and UndefinedBehaviorSanitizer can be linked builds ``tests/ops/compiled/driver.c``
 with them, which runs the kernels over odd shapes. What is not at hand is named and left out; the
 exit status is 1 if anything else is wrong.
 """
@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KERNELS = ROOT / "src/deepsphere/ops/native"
-DRIVER = ROOT / "tests/ops/native/driver.c"
+KERNELS = ROOT / "src/deepsphere/ops/compiled/csrc"
+DRIVER = ROOT / "tests/ops/compiled/driver.c"
 BINDINGS = ("jax.c", "tensorflow.c")
 COMPILERS = ("gcc", "clang")
 STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-pthread", f"-I{KERNELS}")

@@ -18,11 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("python3.14", "python3.13", "python3.12", "python3")
 TESTS = (
-    "tests/ops/native",  # what is compiled against a backend
+    "tests/ops/compiled",  # what is compiled against a backend
     "tests/ops/test_arguments.py",
     "tests/ops/test_matrices.py",
     "tests/ops/test_operator.py",
-    "tests/ops/test_product.py",
+    "tests/ops/test_products.py",
     "tests/layers/test_residual.py",
     "tests/models/test_sequential.py",  # building, training, saving
 )

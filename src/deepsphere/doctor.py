@@ -55,7 +55,7 @@ handler.emit = lambda record: found["warnings"].append(record.getMessage())
 logging.getLogger("deepsphere").addHandler(handler)
 from deepsphere.graph import rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, reference
-from deepsphere.ops.native.build import in_use
+from deepsphere.ops.compiled.build import in_use
 from deepsphere.sampling import Healpix
 found["import_seconds"] = round(time.perf_counter() - start, 1)
 rng = numpy.random.default_rng(0)

@@ -38,7 +38,7 @@ WITHOUT_KERAS = (
 """Modules that can be imported without Keras, as all whose names start with ``_`` can."""
 
 OPERATIONS_WITH_KERAS = (
-    *("arguments", "attention", "blockwise", "filters", "mapping", "product", "randomness"),
+    *("arguments", "attention", "blockwise", "filters", "mapping", "products", "randomness"),
     "shapes",
 )
 """Modules of `deepsphere.ops` that run on the backend of Keras."""

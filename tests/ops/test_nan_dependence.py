@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from deepsphere import layers
 from deepsphere.ops import SparseMap, SparseOperator, chebyshev_filter, gathered_maximum
 from deepsphere.ops.attention import neighbor_attention
-from deepsphere.ops.product import sparse_product
+from deepsphere.ops.products import sparse_product
 from deepsphere.sampling import Equiangular, Healpix, Icosahedral
 from deepsphere.sampling.resampling import padded
 from harness import MODES, gradients, push_forward, to_numpy

@@ -16,7 +16,7 @@ from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.beam import SUPPORT, beam_passes, check_beam, gaussian_beam, surroundings
 from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseOperator
-from deepsphere.ops.product import sparse_product
+from deepsphere.ops.products import sparse_product
 from deepsphere.sampling import Sampling
 
 UNITS = {"arcmin": pi / 180 / 60, "degree": pi / 180, "rad": 1.0}

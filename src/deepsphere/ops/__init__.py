@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deepsphere.ops.mapping import SparseMap, gathered_maximum
     from deepsphere.ops.operator import SparseOperator, laplacian_operator
     from deepsphere.ops.polynomials import BASES, evaluate_basis, to_chebyshev
-    from deepsphere.ops.product import sparse_product
+    from deepsphere.ops.products import sparse_product
 
 _HOMES = {
     "ACTIVATIONS": "filters",
@@ -33,7 +33,7 @@ _HOMES = {
     "laplacian_operator": "operator",
     "normalized_filter": "filters",
     "pool": "filters",
-    "sparse_product": "product",
+    "sparse_product": "products",
     "to_chebyshev": "polynomials",
 }
 

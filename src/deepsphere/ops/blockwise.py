@@ -38,7 +38,7 @@ def count_blocks(n: int, numbers: int, device: str) -> int:
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
-    from deepsphere.ops.tensorflow import constants
+    from deepsphere.ops.portable.tensorflow import constants
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of tensors and an `operator`, compiled if that helps the backend."""
@@ -96,8 +96,8 @@ elif BACKEND == "jax":
 
     import jax
 
-    from deepsphere.ops.derivatives_jax import LinearMap
-    from deepsphere.ops.jax import align
+    from deepsphere.ops.derivatives.jax import LinearMap
+    from deepsphere.ops.portable.jax import align
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of tensors and an `operator`, compiled if that helps the backend."""
@@ -165,8 +165,8 @@ elif BACKEND == "jax":
 else:
     import torch
 
-    from deepsphere.ops.derivatives_torch import attention_function
-    from deepsphere.ops.torch import constants, exporting
+    from deepsphere.ops.derivatives.torch import attention_function
+    from deepsphere.ops.portable.torch import constants, exporting
 
     def differentiable(
         forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]

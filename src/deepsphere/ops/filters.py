@@ -17,7 +17,7 @@ from deepsphere.ops.arguments import (
     is_empty,
     known_shape,
 )
-from deepsphere.ops.native.pooling import POOL_MODES
+from deepsphere.ops.compiled.pooling import POOL_MODES
 from deepsphere.ops.operator import SparseOperator
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -28,8 +28,8 @@ if keras.backend.backend() not in BACKENDS:
         f"DeepSphere runs on the Keras backends {', '.join(BACKENDS)}; the current one is "
         f"{keras.backend.backend()!r}: set the environment variable KERAS_BACKEND"
     )
-_backend = import_module(f"deepsphere.ops.{keras.backend.backend()}")
-_native = import_module(f"deepsphere.ops.native.{keras.backend.backend()}")
+_backend = import_module(f"deepsphere.ops.portable.{keras.backend.backend()}")
+_native = import_module(f"deepsphere.ops.compiled.{keras.backend.backend()}")
 
 ACTIVATIONS = ("linear", "relu")
 """Activations that the filters can apply themselves."""

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from deepsphere.ops.arguments import as_features, check_features
 from deepsphere.ops.matrices import squared, to_csr
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.product import sparse_product
+from deepsphere.ops.products import sparse_product
 
 
 class SparseMap:

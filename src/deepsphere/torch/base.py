@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepsphere.ops.native.torch import prepare
+from deepsphere.ops.compiled.torch import prepare
 from deepsphere.ops.operator import SparseOperator
 
 

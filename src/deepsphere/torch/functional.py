@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepsphere.ops import product_torch as portable_product
-from deepsphere.ops import torch as portable
-from deepsphere.ops.native import torch as compiled
+from deepsphere.ops.compiled import torch as compiled
 from deepsphere.ops.operator import SparseOperator
+from deepsphere.ops.portable import torch as portable
 from deepsphere.sampling import Sampling
 
 
@@ -92,7 +91,7 @@ def apply_map(x: Tensor, operator: SparseOperator, rows: int) -> Tensor:
     if x.numel() and compiled.available(x, x):
         y = compiled.sparse_product(x, operator, 1)
     else:
-        y = portable_product.sparse_product(x, operator, 1) if x.numel() else x
+        y = portable.sparse_product(x, operator, 1) if x.numel() else x
     return y[:, :rows]
 
 

@@ -32,8 +32,11 @@ _CONVERTERS = (
 )
 """Modules that trace a model for another runtime."""
 
+UNROLL = 8
+"""Neighbors per step of a looped sum, as on JAX."""
 
-class Product(NamedTuple):
+
+class _Product(NamedTuple):
     """A function that multiplies (n, columns) by an operator, and whether to unroll recurrences."""
 
     multiply: Callable[[tf.Tensor], tf.Tensor]
@@ -77,12 +80,12 @@ def _plain_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> 
         return y + _rows(term, x.shape[2]) @ coefficients
 
     y = _walk_basis(
-        _fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), plain_product(operator, dtype), 0.0, add
+        _fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), _plain_product(operator, dtype), 0.0, add
     )
-    return plain_unfold(y, x)
+    return _plain_unfold(y, x)
 
 
-def plain_unfold(y: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+def _plain_unfold(y: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Unfold (n * batch, channels) without `ensure_shape`, at which forward accumulators fail."""
     filters = y.shape[-1]
     y = tf.transpose(tf.reshape(y, [like.shape[1], -1, filters]), [1, 0, 2])
@@ -90,10 +93,10 @@ def plain_unfold(y: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.cast(y, like.dtype)
 
 
-def plain_product(operator: SparseOperator, dtype: tf.DType) -> Product:
+def _plain_product(operator: SparseOperator, dtype: tf.DType) -> _Product:
     """Return the product as a sum over neighbors."""
     lists = _neighbor_lists(operator, dtype, embed=False)
-    return Product(lambda columns: _neighbor_sum(*lists, columns), unroll=True)
+    return _Product(lambda columns: _unrolled_neighbor_sum(*lists, columns), unroll=True)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -144,7 +147,7 @@ def _filter(z: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Ten
     """Return ``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
     channels, filters = kernel.shape[1:]
 
-    def by_basis(product: Product) -> tf.Tensor:
+    def by_basis(product: _Product) -> tf.Tensor:
         def add(y: tf.Tensor, _: Any, term: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
             return y + _rows(term, channels) @ coefficients
 
@@ -157,7 +160,7 @@ def _filter(z: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Ten
 
 
 def _walk_basis(
-    z: tf.Tensor, kernel: tf.Tensor, product: Product, carry: Any, visit: Callable[..., Any]
+    z: tf.Tensor, kernel: tf.Tensor, product: _Product, carry: Any, visit: Callable[..., Any]
 ) -> Any:
     """Fold ``visit(carry, k, T_k(A) z, W_k)`` over k."""
     terms, n = kernel.shape[0], z.shape[0]
@@ -174,7 +177,7 @@ def _walk_basis(
     return visit(carry, terms - 1, current, kernel[terms - 1])
 
 
-def _clenshaw(z: tf.Tensor, kernel: tf.Tensor, product: Product) -> tf.Tensor:
+def _clenshaw(z: tf.Tensor, kernel: tf.Tensor, product: _Product) -> tf.Tensor:
     terms, channels, filters = kernel.shape
     rows = _rows(z, channels)
 
@@ -193,7 +196,7 @@ def _clenshaw(z: tf.Tensor, kernel: tf.Tensor, product: Product) -> tf.Tensor:
 
 
 def _repeat(
-    product: Product, times: int, step: Callable[..., tuple[Any, ...]], state: tuple[Any, ...]
+    product: _Product, times: int, step: Callable[..., tuple[Any, ...]], state: tuple[Any, ...]
 ) -> Any:
     """Apply ``state = step(i, *state)`` for i = 0 to ``times - 1``, and return the state."""
     if product.unroll:
@@ -220,7 +223,7 @@ def _gradients(
     def empty() -> tf.TensorArray:
         return tf.TensorArray(z.dtype, size=terms, element_shape=shape)
 
-    def separate_dw(product: Product) -> tf.Tensor:
+    def separate_dw(product: _Product) -> tf.Tensor:
         rows = _rows(g, filters)
 
         def visit(dw: tf.TensorArray, k: Any, term: tf.Tensor, _: tf.Tensor) -> tf.TensorArray:
@@ -228,7 +231,7 @@ def _gradients(
 
         return collected(_walk_basis(z, kernel, product, empty(), visit))
 
-    def both(product: Product) -> tuple[tf.Tensor, tf.Tensor]:
+    def both(product: _Product) -> tuple[tf.Tensor, tf.Tensor]:
         rows = _rows(z, channels)
 
         def visit(carry: Any, k: Any, term: tf.Tensor, coefficients: tf.Tensor) -> Any:
@@ -247,7 +250,7 @@ def _gradients(
 
 
 def _with_product(
-    operator: SparseOperator, z: tf.Tensor, channels: int, compute: Callable[[Product], Any]
+    operator: SparseOperator, z: tf.Tensor, channels: int, compute: Callable[[_Product], Any]
 ) -> Any:
     """Call `compute` with a product suited to the context and the number of columns."""
     xla = control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
@@ -255,17 +258,17 @@ def _with_product(
         lists = _neighbor_lists(operator, z.dtype, embed=not xla)
 
         def product(columns: tf.Tensor) -> tf.Tensor:
-            return clear_empty_rows(operator, _neighbor_sum(*lists, columns))
+            return _clear_empty_rows(operator, _unrolled_neighbor_sum(*lists, columns))
 
-        return compute(Product(product, unroll=not xla))
+        return compute(_Product(product, unroll=not xla))
     batch, limit = z.shape[1], plan.max_columns(operator.nnz)
 
     def whole() -> Any:
         csr = _csr(operator, z.dtype)
-        return compute(Product(lambda columns: _csr_product(csr, columns), unroll=True))
+        return compute(_Product(lambda columns: _csr_product(csr, columns), unroll=True))
 
     def split() -> Any:  # creates the CSR matrix within the loops, which keeps the graph small
-        return compute(Product(lambda columns: _split_product(operator, columns, limit), False))
+        return compute(_Product(lambda columns: _split_product(operator, columns, limit), False))
 
     if batch is not None:
         return whole() if batch * channels <= limit else split()
@@ -359,7 +362,7 @@ def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> t
     )
 
 
-def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
+def _unrolled_neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
     """Multiply (n, columns) with operations that XLA fuses and every runtime supports."""
     total = tf.zeros_like(columns)
     width = len(indices) if isinstance(indices, list) else indices.shape[0]
@@ -368,7 +371,82 @@ def _neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
     return total
 
 
-def clear_empty_rows(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
+def _clear_empty_rows(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
     """Set rows of (n, columns) without entries to 0: the padding they read may be NaN."""
     empty = operator.empty_rows
     return columns if empty is None else tf.where(empty[:, None], tf.zeros_like(columns), columns)
+
+
+# ---- plain products ----
+
+
+@tf.autograph.experimental.do_not_convert
+def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
+    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    if has_tangent(x):
+        return _plain_powers(x, operator, power)
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return _powers(x, operator, power), lambda g: sparse_product(g, operator.transpose, power)
+
+    return apply(x)
+
+
+def _plain_powers(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
+    """Multiply with operations that TensorFlow can differentiate."""
+    z = _fold(tf.cast(x, x.dtype if x.dtype == tf.float64 else tf.float32))
+    columns, product = tf.reshape(z, [z.shape[0], -1]), _plain_product(operator, z.dtype)
+    for _ in range(power):
+        columns = product(columns)
+    return _plain_unfold(tf.reshape(columns, [-1, z.shape[2]]), x)
+
+
+def _powers(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
+    z = _fold(tf.cast(x, x.dtype if x.dtype == tf.float64 else tf.float32))
+    columns = tf.reshape(z, [z.shape[0], -1])
+
+    def unrolled(product: _Product) -> tf.Tensor:  # a loop around a CSR matrix cannot be saved
+        result = columns
+        for _ in range(power):
+            result = product(result)
+        return result
+
+    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        _, y = tf.while_loop(
+            lambda i, _: i < power,
+            lambda i, c: (i + 1, _looped_neighbor_sum(operator, c)),
+            (tf.constant(0), columns),
+            maximum_iterations=power,
+        )
+    else:
+        y = _with_product(operator, z, z.shape[2], unrolled)
+    return tf.cast(_unfold(tf.reshape(y, [-1, z.shape[2]]), x), x.dtype)
+
+
+def _looped_neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor:
+    def make() -> tuple[tf.Tensor, tf.Tensor]:
+        lists = operator.neighbor_lists
+        n, spare = len(operator), -len(lists.indices) % UNROLL
+        # Pad with an index that the row reads anyway: another vertex could hold NaN.
+        last = np.tile(lists.indices[-1], (spare, 1))
+        indices = np.concatenate((lists.indices, last)).reshape(-1, UNROLL, n)
+        values = np.pad(lists.values, ((0, spare), (0, 0))).reshape(-1, UNROLL, n)
+        return tf.constant(indices), tf.constant(values, columns.dtype)
+
+    indices, values = constants(operator, ("tensorflow blocks", columns.dtype), make)
+
+    def step(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        neighbors, weights = indices[i], values[i]
+        for j in range(UNROLL):
+            total = total + tf.gather(columns, neighbors[j]) * weights[j][:, None]
+        return i + 1, total
+
+    steps = indices.shape[0]
+    _, total = tf.while_loop(
+        lambda i, _: i < steps,
+        step,
+        (tf.constant(0), tf.zeros_like(columns)),
+        maximum_iterations=steps,
+    )
+    return _clear_empty_rows(operator, total)

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from deepsphere import ops
 from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, filters, normalized_filter, reference
-from deepsphere.ops.native import build
+from deepsphere.ops.compiled import build
 from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, gradients, relative_error, to_numpy
 

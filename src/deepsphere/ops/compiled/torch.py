@@ -1,6 +1,6 @@
 """Compiled operations on PyTorch, as custom operators that ``torch.compile`` treats as opaque.
 
-Their derivatives are in `deepsphere.ops.derivatives_torch`. Arguments and results are single
+Their derivatives are in `deepsphere.ops.derivatives.torch`. Arguments and results are single
 tensors, not lists, which the ``vmap`` of older parts of PyTorch cannot map.
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from deepsphere.ops import derivatives_torch as derivatives
-from deepsphere.ops import torch as portable
-from deepsphere.ops.native import build
-from deepsphere.ops.native.pooling import POOL_MODES
+from deepsphere.ops.compiled import build
+from deepsphere.ops.compiled.pooling import POOL_MODES
+from deepsphere.ops.derivatives import torch as derivatives
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.torch import constants, exporting
+from deepsphere.ops.portable import torch as portable
+from deepsphere.ops.portable.torch import constants, exporting
 
 # The functions in call.h.
 FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, PRODUCT, POOL, POOL_BACKWARD = range(7)
@@ -366,7 +366,7 @@ def normalized_filter(
 
 
 def sparse_product(x: Tensor, operator: SparseOperator, power: int) -> Tensor:
-    """Multiply features; see `deepsphere.ops.product.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
     y = derivatives.apply(derivatives.PRODUCT, x.to(torch.float32), operator, power, ENGINE)
     return y.to(x.dtype)
 

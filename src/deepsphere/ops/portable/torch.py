@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from deepsphere.ops import plan
-from deepsphere.ops.derivatives_torch import FILTER, Engine, apply, none
+from deepsphere.ops.derivatives.torch import FILTER, PRODUCT, Engine, apply, none
 from deepsphere.ops.operator import SparseOperator
 
 
@@ -23,6 +23,13 @@ def chebyshev_filter(
     if exporting():  # converters do not support custom gradients
         return _forward(x, kernel, operator)
     return apply(FILTER, x, kernel, none(x), operator, "linear", ENGINE)
+
+
+def sparse_product(x: torch.Tensor, operator: SparseOperator, power: int) -> torch.Tensor:
+    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    if exporting():  # converters do not support custom gradients
+        return ENGINE.product(x, operator, power)
+    return apply(PRODUCT, x, operator, power, ENGINE)
 
 
 def _portable_filter(

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from deepsphere.graph import rescaled_laplacian
 from deepsphere.ops import SparseOperator, plan
-from deepsphere.ops.product import sparse_product
+from deepsphere.ops.products import sparse_product
 from deepsphere.sampling import Healpix
 from harness import HALF, MODES, SINGLE, gradients, relative_error, to_numpy
 

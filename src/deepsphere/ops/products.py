@@ -16,8 +16,8 @@ import keras
 from deepsphere.ops.arguments import as_features, is_empty
 from deepsphere.ops.operator import SparseOperator
 
-_backend = import_module(f"deepsphere.ops.product_{keras.backend.backend()}")
-_native = import_module(f"deepsphere.ops.native.{keras.backend.backend()}")
+_backend = import_module(f"deepsphere.ops.portable.{keras.backend.backend()}")
+_native = import_module(f"deepsphere.ops.compiled.{keras.backend.backend()}")
 
 MAX_POWER = 2**16
 """Maximum power: compiled functions receive it as a float32, which must represent it exactly."""

@@ -186,7 +186,7 @@ class Build:
         if os.name == "nt":
             raise RuntimeError("they are not made for Windows yet")
         command = compiler.find_compiler()
-        folder = Path(__file__).parent
+        folder = Path(__file__).parent / "csrc"
         sources = tuple(folder / name for name in (*SOURCES, *([binding] if binding else [])))
         digest = hashlib.sha256()
         for path in (*sources, *(folder / name for name in HEADERS)):

@@ -11,10 +11,10 @@ from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops.callers import called_from
-from deepsphere.ops.native import build
-from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
+from deepsphere.ops.compiled import build
+from deepsphere.ops.compiled.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.tensorflow import constants, has_tangent
+from deepsphere.ops.portable.tensorflow import constants, has_tangent
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 
@@ -298,7 +298,7 @@ def normalized_filter(
 
 @tf.autograph.experimental.do_not_convert
 def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
-    """Multiply features; see `deepsphere.ops.product.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
 
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:

@@ -16,7 +16,7 @@ import pytest
 
 from deepsphere import _cache as cache
 from deepsphere import compiler
-from deepsphere.ops.native import build
+from deepsphere.ops.compiled import build
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
@@ -188,7 +188,7 @@ def test_nothing_may_be_run_anywhere(tmp_path, caplog):
 
 PROCESS = """
 import sys
-from deepsphere.ops.native import build
+from deepsphere.ops.compiled import build
 build.SOURCES = ("threads.c",)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -13,12 +13,11 @@ import numpy as np
 from jax.custom_derivatives import zero_from_primal
 
 from deepsphere.ops.callers import called_from
-from deepsphere.ops.derivatives_jax import LinearMap, derivative
-from deepsphere.ops.jax import in_shard_map
-from deepsphere.ops.native import build
-from deepsphere.ops.native.pooling import POOL_MODES, pull_to_coarse
+from deepsphere.ops.compiled import build
+from deepsphere.ops.compiled.pooling import POOL_MODES, pull_to_coarse
+from deepsphere.ops.derivatives.jax import LinearMap, derivative
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.product_jax import differentiate_product
+from deepsphere.ops.portable.jax import differentiate_product, in_shard_map
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 TARGETS = (
@@ -349,7 +348,7 @@ differentiate_product(_product)
 
 
 def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
-    """Multiply features; see `deepsphere.ops.product.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
     return _product(x.astype(jnp.float32), operator, power).astype(x.dtype)
 
 
