@@ -33,5 +33,5 @@ def engine(request, monkeypatch):
     from deepsphere.ops import filters
 
     if request.param == "portable":
-        monkeypatch.setattr(filters._native, "available", lambda *_: False)
+        monkeypatch.setattr(filters._operations.compiled, "available", lambda *_: False)
     return request.param

@@ -166,7 +166,7 @@ def test_compiles_whole(name, form, monkeypatch):
         monkeypatch.setattr("deepsphere.ops.compiled.torch.available", lambda *_: False)
     module, layer, x = made(name)
     with monkeypatch.context() as patch:  # operators are shared: Keras' backend keeps its own here
-        patch.setattr(filters._native, "available", lambda *_: False)
+        patch.setattr(filters._operations.compiled, "available", lambda *_: False)
         layer(x)
     module.eval()
     x = torch.tensor(x, requires_grad=True)

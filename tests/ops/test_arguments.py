@@ -7,6 +7,7 @@ import pytest
 from deepsphere import layers, ops
 from deepsphere.ops import SparseMap, SparseOperator
 from deepsphere.ops.attention import neighbor_attention
+from deepsphere.ops.mapping import gathered_maximum
 from deepsphere.sampling import Healpix
 from harness import BACKEND, SINGLE, gradients, relative_error, to_numpy
 
@@ -118,7 +119,7 @@ def test_complex_numbers_are_refused(engine):
         lambda: SparseMap(DENSE)(z),
         lambda: ops.pool(z, 2, "max"),
         lambda: ops.pool(z, 2, "mean"),
-        lambda: ops.gathered_maximum(z, np.zeros((1, 2), int)),
+        lambda: gathered_maximum(z, np.zeros((1, 2), int)),
         lambda: neighbor_attention(z[..., None], X[..., None], X[..., None], OPERATOR),
     ]
     for call in calls:
@@ -166,7 +167,7 @@ def test_maps_of_other_features_are_refused(rows):
 )
 def test_bad_sets_of_vertices(indices, error, message):
     with pytest.raises(error, match=message):
-        ops.gathered_maximum(X, np.array(indices))
+        gathered_maximum(X, np.array(indices))
 
 
 NO_NUMBERS = [

@@ -119,7 +119,7 @@ def test_half_precision_sums_in_single(dtype, engine):
 def test_wide_products_are_split(monkeypatch, mode, columns):
     monkeypatch.setattr(plan, "MAX_PRODUCT", columns * RANDOM_WALK.nnz + 1)
     x, kernel, weights = example(4, 3, 4)
-    monkeypatch.setattr(filters._native, "available", lambda *_: False)
+    monkeypatch.setattr(filters._operations.compiled, "available", lambda *_: False)
     widths = count_product_widths(monkeypatch)
     value, found = gradients(
         lambda x, kernel: chebyshev_filter(x, kernel, RANDOM_WALK), [x, kernel], weights, mode
@@ -155,9 +155,9 @@ def count_product_widths(monkeypatch):
 
         monkeypatch.setattr(torch.nn.functional, "embedding_bag", bag)
     else:
-        from deepsphere.ops import jax as ours
+        from deepsphere.ops.portable import jax as ours
 
-        original = ours._neighbor_sum
+        original = ours._unrolled_neighbor_sum
 
         def neighbor_sum(operator, columns):
             widths.append(columns.shape[1])
@@ -165,7 +165,7 @@ def count_product_widths(monkeypatch):
 
         ours._forward_pass.clear_cache()
         ours._backward_pass.clear_cache()
-        monkeypatch.setattr(ours, "_neighbor_sum", neighbor_sum)
+        monkeypatch.setattr(ours, "_unrolled_neighbor_sum", neighbor_sum)
     return widths
 
 

@@ -6,8 +6,9 @@ import pytest
 from scipy.sparse import csr_array
 
 from deepsphere import layers
-from deepsphere.ops import SparseMap, SparseOperator, chebyshev_filter, gathered_maximum
+from deepsphere.ops import SparseMap, SparseOperator, chebyshev_filter
 from deepsphere.ops.attention import neighbor_attention
+from deepsphere.ops.mapping import gathered_maximum
 from deepsphere.ops.products import sparse_product
 from deepsphere.sampling import Equiangular, Healpix, Icosahedral
 from deepsphere.sampling.resampling import padded

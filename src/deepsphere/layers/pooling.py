@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count, check_sampling
 from deepsphere.layers.masking import hide
-from deepsphere.ops import SparseMap, gathered_maximum, pool
+from deepsphere.ops import SparseMap, pool
+from deepsphere.ops.mapping import gathered_maximum
 from deepsphere.sampling import Sampling, serialize
 from deepsphere.sampling.resampling import padded, pooling_matrix, unpooling_matrix
 
@@ -136,7 +137,7 @@ def any_of(mask: Any, members: NDArray[np.int32]) -> Any:
     mask : tensor of bool, shape (batch, points)
         True at observed points.
     members : ndarray of int32, shape (width, sets)
-        The points of each set, see `deepsphere.ops.gathered_maximum`.
+        The points of each set, see `deepsphere.ops.mapping.gathered_maximum`.
 
     Returns
     -------

@@ -1,8 +1,10 @@
 """Operations on features on a graph: filters, sparse products, pooling.
 
-Each backend has a file here with the same functions; only these files name a backend. `reference`
-is the same in scipy. The functions below run on the backend of Keras and are imported on first use,
-so that `deepsphere.torch` can use its backend's files without Keras.
+The functions below check their arguments and run on the backend of Keras. They are imported on
+first use, so that `deepsphere.torch` can do without Keras. Behind them, `dispatch` chooses between
+two forms of each operation: `compiled` holds those in C, `portable` those made of the backend's own
+operations. `derivatives` is what both forms share. Each of the three has a module per backend.
+`plan` and `operator` serve all of them, and `reference` is a filter in SciPy, for tests.
 """
 
 from importlib import import_module
@@ -11,25 +13,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deepsphere.ops.filters import (
         ACTIVATIONS,
-        BACKENDS,
         chebyshev_filter,
         normalized_filter,
         pool,
     )
-    from deepsphere.ops.mapping import SparseMap, gathered_maximum
+    from deepsphere.ops.mapping import SparseMap
     from deepsphere.ops.operator import SparseOperator, laplacian_operator
     from deepsphere.ops.polynomials import BASES, evaluate_basis, to_chebyshev
     from deepsphere.ops.products import sparse_product
 
 _HOMES = {
     "ACTIVATIONS": "filters",
-    "BACKENDS": "filters",
     "BASES": "polynomials",
     "SparseMap": "mapping",
     "SparseOperator": "operator",
     "chebyshev_filter": "filters",
     "evaluate_basis": "polynomials",
-    "gathered_maximum": "mapping",
     "laplacian_operator": "operator",
     "normalized_filter": "filters",
     "pool": "filters",
@@ -39,13 +38,11 @@ _HOMES = {
 
 __all__ = [
     "ACTIVATIONS",
-    "BACKENDS",
     "BASES",
     "SparseMap",
     "SparseOperator",
     "chebyshev_filter",
     "evaluate_basis",
-    "gathered_maximum",
     "laplacian_operator",
     "normalized_filter",
     "pool",

@@ -102,11 +102,6 @@ def complete_shape(x: Any, shape: Sequence[int | None]) -> Any:
     return tf.ensure_shape(x, shape)
 
 
-def is_empty(*tensors: Any) -> bool:
-    """Whether any tensor is known to have no elements, which few backends can multiply."""
-    return any(isinstance(size, int) and size == 0 for x in tensors for size in x.shape)
-
-
 def refuse_masked(x: Any, name: str) -> None:
     """Raise ValueError if a NumPy array has masked values: TensorFlow and PyTorch drop the mask."""
     if np.ma.is_masked(x):

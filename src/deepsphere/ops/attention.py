@@ -25,15 +25,20 @@ from math import sqrt
 from typing import Any
 from weakref import WeakValueDictionary
 
+import keras
 import numpy as np
 from keras import ops
 from scipy.sparse import csr_array, eye_array
 
 from deepsphere.graph import Graph, GraphLike, edge_pattern, resolve_graph
-from deepsphere.ops import blockwise
-from deepsphere.ops.arguments import as_floats, complete_shape, is_empty, known_shape
+from deepsphere.ops.arguments import as_floats, complete_shape, known_shape
+from deepsphere.ops.blockwise import Blocks
+from deepsphere.ops.dispatch import operations_of
 from deepsphere.ops.operator import SparseOperator
+from deepsphere.ops.plan import is_empty
 from deepsphere.sampling import Sampling
+
+_backend = operations_of(keras.backend.backend()).portable
 
 _patterns: WeakValueDictionary[tuple[Sampling, Graph, bool], SparseOperator] = WeakValueDictionary()
 
@@ -177,15 +182,15 @@ def _check_mask(mask: Any, q: Any) -> Any:
     return complete_shape(mask, (batch, n))
 
 
-@blockwise.compiled
+@_backend.jitted
 def _forward(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> Any:
-    blocks = blockwise.Blocks(q, operator)
+    blocks = Blocks(q, operator)
     keys, values, hidden = blocks.fold(k), blocks.fold(v), blocks.hidden(mask)
 
     def attend(q: Any, indices: Any, gaps: Any) -> Any:
-        scores = _dot(q, blockwise.gather(keys, indices)) + _bias(gaps, hidden, indices)
+        scores = _dot(q, _backend.gather_rows(keys, indices)) + _bias(gaps, hidden, indices)
         _, inverse, exponentials = _softmax(scores)
-        return _mix(exponentials, blockwise.gather(values, indices)) * inverse[..., None]
+        return _mix(exponentials, _backend.gather_rows(values, indices)) * inverse[..., None]
 
     y = blocks.map(
         attend, blocks.depth, blocks.cut(blocks.fold(q) / sqrt(blocks.depth)), *blocks.lists("keys")
@@ -193,23 +198,23 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> 
     return blocks.unfold(blocks.clear(y, "keys"), q)
 
 
-@blockwise.compiled
+@_backend.jitted
 def _tangent(
     q: Any, k: Any, v: Any, tq: Any, tk: Any, tv: Any, mask: Any, *, operator: SparseOperator
 ) -> Any:
     """Return the derivative along tangents of q, k and v."""
-    blocks = blockwise.Blocks(q, operator)
+    blocks = Blocks(q, operator)
     keys, values, hidden = blocks.fold(k), blocks.fold(v), blocks.hidden(mask)
     moving_keys, moving_values = blocks.fold(tk), blocks.fold(tv)
 
     def attend(q: Any, tq: Any, indices: Any, gaps: Any) -> Any:
-        near_keys = blockwise.gather(keys, indices)
+        near_keys = _backend.gather_rows(keys, indices)
         _, inverse, p = _softmax(_dot(q, near_keys) + _bias(gaps, hidden, indices))
         p = p * inverse
-        scores = _dot(tq, near_keys) + _dot(q, blockwise.gather(moving_keys, indices))
+        scores = _dot(tq, near_keys) + _dot(q, _backend.gather_rows(moving_keys, indices))
         change = p * (scores - ops.sum(p * scores, axis=0))
-        return _mix(change, blockwise.gather(values, indices)) + _mix(
-            p, blockwise.gather(moving_values, indices)
+        return _mix(change, _backend.gather_rows(values, indices)) + _mix(
+            p, _backend.gather_rows(moving_values, indices)
         )
 
     y = blocks.map(
@@ -222,20 +227,20 @@ def _tangent(
     return blocks.unfold(blocks.clear(y, "keys"), q)
 
 
-@blockwise.compiled
+@_backend.jitted
 def _backward(
     q: Any, k: Any, v: Any, g: Any, mask: Any, *, operator: SparseOperator
 ) -> tuple[Any, Any, Any]:
-    blocks = blockwise.Blocks(q, operator)
+    blocks = Blocks(q, operator)
     queries, keys = blocks.fold(q) / sqrt(blocks.depth), blocks.fold(k)
     values, upstream = blocks.fold(v), blocks.fold(g)
     hidden = blocks.hidden(mask)
 
     def of_queries(q: Any, g: Any, indices: Any, gaps: Any) -> Any:
-        near_keys = blockwise.gather(keys, indices)
+        near_keys = _backend.gather_rows(keys, indices)
         top, inverse, p = _softmax(_dot(q, near_keys) + _bias(gaps, hidden, indices))
         p = p * inverse
-        dp = _dot(g, blockwise.gather(values, indices))
+        dp = _dot(g, _backend.gather_rows(values, indices))
         delta = ops.sum(p * dp, axis=0)
         dq = _mix(p * (dp - delta), near_keys) / sqrt(blocks.depth)
         return ops.concatenate([dq, ops.stack([top, inverse, delta], axis=-1)], axis=-1)
@@ -251,9 +256,9 @@ def _backward(
     dq, sums = found[..., : blocks.depth], blocks.pack(found[..., blocks.depth :])
 
     def of_keys(k: Any, v: Any, indices: Any, gaps: Any, hidden: Any = 0.0) -> Any:
-        near_queries = blockwise.gather(queries, indices)
-        near_g = blockwise.gather(upstream, indices)
-        near = _slots(blockwise.gather(sums, indices))
+        near_queries = _backend.gather_rows(queries, indices)
+        near_g = _backend.gather_rows(upstream, indices)
+        near = _slots(_backend.gather_rows(sums, indices))
         top, inverse, delta = near[..., 0], near[..., 1], near[..., 2]
         p = ops.exp(_dot(k, near_queries) + (gaps[..., None] + hidden)[..., None] - top) * inverse
         dk = _mix(p * (_dot(v, near_g) - delta), near_queries)
@@ -273,7 +278,7 @@ def _backward(
     return blocks.unfold(dq, q), blocks.unfold(dk, k), blocks.unfold(dv, v)
 
 
-_attend = blockwise.differentiable(_forward, _backward, _tangent)
+_attend = _backend.differentiable_attention(_forward, _backward, _tangent)
 
 
 def _dot(x: Any, neighbors: Any) -> Any:
@@ -298,7 +303,7 @@ def _bias(gaps: Any, hidden: Any, indices: Any) -> Any:
     """Return the bias of scores (slots, size, batch, heads): -inf where there is no key."""
     bias = gaps[..., None]
     if hidden is not None:
-        bias = bias + _slots(blockwise.gather(hidden, indices))
+        bias = bias + _slots(_backend.gather_rows(hidden, indices))
     return bias[..., None]
 
 

@@ -1,7 +1,4 @@
-"""Process graph vertices block by block, to limit how many neighbors are gathered at a time.
-
-This module holds the backend-specific part of `deepsphere.ops.attention`.
-"""
+"""Blocks of vertices, which limit how many neighbors attention gathers at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +11,10 @@ from keras import ops
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from deepsphere.ops.dispatch import operations_of
 from deepsphere.ops.operator import SparseOperator
 
-BACKEND = keras.backend.backend()
+_backend = operations_of(keras.backend.backend()).portable
 
 GATHERED = {"cpu": 2**21, "other": 2**25}
 """Maximum number of values that a block gathers at once: few enough for a processor's cache (8 MB),
@@ -33,178 +31,6 @@ def count_blocks(n: int, numbers: int, device: str) -> int:
     """
     least = -(-n * numbers // GATHERED["cpu" if device == "cpu" else "other"])
     return min(1 << max(0, least - 1).bit_length(), n)
-
-
-if BACKEND == "tensorflow":
-    import tensorflow as tf
-
-    from deepsphere.ops.portable.tensorflow import constants
-
-    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of tensors and an `operator`, compiled if that helps the backend."""
-        return tf.autograph.experimental.do_not_convert(function)
-
-    def device_of(x: Any) -> str:  # noqa: ARG001
-        """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
-        return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
-
-    def constant(
-        operator: SparseOperator,
-        key: Any,
-        make: Callable[[], NDArray[Any]],
-        like: Any,  # noqa: ARG001
-    ) -> Any:
-        """Return an array on the device of `like`, created once per operator and key."""
-        return constants(operator, ("tensorflow", key), lambda: tf.constant(make()))
-
-    def gather(table: Any, indices: Any) -> Any:
-        """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
-        rows = tf.gather(tf.reshape(table, [table.shape[0], -1]), indices)
-        return tf.reshape(rows, [*indices.shape, -1, *table.shape[2:]])
-
-    def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
-        """Call a function on one block after another and stack the results."""
-        return tf.map_fn(
-            lambda block: function(*block),
-            blocks,
-            fn_output_signature=blocks[0].dtype,
-            parallel_iterations=1,  # parallel iterations would gather for several blocks
-        )
-
-    def differentiable(
-        forward: Callable[..., Any],
-        backward: Callable[..., Any],
-        tangent: Callable[..., Any],  # noqa: ARG001
-    ) -> Callable[..., Any]:
-        """Return attention of q, k, v, mask, operator with the given derivatives.
-
-        TensorFlow builds forward-mode derivatives from two reverse passes and needs no `tangent`.
-        """
-
-        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
-            @tf.custom_gradient
-            def apply(q: Any, k: Any, v: Any) -> Any:
-                y = forward(q, k, v, mask, operator=operator)
-                return y, lambda g: backward(q, k, v, g, mask, operator=operator)
-
-            return apply(q, k, v)
-
-        return attend
-
-elif BACKEND == "jax":
-    from functools import partial
-
-    import jax
-
-    from deepsphere.ops.derivatives.jax import LinearMap
-    from deepsphere.ops.portable.jax import align
-
-    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of tensors and an `operator`, compiled if that helps the backend."""
-        # Outside jit, JAX would compile the loops anew at each call.
-        return jax.jit(function, static_argnames="operator")
-
-    def device_of(x: Any) -> str:  # noqa: ARG001
-        """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
-        return jax.default_backend()
-
-    def constant(
-        operator: SparseOperator,
-        key: Any,
-        make: Callable[[], NDArray[Any]],
-        like: Any,  # noqa: ARG001
-    ) -> Any:
-        """Return an array on the device of `like`, created once per operator and key."""
-        return operator.constant(("jax", key), make)
-
-    def gather(table: Any, indices: Any) -> Any:
-        """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
-        # XLA fuses gathers of single slots into their use: half the time of one large gather.
-        # The indices are known to be valid, so XLA need not check them.
-        rows = table.reshape(table.shape[0], -1)
-        return [
-            rows.at[slot].get(mode="promise_in_bounds").reshape(-1, *table.shape[1:])
-            for slot in indices
-        ]
-
-    def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
-        """Call a function on one block after another and stack the results."""
-        return jax.lax.map(lambda block: function(*block), blocks)
-
-    def differentiable(
-        forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        """Return attention of q, k, v, mask, operator with the given derivatives."""
-
-        def vary(inputs: Any, tangents: Any, operator: SparseOperator) -> Any:
-            *tensors, mask = inputs
-            moving = [
-                jax.numpy.zeros_like(x) if t is None else t
-                for x, t in zip(tensors, tangents, strict=True)
-            ]
-            return (tangent(*tensors, *moving, mask, operator=operator),)
-
-        def pull_back(inputs: Any, cotangents: Any, _: Any, operator: SparseOperator) -> Any:
-            *tensors, mask = inputs
-            return backward(*tensors, *cotangents, mask, operator=operator)
-
-        @partial(jax.custom_jvp, nondiff_argnums=(4,))
-        def apply(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
-            return forward(q, k, v, mask, operator=operator)
-
-        @partial(apply.defjvp, symbolic_zeros=True)
-        def differentiate(operator: SparseOperator, inputs: Any, tangents: Any) -> Any:
-            y = apply(*inputs, operator)
-            return y, LinearMap(vary, pull_back, (operator,))(inputs, tangents[:3], y)
-
-        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
-            return apply(*align(q, k, v), mask, operator)
-
-        return attend
-
-else:
-    import torch
-
-    from deepsphere.ops.derivatives.torch import attention_function
-    from deepsphere.ops.portable.torch import constants, exporting
-
-    def differentiable(
-        forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        """Return attention of q, k, v, mask, operator with the given derivatives."""
-        function = attention_function(forward, backward, tangent)
-
-        def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
-            if exporting():  # converters do not support custom gradients
-                return forward(q, k, v, mask, operator=operator)
-            return function(q, k, v, mask, operator)
-
-        return attend
-
-    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of tensors and an `operator`, compiled if that helps the backend."""
-        return function
-
-    def device_of(x: Any) -> str:
-        """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
-        return x.device.type
-
-    def constant(
-        operator: SparseOperator, key: Any, make: Callable[[], NDArray[Any]], like: Any
-    ) -> Any:
-        """Return an array on the device of `like`, created once per operator and key."""
-        return constants(
-            operator, ("torch", key, like.device), lambda: torch.tensor(make(), device=like.device)
-        )
-
-    def gather(table: Any, indices: Any) -> Any:
-        """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
-        rows = table.reshape(table.shape[0], -1).index_select(0, indices.reshape(-1))
-        return rows.reshape(*indices.shape, *table.shape[1:])
-
-    def map_blocks(function: Callable[..., Any], *blocks: Any) -> Any:
-        """Call a function on one block after another and stack the results."""
-        return torch.stack([function(*block) for block in zip(*blocks, strict=True)])
 
 
 class Blocks:
@@ -227,7 +53,7 @@ class Blocks:
         self.patterns = {"keys": rows, "queries": rows.transpose}
         slots = max(int(np.diff(p.matrix.indptr).max()) for p in self.patterns.values())
         numbers = (batch or USUAL_BATCH) * slots * self.heads * self.depth
-        self.count = count_blocks(self.n, numbers, device_of(x))
+        self.count = count_blocks(self.n, numbers, _backend.device_of(x))
 
     def fold(self, x: Any) -> Any:
         """Transpose (batch, n, ...) to (n, batch, ...), contiguous per vertex."""
@@ -272,15 +98,15 @@ class Blocks:
             return _cut(full, self.count, -np.inf)
 
         return (
-            constant(pattern, ("indices", self.count), indices, self.like),
-            constant(pattern, ("gaps", self.count, self.dtype), gaps, self.like),
+            _backend.device_constant(pattern, ("indices", self.count), indices, self.like),
+            _backend.device_constant(pattern, ("gaps", self.count, self.dtype), gaps, self.like),
         )
 
     def map(self, function: Callable[..., Any], width: int, *blocks: Any) -> Any:
         """Call a function on each block and join the results, (..., heads, width)."""
         if self.count == 1:
             return function(*(block[0] for block in blocks))
-        y = map_blocks(function, *blocks)
+        y = _backend.map_blocks(function, *blocks)
         return ops.reshape(y, (self.count * -(-self.n // self.count), -1, self.heads, width))[
             : self.n
         ]
@@ -291,7 +117,9 @@ class Blocks:
         rows = pattern.empty_rows
         if rows is None:
             return y
-        empty = constant(pattern, "empty rows", lambda: rows[:, None, None, None], self.like)
+        empty = _backend.device_constant(
+            pattern, "empty rows", lambda: rows[:, None, None, None], self.like
+        )
         return ops.where(empty, ops.zeros_like(y), y)
 
 

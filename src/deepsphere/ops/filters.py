@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from operator import index
 from typing import Any
 
@@ -14,22 +13,13 @@ from deepsphere.ops.arguments import (
     as_floats,
     check_features,
     complete_shape,
-    is_empty,
     known_shape,
 )
 from deepsphere.ops.compiled.pooling import POOL_MODES
+from deepsphere.ops.dispatch import operations_of
 from deepsphere.ops.operator import SparseOperator
 
-BACKENDS = ("tensorflow", "jax", "torch")
-
-
-if keras.backend.backend() not in BACKENDS:
-    raise ImportError(
-        f"DeepSphere runs on the Keras backends {', '.join(BACKENDS)}; the current one is "
-        f"{keras.backend.backend()!r}: set the environment variable KERAS_BACKEND"
-    )
-_backend = import_module(f"deepsphere.ops.portable.{keras.backend.backend()}")
-_native = import_module(f"deepsphere.ops.compiled.{keras.backend.backend()}")
+_operations = operations_of(keras.backend.backend())
 
 ACTIVATIONS = ("linear", "relu")
 """Activations that the filters can apply themselves."""
@@ -75,12 +65,7 @@ def chebyshev_filter(
         `ACTIVATIONS`.
     """
     x, kernel, bias = _check(x, kernel, operator, bias, activation)
-    if _native.available(x, kernel, bias) and not is_empty(x, kernel):
-        return _native.chebyshev_filter(x, kernel, operator, bias, activation)
-    y = _filter(x, kernel, operator)
-    if bias is not None:
-        y = y + keras.ops.cast(bias, y.dtype)
-    return keras.ops.relu(y) if activation == "relu" else y
+    return _operations.chebyshev_filter(x, kernel, operator, bias, activation)
 
 
 def normalized_filter(
@@ -122,23 +107,7 @@ def normalized_filter(
     x, kernel, bias = _check(x, kernel, operator, bias, activation)
     if not 0 <= epsilon < float("inf"):
         raise ValueError(f"epsilon must be a number from 0 on, got {epsilon}")
-    if _native.available(x, kernel, bias) and not is_empty(x, kernel):
-        return _native.normalized_filter(x, kernel, operator, bias, epsilon, activation)
-    raw = _filter(x, kernel, operator)
-    dtype = raw.dtype
-    if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
-        raw = keras.ops.cast(raw, "float32")
-    # keras.ops.moments has wrong second derivatives on TensorFlow.
-    mean = keras.ops.mean(raw, axis=(0, 1))
-    centered = raw - mean
-    variance = keras.ops.mean(keras.ops.square(centered), axis=(0, 1))
-    y = centered * keras.ops.rsqrt(variance + epsilon)
-    if bias is not None:
-        y = y + keras.ops.cast(bias, y.dtype)
-    if activation == "relu":
-        y = keras.ops.relu(y)
-    stop = keras.ops.stop_gradient
-    return keras.ops.cast(y, dtype), stop(mean), stop(variance)
+    return _operations.normalized_filter(x, kernel, operator, bias, epsilon, activation)
 
 
 def pool(x: Any, children: int, mode: str) -> Any:
@@ -171,18 +140,16 @@ def pool(x: Any, children: int, mode: str) -> Any:
         raise ValueError(f"mode must be one of {', '.join(POOL_MODES)}; got {mode!r}")
     children = index(children)
     x = check_features(x) if mode == "max" else as_features(x)
-    _, n, channels = x.shape
+    n = x.shape[1]
     if children < 1 or (n is not None and n % children):
         raise ValueError(
             f"children must be a positive number that divides the {n} vertices of x, got {children}"
         )
-    if "float" in keras.backend.standardize_dtype(x.dtype) and _native.available(x, x):
-        return _native.pool(x, children, mode)
-    batch, n, _ = keras.ops.shape(x)
-    y = keras.ops.reshape(x, (batch, n // children, children, channels))
-    if is_empty(x):  # PyTorch has no maximum of an empty tensor
-        return y[:, :, 0]
-    return keras.ops.max(y, axis=2) if mode == "max" else keras.ops.mean(y, axis=2)
+    if "float" not in keras.backend.standardize_dtype(
+        x.dtype
+    ):  # float32 does not hold all integers
+        return _operations.portable.pool(x, children, mode)
+    return _operations.pool(x, children, mode)
 
 
 def _check(
@@ -211,9 +178,3 @@ def _check(
             raise ValueError(f"bias must have shape (filters,) = ({weights[2]},), got {known}")
         bias = complete_shape(bias, (weights[2],))
     return x, kernel, bias
-
-
-def _filter(x: Any, kernel: Any, operator: SparseOperator) -> Any:
-    if is_empty(x, kernel):  # a sum over no channels is 0
-        return keras.ops.cast(keras.ops.matmul(x, kernel[0]), x.dtype)
-    return _backend.chebyshev_filter(x, kernel, operator)

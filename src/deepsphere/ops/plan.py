@@ -10,6 +10,8 @@ stores the basis, so memory does not grow with the order.
 
 from __future__ import annotations
 
+from typing import Any
+
 MAX_PRODUCT = 2**31 - 1
 """Maximum number of multiply-adds of one sparse product; wider products are split by columns.
 
@@ -29,3 +31,8 @@ def separate_gradients(channels: int, filters: int, needs_dx: bool = True) -> bo
 def max_columns(nnz: int) -> int:
     """Return the maximum number of columns of one product with `nnz` stored entries."""
     return max(1, MAX_PRODUCT // max(1, nnz))
+
+
+def is_empty(*tensors: Any) -> bool:
+    """Whether any tensor is known to have no elements, which few backends can multiply."""
+    return any(isinstance(size, int) and size == 0 for x in tensors for size in x.shape)

@@ -7,17 +7,16 @@ and 64 columns).
 
 from __future__ import annotations
 
-from importlib import import_module
 from operator import index
 from typing import Any
 
 import keras
 
-from deepsphere.ops.arguments import as_features, is_empty
+from deepsphere.ops.arguments import as_features
+from deepsphere.ops.dispatch import operations_of
 from deepsphere.ops.operator import SparseOperator
 
-_backend = import_module(f"deepsphere.ops.portable.{keras.backend.backend()}")
-_native = import_module(f"deepsphere.ops.compiled.{keras.backend.backend()}")
+_operations = operations_of(keras.backend.backend())
 
 MAX_POWER = 2**16
 """Maximum power: compiled functions receive it as a float32, which must represent it exactly."""
@@ -64,8 +63,4 @@ def sparse_product(x: Any, operator: SparseOperator, power: int = 1) -> Any:
     x, power = as_features(x, len(operator)), index(power)
     if not 1 <= power <= MAX_POWER:
         raise ValueError(f"power must be at least 1 and at most {MAX_POWER}, got {power}")
-    if is_empty(x):
-        return x
-    if _native.available(x, x):
-        return _native.sparse_product(x, operator, power)
-    return _backend.sparse_product(x, operator, power)
+    return _operations.sparse_product(x, operator, power)

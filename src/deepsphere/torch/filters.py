@@ -13,7 +13,7 @@ from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.base import check_count, check_sampling
 from deepsphere.torch.base import OnGraph
-from deepsphere.torch.functional import chebyshev_filter, check_features, normalized_filter
+from deepsphere.torch.functional import check_features, operations
 
 SETTLING = 50.0
 """As for `deepsphere.layers.BatchNormalization`."""
@@ -197,9 +197,9 @@ class ChebyshevConv(OnGraph):
         included = self.activation if isinstance(self.activation, str) else "linear"
         weight, bias = self.weight, self.bias
         if self.norm is None:
-            y = chebyshev_filter(x, weight, self.operator, bias, included)
+            y = operations.chebyshev_filter(x, weight, self.operator, bias, included)
         elif self.norm.training and x.shape[0]:  # the norm may be frozen by itself
-            y, mean, variance = normalized_filter(
+            y, mean, variance = operations.normalized_filter(
                 x, weight, self.operator, bias, self.norm.eps, included
             )
             self.norm.update(mean, variance)
@@ -209,7 +209,7 @@ class ChebyshevConv(OnGraph):
             shift = -self.norm.running_mean.to(dtype) * factor
             shift = shift if bias is None else shift + bias.to(dtype)
             kernel = weight.to(dtype) * factor
-            y = chebyshev_filter(x, kernel, self.operator, shift, included)
+            y = operations.chebyshev_filter(x, kernel, self.operator, shift, included)
         return y if isinstance(self.activation, str) else self.activation(y)
 
     def extra_repr(self) -> str:

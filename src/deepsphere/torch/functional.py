@@ -1,14 +1,15 @@
-"""The operations that the modules share: checks, then the compiled or the portable form."""
+"""The operations that the modules share, and the check of their input."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from deepsphere.ops.compiled import torch as compiled
+from deepsphere.ops.dispatch import operations_of
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.portable import torch as portable
 from deepsphere.sampling import Sampling
+
+operations = operations_of("torch")
 
 
 def check_features(x: Tensor, sampling: Sampling, points: int, channels: int | None = None) -> None:
@@ -44,62 +45,9 @@ def check_features(x: Tensor, sampling: Sampling, points: int, channels: int | N
         )
 
 
-def chebyshev_filter(
-    x: Tensor,
-    kernel: Tensor,
-    operator: SparseOperator,
-    bias: Tensor | None = None,
-    activation: str = "linear",
-) -> Tensor:
-    """Filter, add a bias and activate; see `deepsphere.ops.chebyshev_filter`."""
-    if not x.numel() or not kernel.numel():
-        y = x @ kernel[0].to(x.dtype)
-    elif compiled.available(x, kernel, bias):
-        return compiled.chebyshev_filter(x, kernel, operator, bias, activation)
-    else:
-        y = portable.chebyshev_filter(x, kernel.to(x.dtype), operator)
-    if bias is not None:
-        y = y + bias.to(y.dtype)
-    return torch.relu(y) if activation == "relu" else y
-
-
-def normalized_filter(
-    x: Tensor,
-    kernel: Tensor,
-    operator: SparseOperator,
-    bias: Tensor | None,
-    epsilon: float,
-    activation: str = "linear",
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Filter, normalize over a batch, add a bias, activate; return mean and variance, too."""
-    if x.numel() and compiled.available(x, kernel, bias):
-        return compiled.normalized_filter(x, kernel, operator, bias, epsilon, activation)
-    y = chebyshev_filter(x, kernel, operator)
-    wide = y if y.dtype == torch.float64 else y.float()
-    variance, mean = torch.var_mean(wide, dim=(0, 1), correction=0)
-    y = ((wide - mean) * torch.rsqrt(variance + epsilon)).to(y.dtype)
-    if bias is not None:
-        y = y + bias.to(y.dtype)
-    return torch.relu(y) if activation == "relu" else y, mean.detach(), variance.detach()
-
-
 def apply_map(x: Tensor, operator: SparseOperator, rows: int) -> Tensor:
     """Apply a sparse map that was made square by rows or columns of zeros; return `rows` rows."""
     n = x.shape[1]
     if len(operator) > n:
         x = torch.nn.functional.pad(x, (0, 0, 0, len(operator) - n))
-    if x.numel() and compiled.available(x, x):
-        y = compiled.sparse_product(x, operator, 1)
-    else:
-        y = portable.sparse_product(x, operator, 1) if x.numel() else x
-    return y[:, :rows]
-
-
-def pool(x: Tensor, children: int, mode: str) -> Tensor:
-    """Pool children that lie side by side; see `deepsphere.ops.pool`."""
-    if x.numel() and compiled.available(x, x):
-        return compiled.pool(x, children, mode)
-    y = x.unflatten(1, (-1, children))
-    if not x.numel():
-        return y[:, :, 0]
-    return y.amax(2) if mode == "max" else y.mean(2)
+    return operations.sparse_product(x, operator, 1)[:, :rows]

@@ -21,7 +21,7 @@ from deepsphere.sampling.resampling import (
     unpooling_matrix,
 )
 from deepsphere.torch.base import OnGraph
-from deepsphere.torch.functional import apply_map, chebyshev_filter, check_features, pool
+from deepsphere.torch.functional import apply_map, check_features, operations
 
 MODES = ("max", "mean", "area")
 TOGETHER = 16
@@ -93,7 +93,7 @@ class Pool(OnGraph):
         """Take the maximum or mean of each coarse cell."""
         check_features(x, self.sampling, self._points)
         if self._siblings is not None:
-            return pool(x, self._siblings, "max" if self.mode == "max" else "mean")
+            return operations.pool(x, self._siblings, "max" if self.mode == "max" else "mean")
         if self.operator is not None:
             return apply_map(x, self.operator, self._output_points)
         assert self.members is not None
@@ -181,7 +181,9 @@ class _LowPass(OnGraph):
         wide = wide.reshape(batch, n, channels // together, together).transpose(1, 2).flatten(0, 1)
         identity = torch.eye(together, dtype=wide.dtype, device=wide.device)
         kernel = self.coefficients.to(wide.dtype)[:, None, None] * identity
-        y = chebyshev_filter(wide, kernel, self.operator) * self.factor.to(wide.dtype)
+        y = operations.chebyshev_filter(
+            wide, kernel, self.operator, None, "linear"
+        ) * self.factor.to(wide.dtype)
         y = y.unflatten(0, (batch, channels // together)).transpose(1, 2)
         return y.reshape(batch, n, channels).to(x.dtype)
 

@@ -42,7 +42,7 @@ COMPILED = [name for name in CASES if name not in PORTABLE_ONLY]
 def case(request, monkeypatch):
     name, engine = request.param
     if engine == "portable":
-        monkeypatch.setattr(filters._native, "available", lambda *_: False)
+        monkeypatch.setattr(filters._operations.compiled, "available", lambda *_: False)
     return CASES[name]
 
 

@@ -17,7 +17,7 @@ from deepsphere.ops.compiled import build
 from deepsphere.ops.compiled.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.derivatives.jax import LinearMap, derivative
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.portable.jax import differentiate_product, in_shard_map
+from deepsphere.ops.portable.jax import differentiate_product, in_shard_map, normalize
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 TARGETS = (
@@ -300,10 +300,7 @@ def _differentiate_backward_normalized(operator, epsilon, activation, wanted, in
 
 def _from_parts(x, kernel, bias, operator, epsilon, activation):  # type: ignore[no-untyped-def]
     raw = _forward(x, kernel, _none(), operator, "linear")
-    centered = raw - raw.mean((0, 1))
-    y = centered * jax.lax.rsqrt(jnp.square(centered).mean((0, 1)) + epsilon)
-    y = y + bias if bias.size else y
-    return jax.nn.relu(y) if activation == "relu" else y
+    return normalize(raw, bias if bias.size else None, epsilon, activation)[0]
 
 
 def _tangent_from_parts(x, kernel, bias, tx, tkernel, tbias, *static):  # type: ignore[no-untyped-def]
@@ -348,7 +345,7 @@ differentiate_product(_product)
 
 
 def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
-    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.sparse_product`."""
     return _product(x.astype(jnp.float32), operator, power).astype(x.dtype)
 
 

@@ -14,7 +14,7 @@ from deepsphere.ops.callers import called_from
 from deepsphere.ops.compiled import build
 from deepsphere.ops.compiled.pooling import POOL_MODES, pull_to_coarse
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.portable.tensorflow import constants, has_tangent
+from deepsphere.ops.portable.tensorflow import constants, has_tangent, normalize
 
 ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 
@@ -250,14 +250,8 @@ def _backward_normalized(
                 with tf.GradientTape() as inner:
                     inner.watch([x, kernel, bias])
                     raw = _forward(x, kernel, tf.zeros([0]), operator, "linear")
-                    centered = raw - tf.reduce_mean(raw, [0, 1])
-                    y = centered * tf.math.rsqrt(
-                        tf.reduce_mean(tf.square(centered), [0, 1]) + epsilon
-                    )
-                    if bias.shape[0] > 0:
-                        y = y + bias
-                    if activation == "relu":
-                        y = tf.nn.relu(y)
+                    shift = bias if bias.shape[0] > 0 else None
+                    y, _, _ = normalize(raw, shift, epsilon, activation)
                 first = inner.gradient(y, [x, kernel, bias], g, unconnected_gradients="zero")
                 total = tf.add_n(
                     [
@@ -298,7 +292,7 @@ def normalized_filter(
 
 @tf.autograph.experimental.do_not_convert
 def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
-    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.sparse_product`."""
 
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:

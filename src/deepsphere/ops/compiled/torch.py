@@ -366,7 +366,7 @@ def normalized_filter(
 
 
 def sparse_product(x: Tensor, operator: SparseOperator, power: int) -> Tensor:
-    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.sparse_product`."""
     y = derivatives.apply(derivatives.PRODUCT, x.to(torch.float32), operator, power, ENGINE)
     return y.to(x.dtype)
 

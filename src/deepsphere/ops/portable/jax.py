@@ -1,4 +1,4 @@
-"""Chebyshev filters on JAX, with sparse products as sums of gathered rows over neighbors.
+"""Operations on JAX, with sparse products as sums of gathered rows over neighbors.
 
 ``lax.scan`` loops over the degrees. If the loop were unrolled, XLA would fuse each neighbor sum
 into the next and recompute the earlier ones for every neighbor, at a cost exponential in the order.
@@ -9,11 +9,14 @@ a hundred, for which the sum is a loop: XLA would fuse the preceding operations 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from numpy.typing import NDArray
 
 from deepsphere.ops import plan
 from deepsphere.ops.derivatives.jax import LinearMap
@@ -23,9 +26,49 @@ UNROLL = 8
 """Neighbors per step of a looped sum: the fastest from 1 to 32, for 16 and 64 columns."""
 
 
-def chebyshev_filter(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
-    """Filter features; see `deepsphere.ops.chebyshev_filter`."""
-    return _chebyshev_filter(*align(x, kernel), operator)
+def chebyshev_filter(
+    x: jax.Array,
+    kernel: jax.Array,
+    operator: SparseOperator,
+    bias: jax.Array | None,
+    activation: str,
+) -> jax.Array:
+    """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
+    if plan.is_empty(x, kernel):  # a sum over no channels is 0
+        y = (x @ kernel[0]).astype(x.dtype)
+    else:
+        y = _chebyshev_filter(*align(x, kernel), operator)
+    return _activate(y, bias, activation)
+
+
+def normalized_filter(
+    x: jax.Array,
+    kernel: jax.Array,
+    operator: SparseOperator,
+    bias: jax.Array | None,
+    epsilon: float,
+    activation: str,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Filter, normalize, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
+    raw = chebyshev_filter(x, kernel, operator, None, "linear").astype(_working_dtype(x))
+    y, mean, variance = normalize(raw, bias, epsilon, activation)
+    return y.astype(x.dtype), lax.stop_gradient(mean), lax.stop_gradient(variance)
+
+
+def normalize(
+    raw: jax.Array, bias: jax.Array | None, epsilon: float, activation: str
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalize filtered features, add a bias, activate; return mean and variance, too."""
+    mean = raw.mean((0, 1))
+    centered = raw - mean
+    variance = jnp.square(centered).mean((0, 1))
+    return _activate(centered * lax.rsqrt(variance + epsilon), bias, activation), mean, variance
+
+
+def _activate(y: jax.Array, bias: jax.Array | None, activation: str) -> jax.Array:
+    if bias is not None:
+        y = y + bias.astype(y.dtype)
+    return jax.nn.relu(y) if activation == "relu" else y
 
 
 def in_shard_map() -> bool:
@@ -233,7 +276,7 @@ def _clear_empty_rows(operator: SparseOperator, columns: jax.Array) -> jax.Array
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
-    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.sparse_product`."""
     return _product(x, operator, power)
 
 
@@ -274,3 +317,86 @@ def _looped_neighbor_sum(operator: SparseOperator, columns: jax.Array) -> jax.Ar
 
     total, _ = lax.scan(add, jnp.zeros_like(columns), (lists.indices, values), unroll=UNROLL)
     return _clear_empty_rows(operator, total)
+
+
+# ---- pooling ----
+
+
+def pool(x: jax.Array, children: int, mode: str) -> jax.Array:
+    """Pool children; see `deepsphere.ops.pool`."""
+    batch, n, channels = x.shape
+    y = x.reshape(batch, n // children, children, channels)
+    if plan.is_empty(x):
+        return y[:, :, 0]
+    return y.max(2) if mode == "max" else y.mean(2, dtype=_working_dtype(x)).astype(x.dtype)
+
+
+# ---- blocks of vertices, for attention ----
+
+
+def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of tensors and an `operator`, compiled if that helps the backend."""
+    # Outside jit, JAX would compile the loops anew at each call.
+    return jax.jit(function, static_argnames="operator")
+
+
+def device_of(x: jax.Array) -> str:  # noqa: ARG001
+    """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
+    return jax.default_backend()
+
+
+def device_constant(
+    operator: SparseOperator,
+    key: Any,
+    make: Callable[[], NDArray[Any]],
+    like: jax.Array,  # noqa: ARG001
+) -> NDArray[Any]:
+    """Return an array on the device of `like`, created once per operator and key."""
+    return operator.constant(("jax", key), make)
+
+
+def gather_rows(table: jax.Array, indices: jax.Array) -> list[jax.Array]:
+    """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
+    # XLA fuses gathers of single slots into their use: half the time of one large gather.
+    # The indices are known to be valid, so XLA need not check them.
+    rows = table.reshape(table.shape[0], -1)
+    return [
+        rows.at[slot].get(mode="promise_in_bounds").reshape(-1, *table.shape[1:])
+        for slot in indices
+    ]
+
+
+def map_blocks(function: Callable[..., Any], *blocks: jax.Array) -> jax.Array:
+    """Call a function on one block after another and stack the results."""
+    return lax.map(lambda block: function(*block), blocks)
+
+
+def differentiable_attention(
+    forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return attention of q, k, v, mask, operator with the given derivatives."""
+
+    def vary(inputs: Any, tangents: Any, operator: SparseOperator) -> Any:
+        *tensors, mask = inputs
+        moving = [
+            jnp.zeros_like(x) if t is None else t for x, t in zip(tensors, tangents, strict=True)
+        ]
+        return (tangent(*tensors, *moving, mask, operator=operator),)
+
+    def pull_back(inputs: Any, cotangents: Any, _: Any, operator: SparseOperator) -> Any:
+        *tensors, mask = inputs
+        return backward(*tensors, *cotangents, mask, operator=operator)
+
+    @partial(jax.custom_jvp, nondiff_argnums=(4,))
+    def apply(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+        return forward(q, k, v, mask, operator=operator)
+
+    @partial(apply.defjvp, symbolic_zeros=True)
+    def differentiate(operator: SparseOperator, inputs: Any, tangents: Any) -> Any:
+        y = apply(*inputs, operator)
+        return y, LinearMap(vary, pull_back, (operator,))(inputs, tangents[:3], y)
+
+    def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+        return apply(*align(q, k, v), mask, operator)
+
+    return attend

@@ -1,4 +1,4 @@
-"""Chebyshev filters on TensorFlow, with CSR products, or sums over neighbors where unsupported.
+"""Operations on TensorFlow, with CSR products, or sums over neighbors where unsupported.
 
 The CSR product is TensorFlow's fastest on CPU and needs no XLA. Neither XLA nor other runtimes
 (ONNX, LiteRT, OpenVINO) support it, so for them products are sums of gathered rows over neighbors.
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow.python.eager import forwardprop_util
 from tensorflow.python.ops import control_flow_util
 from tensorflow.python.ops.while_v2 import _WhileBodyGradFuncGraph
@@ -48,11 +49,57 @@ class _Product(NamedTuple):
 
 
 @tf.autograph.experimental.do_not_convert
-def chebyshev_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
-    """Filter features; see `deepsphere.ops.chebyshev_filter`."""
-    dtype = x.dtype if x.dtype == tf.float64 else tf.float32
-    if has_tangent(x, kernel):
-        return _plain_filter(x, kernel, operator)
+def chebyshev_filter(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    operator: SparseOperator,
+    bias: tf.Tensor | None,
+    activation: str,
+) -> tf.Tensor:
+    """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
+    if plan.is_empty(x, kernel):  # a sum over no channels is 0
+        y = tf.matmul(x, tf.cast(kernel[0], x.dtype))
+    elif has_tangent(x, kernel):
+        y = _plain_filter(x, kernel, operator)
+    else:
+        y = _custom_filter(x, kernel, operator)
+    return _activate(y, bias, activation)
+
+
+@tf.autograph.experimental.do_not_convert
+def normalized_filter(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    operator: SparseOperator,
+    bias: tf.Tensor | None,
+    epsilon: float,
+    activation: str,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Filter, normalize, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
+    raw = tf.cast(chebyshev_filter(x, kernel, operator, None, "linear"), _working_dtype(x))
+    y, mean, variance = normalize(raw, bias, epsilon, activation)
+    return tf.cast(y, x.dtype), tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
+def normalize(
+    raw: tf.Tensor, bias: tf.Tensor | None, epsilon: float, activation: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalize filtered features, add a bias, activate; return mean and variance, too."""
+    mean = tf.reduce_mean(raw, [0, 1])
+    centered = raw - mean
+    variance = tf.reduce_mean(tf.square(centered), [0, 1])
+    y = centered * tf.math.rsqrt(variance + epsilon)
+    return _activate(y, bias, activation), mean, variance
+
+
+def _activate(y: tf.Tensor, bias: tf.Tensor | None, activation: str) -> tf.Tensor:
+    if bias is not None:
+        y = y + tf.cast(bias, y.dtype)
+    return tf.nn.relu(y) if activation == "relu" else y
+
+
+def _custom_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
+    dtype = _working_dtype(x)
 
     @tf.custom_gradient
     def apply(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
@@ -60,6 +107,10 @@ def chebyshev_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) 
         return tf.cast(_unfold(y, x), x.dtype), lambda g: _filter_gradients(x, kernel, g, operator)
 
     return apply(x, kernel)
+
+
+def _working_dtype(x: tf.Tensor) -> tf.DType:
+    return tf.float64 if x.dtype == tf.float64 else tf.float32
 
 
 def has_tangent(*tensors: tf.Tensor) -> bool:
@@ -74,7 +125,7 @@ def has_tangent(*tensors: tf.Tensor) -> bool:
 
 def _plain_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
     """Filter with operations that TensorFlow can differentiate."""
-    dtype = x.dtype if x.dtype == tf.float64 else tf.float32
+    dtype = _working_dtype(x)
 
     def add(y: Any, _: Any, term: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
         return y + _rows(term, x.shape[2]) @ coefficients
@@ -103,7 +154,7 @@ def _plain_product(operator: SparseOperator, dtype: tf.DType) -> _Product:
 def _filter_gradients(
     x: tf.Tensor, kernel: tf.Tensor, gradient: tf.Tensor, operator: SparseOperator
 ) -> list[tf.Tensor]:
-    dtype = x.dtype if x.dtype == tf.float64 else tf.float32
+    dtype = _working_dtype(x)
 
     @tf.custom_gradient
     def apply(
@@ -116,7 +167,7 @@ def _filter_gradients(
 
         def second(vx: tf.Tensor, vkernel: tf.Tensor) -> list[tf.Tensor]:
             # See docs/performance.md, "Second derivatives".
-            varied = chebyshev_filter(vx, kernel, operator) + chebyshev_filter(x, vkernel, operator)
+            varied = _custom_filter(vx, kernel, operator) + _custom_filter(x, vkernel, operator)
             return [
                 _filter_gradients(x, vkernel, g, operator)[0],
                 _filter_gradients(vx, kernel, g, operator)[1],
@@ -382,7 +433,7 @@ def _clear_empty_rows(operator: SparseOperator, columns: tf.Tensor) -> tf.Tensor
 
 @tf.autograph.experimental.do_not_convert
 def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
-    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.sparse_product`."""
     if has_tangent(x):
         return _plain_powers(x, operator, power)
 
@@ -395,7 +446,7 @@ def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Ten
 
 def _plain_powers(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
     """Multiply with operations that TensorFlow can differentiate."""
-    z = _fold(tf.cast(x, x.dtype if x.dtype == tf.float64 else tf.float32))
+    z = _fold(tf.cast(x, _working_dtype(x)))
     columns, product = tf.reshape(z, [z.shape[0], -1]), _plain_product(operator, z.dtype)
     for _ in range(power):
         columns = product(columns)
@@ -403,7 +454,7 @@ def _plain_powers(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tens
 
 
 def _powers(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Tensor:
-    z = _fold(tf.cast(x, x.dtype if x.dtype == tf.float64 else tf.float32))
+    z = _fold(tf.cast(x, _working_dtype(x)))
     columns = tf.reshape(z, [z.shape[0], -1])
 
     def unrolled(product: _Product) -> tf.Tensor:  # a loop around a CSR matrix cannot be saved
@@ -450,3 +501,80 @@ def _looped_neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Ten
         maximum_iterations=steps,
     )
     return _clear_empty_rows(operator, total)
+
+
+# ---- pooling ----
+
+
+@tf.autograph.experimental.do_not_convert
+def pool(x: tf.Tensor, children: int, mode: str) -> tf.Tensor:
+    """Pool children; see `deepsphere.ops.pool`."""
+    batch, n, channels = (
+        tf.shape(x)[axis] if size is None else size for axis, size in enumerate(x.shape)
+    )
+    y = tf.reshape(x, [batch, n // children, children, channels])
+    if plan.is_empty(x):
+        return y[:, :, 0]
+    if mode == "max":
+        return tf.reduce_any(y, 2) if y.dtype == tf.bool else tf.reduce_max(y, 2)
+    return tf.cast(tf.reduce_mean(tf.cast(y, _working_dtype(x)), 2), x.dtype)
+
+
+# ---- blocks of vertices, for attention ----
+
+
+def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of tensors and an `operator`, compiled if that helps the backend."""
+    return tf.autograph.experimental.do_not_convert(function)
+
+
+def device_of(x: tf.Tensor) -> str:  # noqa: ARG001
+    """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
+    return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+
+
+def device_constant(
+    operator: SparseOperator,
+    key: Any,
+    make: Callable[[], NDArray[Any]],
+    like: tf.Tensor,  # noqa: ARG001
+) -> tf.Tensor:
+    """Return an array on the device of `like`, created once per operator and key."""
+    return constants(operator, ("tensorflow", key), lambda: tf.constant(make()))
+
+
+def gather_rows(table: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
+    rows = tf.gather(tf.reshape(table, [table.shape[0], -1]), indices)
+    return tf.reshape(rows, [*indices.shape, -1, *table.shape[2:]])
+
+
+def map_blocks(function: Callable[..., Any], *blocks: tf.Tensor) -> tf.Tensor:
+    """Call a function on one block after another and stack the results."""
+    return tf.map_fn(
+        lambda block: function(*block),
+        blocks,
+        fn_output_signature=blocks[0].dtype,
+        parallel_iterations=1,  # parallel iterations would gather for several blocks
+    )
+
+
+def differentiable_attention(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    tangent: Callable[..., Any],  # noqa: ARG001
+) -> Callable[..., Any]:
+    """Return attention of q, k, v, mask, operator with the given derivatives.
+
+    TensorFlow builds forward-mode derivatives from two reverse passes and needs no `tangent`.
+    """
+
+    def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+        @tf.custom_gradient
+        def apply(q: Any, k: Any, v: Any) -> Any:
+            y = forward(q, k, v, mask, operator=operator)
+            return y, lambda g: backward(q, k, v, g, mask, operator=operator)
+
+        return apply(q, k, v)
+
+    return attend

@@ -1,4 +1,4 @@
-"""Chebyshev filters on PyTorch, with ``embedding_bag``, which is faster than CSR products on CPU.
+"""Operations on PyTorch, with ``embedding_bag``, which is faster than CSR products on CPU.
 
 In exported models, products are sums over neighbors, which other runtimes support.
 """
@@ -10,26 +10,74 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from deepsphere.ops import plan
-from deepsphere.ops.derivatives.torch import FILTER, PRODUCT, Engine, apply, none
+from deepsphere.ops.derivatives.torch import (
+    FILTER,
+    PRODUCT,
+    Engine,
+    apply,
+    attention_function,
+    none,
+)
 from deepsphere.ops.operator import SparseOperator
 
 
 def chebyshev_filter(
-    x: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    operator: SparseOperator,
+    bias: torch.Tensor | None,
+    activation: str,
 ) -> torch.Tensor:
-    """Filter features; see `deepsphere.ops.chebyshev_filter`."""
-    if exporting():  # converters do not support custom gradients
-        return _forward(x, kernel, operator)
-    return apply(FILTER, x, kernel, none(x), operator, "linear", ENGINE)
+    """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
+    if plan.is_empty(x, kernel):  # a sum over no channels is 0
+        y = (x @ kernel[0].to(x.dtype)).to(x.dtype)
+    elif exporting():  # converters do not support custom gradients
+        y = _forward(x, kernel, operator)
+    else:
+        y = apply(FILTER, x, kernel, none(x), operator, "linear", ENGINE)
+    return _activate(y, bias, activation)
+
+
+def normalized_filter(
+    x: torch.Tensor,
+    kernel: torch.Tensor,
+    operator: SparseOperator,
+    bias: torch.Tensor | None,
+    epsilon: float,
+    activation: str,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Filter, normalize, add a bias, activate; see `deepsphere.ops.normalized_filter`."""
+    raw = chebyshev_filter(x, kernel, operator, None, "linear").to(_working_dtype(x))
+    mean = raw.mean((0, 1))
+    centered = raw - mean
+    variance = centered.square().mean((0, 1))
+    y = _activate(centered * torch.rsqrt(variance + epsilon), bias, activation)
+    return y.to(x.dtype), mean.detach(), variance.detach()
+
+
+def _activate(y: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
+    if bias is not None:
+        y = y + bias.to(y.dtype)
+    return torch.relu(y) if activation == "relu" else y
 
 
 def sparse_product(x: torch.Tensor, operator: SparseOperator, power: int) -> torch.Tensor:
-    """Multiply features; see `deepsphere.ops.products.sparse_product`."""
+    """Multiply features; see `deepsphere.ops.sparse_product`."""
     if exporting():  # converters do not support custom gradients
         return ENGINE.product(x, operator, power)
     return apply(PRODUCT, x, operator, power, ENGINE)
+
+
+def pool(x: torch.Tensor, children: int, mode: str) -> torch.Tensor:
+    """Pool children; see `deepsphere.ops.pool`."""
+    batch, n, channels = x.shape
+    y = x.reshape(batch, n // children, children, channels)
+    if plan.is_empty(x):  # PyTorch has no maximum of an empty tensor
+        return y[:, :, 0]
+    return y.amax(2) if mode == "max" else y.mean(2, dtype=_working_dtype(x)).to(x.dtype)
 
 
 def _portable_filter(
@@ -259,3 +307,50 @@ def _portable_product(x: torch.Tensor, operator: SparseOperator, power: int) -> 
 
 
 ENGINE = Engine(filter=_portable_filter, gradients=_portable_gradients, product=_portable_product)
+
+
+# ---- blocks of vertices, for attention ----
+
+
+def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of tensors and an `operator`, compiled if that helps the backend."""
+    return function
+
+
+def device_of(x: torch.Tensor) -> str:
+    """Return the type of device that holds a tensor, such as ``"cpu"`` or ``"gpu"``."""
+    return x.device.type
+
+
+def device_constant(
+    operator: SparseOperator, key: Any, make: Callable[[], NDArray[Any]], like: torch.Tensor
+) -> torch.Tensor:
+    """Return an array on the device of `like`, created once per operator and key."""
+    return constants(
+        operator, ("torch", key, like.device), lambda: torch.tensor(make(), device=like.device)
+    )
+
+
+def gather_rows(table: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Return the rows of (n, batch, ...) at indices (slots, size), iterable by slot."""
+    rows = table.reshape(table.shape[0], -1).index_select(0, indices.reshape(-1))
+    return rows.reshape(*indices.shape, *table.shape[1:])
+
+
+def map_blocks(function: Callable[..., Any], *blocks: torch.Tensor) -> torch.Tensor:
+    """Call a function on one block after another and stack the results."""
+    return torch.stack([function(*block) for block in zip(*blocks, strict=True)])
+
+
+def differentiable_attention(
+    forward: Callable[..., Any], backward: Callable[..., Any], tangent: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return attention of q, k, v, mask, operator with the given derivatives."""
+    function = attention_function(forward, backward, tangent)
+
+    def attend(q: Any, k: Any, v: Any, mask: Any, operator: SparseOperator) -> Any:
+        if exporting():  # converters do not support custom gradients
+            return forward(q, k, v, mask, operator=operator)
+        return function(q, k, v, mask, operator)
+
+    return attend
