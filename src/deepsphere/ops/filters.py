@@ -15,13 +15,13 @@ from deepsphere.ops.arguments import (
     complete_shape,
     known_shape,
 )
-from deepsphere.ops.compiled.pooling import POOL_MODES
+from deepsphere.ops.compiled import options
 from deepsphere.ops.dispatch import operations_of
 from deepsphere.ops.operator import SparseOperator
 
 _operations = operations_of(keras.backend.backend())
 
-ACTIVATIONS = ("linear", "relu")
+ACTIVATIONS = tuple(options.ACTIVATIONS)
 """Activations that the filters can apply themselves."""
 
 
@@ -136,8 +136,8 @@ def pool(x: Any, children: int, mode: str) -> Any:
         If `x` does not have three dimensions, `children` is less than 1 or does not divide `n`,
         or `mode` is neither ``"max"`` nor ``"mean"``.
     """
-    if mode not in POOL_MODES:
-        raise ValueError(f"mode must be one of {', '.join(POOL_MODES)}; got {mode!r}")
+    if mode not in options.POOLINGS:
+        raise ValueError(f"mode must be one of {', '.join(options.POOLINGS)}; got {mode!r}")
     children = index(children)
     x = check_features(x) if mode == "max" else as_features(x)
     n = x.shape[1]

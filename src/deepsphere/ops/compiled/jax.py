@@ -14,12 +14,17 @@ from jax.custom_derivatives import zero_from_primal
 
 from deepsphere.ops.callers import called_from
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.pooling import POOL_MODES, pull_to_coarse
+from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives.jax import LinearMap, derivative
+from deepsphere.ops.derivatives.pooling import pull_to_coarse
+from deepsphere.ops.derivatives.rules import (
+    filter_tangent,
+    gradients_cotangents,
+    gradients_tangent,
+)
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.portable.jax import differentiate_product, in_shard_map, normalize
 
-ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 TARGETS = (
     "forward",
     "forward_normalized",
@@ -67,8 +72,8 @@ def _call(name: str, shapes: list[tuple[int, ...]], arguments: list[Any]) -> lis
     return list(call(*arguments))
 
 
-def _options(activation: str, epsilon: float = 0.0) -> np.ndarray:
-    return np.array([ACTIVATIONS[activation], build.threads(), epsilon], np.float32)
+def _options(options: tuple[float, ...]) -> np.ndarray:
+    return np.array(options, np.float32)
 
 
 def _matrix(operator: SparseOperator) -> list[jax.Array]:
@@ -105,7 +110,7 @@ def _none() -> jax.Array:
 def _forward(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, operator: SparseOperator, activation: str
 ) -> jax.Array:
-    arguments = [_options(activation), x, kernel, bias, *_matrix(operator)]
+    arguments = [_options(filter_options(activation)), x, kernel, bias, *_matrix(operator)]
     return _call("forward", [_output_shape(x, kernel)], arguments)[0]
 
 
@@ -122,16 +127,18 @@ def _differentiate_forward(operator, activation, inputs, tangents):  # type: ign
 def _vary_forward(residuals, tangents, operator, activation):  # type: ignore[no-untyped-def]
     x, kernel, y = residuals
     tx, tkernel, tbias = tangents
-    bias = _none() if tbias is None else tbias
-    parts = []
-    if tx is not None:
-        parts.append(_forward(tx, kernel, bias, operator, "linear"))
-        bias = _none()
-    if tkernel is not None:
-        parts.append(_forward(x, tkernel, bias, operator, "linear"))
-    if not parts:
-        parts.append(jnp.broadcast_to(bias, _output_shape(x, kernel)))
-    return (_masked(sum(parts[1:], parts[0]), y, activation),)
+    tangent = filter_tangent(_filtered_by(operator), x, kernel, tx, tkernel)
+    if tbias is not None:
+        tangent = (
+            jnp.broadcast_to(tbias, _output_shape(x, kernel))
+            if tangent is None
+            else tangent + tbias
+        )
+    return (_masked(tangent, y, activation),)
+
+
+def _filtered_by(operator):  # type: ignore[no-untyped-def]
+    return lambda x, kernel: _forward(x, kernel, _none(), operator, "linear")
 
 
 def _pull_back_forward(residuals, cotangents, wanted, operator, activation):  # type: ignore[no-untyped-def]
@@ -150,7 +157,7 @@ def _backward(
     wanted: tuple[bool, ...],
 ) -> list[jax.Array]:
     matrices = *_matrix(operator), *_matrix(operator.transpose)
-    arguments = [_options(activation), x, kernel, y, gradient, *matrices]
+    arguments = [_options(filter_options(activation)), x, kernel, y, gradient, *matrices]
     return _call("backward", _gradient_shapes(x, kernel, wanted), arguments)
 
 
@@ -164,33 +171,38 @@ def _differentiate_backward(operator, activation, wanted, inputs, tangents):  # 
 
 def _vary_backward(residuals, tangents, operator, activation, wanted):  # type: ignore[no-untyped-def]
     x, kernel, y, gradient = residuals
-    tx, tkernel, tgradient = tangents
-    found = [jnp.zeros(s, jnp.float32) for s in _gradient_shapes(x, kernel, wanted)]
-    if tgradient is not None:
-        found = _backward(x, kernel, y, tgradient, operator, activation, wanted)
-    dx, dkernel, dbias = found
-    if tkernel is not None and wanted[0]:
-        only = (True, False, False)
-        dx += _backward(x, tkernel, y, gradient, operator, activation, only)[0]
-    if tx is not None and wanted[1]:
-        only = (False, True, False)
-        dkernel += _backward(tx, kernel, y, gradient, operator, activation, only)[1]
-    return dx, dkernel, dbias
+    gradients = _gradients_by(y, operator, activation)
+    found = gradients_tangent(gradients, x, kernel, gradient, tangents, wanted)
+    shapes = _gradient_shapes(x, kernel, wanted)
+    return tuple(
+        jnp.zeros(shape, jnp.float32) if f is None else f
+        for f, shape in zip(found, shapes, strict=True)
+    )
 
 
 def _pull_back_backward(residuals, cotangents, needed, operator, activation, wanted):  # type: ignore[no-untyped-def]
-    # See docs/performance.md, "Second derivatives".
     x, kernel, y, gradient = residuals
     vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, wanted, strict=True))
-    dx, dkernel, dgradient = jnp.zeros_like(x), jnp.zeros_like(kernel), jnp.zeros_like(gradient)
-    if needed[0] and vkernel is not None:
-        dx = _backward(x, vkernel, y, gradient, operator, activation, (True, False, False))[0]
-    if needed[1] and vx is not None:
-        dkernel = _backward(vx, kernel, y, gradient, operator, activation, (False, True, False))[1]
-    varied = vx, vkernel, vbias
-    if needed[2] and any(v is not None for v in varied):
-        (dgradient,) = _vary_forward((x, kernel, y), varied, operator, activation)
-    return dx, dkernel, dgradient
+    to_x, to_kernel, to_gradient = gradients_cotangents(
+        _filtered_by(operator),
+        _gradients_by(y, operator, activation),
+        *(x, kernel, gradient, (vx, vkernel), needed),
+    )
+    if needed[2] and vbias is not None:
+        to_gradient = vbias if to_gradient is None else to_gradient + vbias
+    if to_gradient is not None:
+        to_gradient = _masked(jnp.broadcast_to(to_gradient, gradient.shape), y, activation)
+    found = to_x, to_kernel, to_gradient
+    return tuple(
+        jnp.zeros_like(like) if f is None else f
+        for f, like in zip(found, (x, kernel, gradient), strict=True)
+    )
+
+
+def _gradients_by(y, operator, activation):  # type: ignore[no-untyped-def]
+    return lambda x, kernel, gradient, wanted: _backward(
+        x, kernel, y, gradient, operator, activation, wanted
+    )
 
 
 def chebyshev_filter(
@@ -220,7 +232,7 @@ def _normalized(
     activation: str,
 ) -> list[jax.Array]:
     shape, filters = _output_shape(x, kernel), kernel.shape[2:]
-    arguments = [_options(activation, epsilon), x, kernel, bias, *_matrix(operator)]
+    arguments = [_options(filter_options(activation, epsilon)), x, kernel, bias, *_matrix(operator)]
     return _call("forward_normalized", [shape, shape, filters, filters], arguments)
 
 
@@ -282,7 +294,8 @@ def _backward_normalized(
     activation: str,
     wanted: tuple[bool, ...],
 ) -> list[jax.Array]:
-    arguments = [_options(activation, epsilon), x, kernel, bias, raw, mean, variance, gradient]
+    options = _options(filter_options(activation, epsilon))
+    arguments = [options, x, kernel, bias, raw, mean, variance, gradient]
     arguments += [*_matrix(operator), *_matrix(operator.transpose)]
     return _call("backward_normalized", _gradient_shapes(x, kernel, wanted), arguments)
 
@@ -337,7 +350,7 @@ def normalized_filter(
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Array:
-    options = np.array([power, build.threads()], np.float32)
+    options = _options(product_options(power))
     return _call("product", [x.shape], [options, x, *_matrix(operator)])[0]
 
 
@@ -353,14 +366,10 @@ def sparse_product(x: jax.Array, operator: SparseOperator, power: int) -> jax.Ar
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def _pool(x: jax.Array, children: int, mode: int) -> jax.Array:
+def _pool(x: jax.Array, children: int, mode: str) -> jax.Array:
     batch, n, channels = x.shape
-    options = _pool_options(mode, children)
+    options = _options(pool_options(mode, children))
     return _call("pool", [(batch, n // children, channels)], [options, x])[0]
-
-
-def _pool_options(mode: int, children: int) -> np.ndarray:
-    return np.array([mode, build.threads(), children], np.float32)
 
 
 @_pool.defjvp
@@ -379,8 +388,8 @@ def _pull_back_pool(residuals, cotangents, wanted, mode):  # type: ignore[no-unt
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
-def _pool_backward(x: jax.Array, y: jax.Array, gradient: jax.Array, mode: int) -> jax.Array:
-    options = _pool_options(mode, x.shape[1] // max(1, y.shape[1]))
+def _pool_backward(x: jax.Array, y: jax.Array, gradient: jax.Array, mode: str) -> jax.Array:
+    options = _options(pool_options(mode, x.shape[1] // max(1, y.shape[1])))
     return _call("pool_backward", [x.shape], [options, x, y, gradient])[0]
 
 
@@ -402,4 +411,4 @@ def _pull_back_pool_backward(residuals, cotangents, wanted, mode):  # type: igno
 
 def pool(x: jax.Array, children: int, mode: str) -> jax.Array:
     """Pool children; see `deepsphere.ops.pool`."""
-    return _pool(x.astype(jnp.float32), children, POOL_MODES[mode]).astype(x.dtype)
+    return _pool(x.astype(jnp.float32), children, mode).astype(x.dtype)

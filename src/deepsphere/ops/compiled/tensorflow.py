@@ -12,11 +12,11 @@ from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops.callers import called_from
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.pooling import POOL_MODES, pull_to_coarse
+from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
+from deepsphere.ops.derivatives.pooling import pull_to_coarse
+from deepsphere.ops.derivatives.rules import ONLY_DX, gradients_cotangents
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.portable.tensorflow import constants, has_tangent, normalize
-
-ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 
 _WRITERS = (
     "keras.src.export",
@@ -53,8 +53,9 @@ def _in_xla() -> bool:
     return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
 
 
-def _options(activation: str, epsilon: float = 0.0, wanted: Any = (1, 1, 1)) -> tf.Tensor:
-    return tf.constant([ACTIVATIONS[activation], build.threads(), epsilon, *wanted], tf.float32)
+def _options(options: tuple[float, ...], wanted: tuple[bool, ...] = ()) -> tf.Tensor:
+    """Return options followed by the gradients that are wanted, as in tensorflow.c."""
+    return tf.constant([*options, *map(float, wanted)], tf.float32)
 
 
 def _matrix(operator: SparseOperator) -> list[tf.Tensor]:
@@ -84,9 +85,9 @@ def _filter_gradients(backward: Callable[..., Any], needs_dx: bool, has_bias: bo
     needed is computed by a separate operation.
     """
     if needs_dx:
-        return list(backward((1, 1, int(has_bias))))
-    _, dkernel, dbias = backward((0, 1, int(has_bias)))
-    dx = None if tf.executing_eagerly() else backward((1, 0, 0))[0]
+        return list(backward((True, True, has_bias)))
+    _, dkernel, dbias = backward((False, True, has_bias))
+    dx = None if tf.executing_eagerly() else backward(ONLY_DX)[0]
     return [dx, dkernel, dbias]
 
 
@@ -101,7 +102,8 @@ def _forward(
 
     @tf.custom_gradient
     def apply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        y = _compute("forward", _options(activation), x, kernel, bias, *_matrix(operator))
+        options = _options(filter_options(activation))
+        y = _compute("forward", options, x, kernel, bias, *_matrix(operator))
         y = tf.ensure_shape(y, _output_shape(x, kernel))
         has_bias = bias.shape[0] > 0
         # Create it outside the gradient: tensors that a function captures may be differentiated.
@@ -128,28 +130,29 @@ def _backward(
     gradient: tf.Tensor,
     operator: SparseOperator,
     activation: str,
-    wanted: tuple[int, int, int],
+    wanted: tuple[bool, bool, bool],
 ) -> list[tf.Tensor]:
     @tf.custom_gradient
     def apply(
         x: tf.Tensor, kernel: tf.Tensor, y: tf.Tensor, g: tf.Tensor
     ) -> tuple[list[tf.Tensor], Any]:
         matrices = *_matrix(operator), *_matrix(operator.transpose)
-        found = _compute(
-            "backward", _options(activation, wanted=wanted), x, kernel, y, g, *matrices
-        )
+        options = _options(filter_options(activation), wanted)
+        found = _compute("backward", options, x, kernel, y, g, *matrices)
 
         def second(*cotangents: tf.Tensor) -> list[Any]:
-            # See docs/performance.md, "Second derivatives".
             vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, wanted, strict=True))
-            none = tf.zeros([0])
-            dx, dkernel, dg = tf.zeros_like(x), tf.zeros_like(kernel), tf.zeros_like(g)
-            if vx is not None:
-                dg += _forward(vx, kernel, none, operator, "linear")
-                dkernel = _backward(vx, kernel, y, g, operator, activation, (0, 1, 0))[1]
-            if vkernel is not None:
-                dg += _forward(x, vkernel, none, operator, "linear")
-                dx = _backward(x, vkernel, y, g, operator, activation, (1, 0, 0))[0]
+            dx, dkernel, dg = gradients_cotangents(
+                lambda x, kernel: _forward(x, kernel, tf.zeros([0]), operator, "linear"),
+                lambda x, kernel, g, wanted: _backward(
+                    x, kernel, y, g, operator, activation, wanted
+                ),
+                *(x, kernel, g, (vx, vkernel)),
+            )
+            dx, dkernel, dg = (
+                tf.zeros_like(like) if found is None else found
+                for found, like in zip((dx, dkernel, dg), (x, kernel, g), strict=True)
+            )
             if vbias is not None:
                 dg += vbias
             if activation == "relu":
@@ -198,8 +201,9 @@ def _normalized(
 
     @tf.custom_gradient
     def apply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
+        options = _options(filter_options(activation, epsilon))
         y, raw, mean, variance = _compute(
-            "forward_normalized", _options(activation, epsilon), x, kernel, bias, *_matrix(operator)
+            "forward_normalized", options, x, kernel, bias, *_matrix(operator)
         )
         y = tf.ensure_shape(y, _output_shape(x, kernel))
         mean, variance = (tf.ensure_shape(v, kernel.shape[2:]) for v in (mean, variance))
@@ -233,14 +237,13 @@ def _backward_normalized(
     operator: SparseOperator,
     epsilon: float,
     activation: str,
-    wanted: tuple[int, int, int],
+    wanted: tuple[bool, bool, bool],
 ) -> list[tf.Tensor]:
     @tf.custom_gradient
     def apply(*inputs: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
         matrices = *_matrix(operator), *_matrix(operator.transpose)
-        found = _compute(
-            "backward_normalized", _options(activation, epsilon, wanted), *inputs, *matrices
-        )
+        options = _options(filter_options(activation, epsilon), wanted)
+        found = _compute("backward_normalized", options, *inputs, *matrices)
 
         def second(*cotangents: tf.Tensor) -> list[Any]:
             # Rare, so not compiled: the gradient is recomputed from differentiable parts.
@@ -296,8 +299,7 @@ def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Ten
 
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        options = tf.constant([power, build.threads(), 1], tf.float32)
-        y = _compute("product", options, x, *_matrix(operator))
+        y = _compute("product", _options(product_options(power)), x, *_matrix(operator))
         y = tf.ensure_shape(y, x.shape)
         return y, lambda g: sparse_product(g, operator.transpose, power)
 
@@ -307,17 +309,13 @@ def sparse_product(x: tf.Tensor, operator: SparseOperator, power: int) -> tf.Ten
 # ---- pooling ----
 
 
-def _pool_options(mode: int, children: int) -> tf.Tensor:
-    return tf.constant([mode, build.threads(), children], tf.float32)
-
-
 @tf.autograph.experimental.do_not_convert
 def _pool_backward(
-    x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, children: int, mode: int
+    x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, children: int, mode: str
 ) -> tf.Tensor:
     @tf.custom_gradient
     def apply(g: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        dx = _compute("pool_backward", _pool_options(mode, children), x, y, g)
+        dx = _compute("pool_backward", _options(pool_options(mode, children)), x, y, g)
         return tf.ensure_shape(dx, x.shape), lambda v: pull_to_coarse(v, x, y, mode)
 
     return apply(gradient)
@@ -329,10 +327,10 @@ def pool(x: tf.Tensor, children: int, mode: str) -> tf.Tensor:
 
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        y = _compute("pool", _pool_options(POOL_MODES[mode], children), x)
+        y = _compute("pool", _options(pool_options(mode, children)), x)
         n = None if x.shape[1] is None else x.shape[1] // children
         y = tf.ensure_shape(y, [x.shape[0], n, x.shape[2]])
         kept = tf.stop_gradient(y)
-        return y, lambda g: _pool_backward(x, kept, g, children, POOL_MODES[mode])
+        return y, lambda g: _pool_backward(x, kept, g, children, mode)
 
     return tf.cast(apply(tf.cast(x, tf.float32)), x.dtype)

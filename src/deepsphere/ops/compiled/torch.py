@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.pooling import POOL_MODES
+from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives import torch as derivatives
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.portable import torch as portable
@@ -22,7 +22,6 @@ from deepsphere.ops.portable.torch import constants, exporting
 # The functions in call.h.
 FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, PRODUCT, POOL, POOL_BACKWARD = range(7)
 TYPES = {torch.float32: 1, torch.int32: 2}  # all others are 0
-ACTIVATIONS = {"linear": 0.0, "relu": 1.0}
 Tensor = torch.Tensor
 
 
@@ -105,13 +104,9 @@ def _run(function: int, arguments: list[Tensor], results: list[Tensor]) -> list[
     return results
 
 
-def _floats(*values: float) -> Tensor:
+def _options(options: tuple[float, ...]) -> Tensor:
     # Whatever the default type and device are.
-    return torch.tensor(values, dtype=torch.float32, device="cpu")
-
-
-def _options(activation: str, epsilon: float = 0.0) -> Tensor:
-    return _floats(ACTIVATIONS[activation], build.threads(), epsilon)
+    return torch.tensor(options, dtype=torch.float32, device="cpu")
 
 
 def _matrix(operator: SparseOperator) -> list[Tensor]:
@@ -148,7 +143,7 @@ def _forward(
     values: Tensor,
     activation: str,
 ) -> Tensor:
-    arguments = [_options(activation), x, kernel, bias, starts, indices, values]
+    arguments = [_options(filter_options(activation)), x, kernel, bias, starts, indices, values]
     return _run(FORWARD, arguments, [_empty_like_output(x, kernel)])[0]
 
 
@@ -174,7 +169,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     matrix = [starts, indices, values]
     transposed = [transposed_starts, transposed_indices, transposed_values]
-    arguments = [_options(activation), x, kernel, y, gradient, *matrix, *transposed]
+    arguments = [_options(filter_options(activation)), x, kernel, y, gradient, *matrix, *transposed]
     return _three(_run(BACKWARD, arguments, _wanted(x, kernel, wanted)))
 
 
@@ -197,7 +192,8 @@ def _forward_normalized(
     epsilon: float,
     activation: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    arguments = [_options(activation, epsilon), x, kernel, bias, starts, indices, values]
+    options = _options(filter_options(activation, epsilon))
+    arguments = [options, x, kernel, bias, starts, indices, values]
     results = _normalized_results(x, kernel)
     _run(FORWARD_NORMALIZED, arguments, list(results))
     return results
@@ -234,7 +230,8 @@ def _backward_normalized(
 ) -> tuple[Tensor, Tensor, Tensor]:
     matrix = [starts, indices, values]
     transposed = [transposed_starts, transposed_indices, transposed_values]
-    arguments = [_options(activation, epsilon), x, kernel, bias, raw, mean, variance, gradient]
+    options = _options(filter_options(activation, epsilon))
+    arguments = [options, x, kernel, bias, raw, mean, variance, gradient]
     results = _wanted(x, kernel, wanted)
     return _three(_run(BACKWARD_NORMALIZED, [*arguments, *matrix, *transposed], results))
 
@@ -264,7 +261,7 @@ def _(info, in_dims, *arguments):  # type: ignore[no-untyped-def]
 
 @torch.library.custom_op("deepsphere::product", mutates_args=())
 def _product(x: Tensor, starts: Tensor, indices: Tensor, values: Tensor, power: int) -> Tensor:
-    options = _floats(power, build.threads())
+    options = _options(product_options(power))
     return _run(PRODUCT, [options, x, starts, indices, values], [x.new_empty(x.shape)])[0]
 
 
@@ -277,8 +274,8 @@ def _(x, starts, indices, values, power):  # type: ignore[no-untyped-def]
 
 
 @torch.library.custom_op("deepsphere::pool", mutates_args=())
-def _pool(x: Tensor, children: int, mode: int) -> Tensor:
-    return _run(POOL, [_pool_options(mode, children), x], [_pooled(x, children)])[0]
+def _pool(x: Tensor, children: int, mode: str) -> Tensor:
+    return _run(POOL, [_options(pool_options(mode, children)), x], [_pooled(x, children)])[0]
 
 
 @_pool.register_fake
@@ -287,18 +284,14 @@ def _(x, children, mode):  # type: ignore[no-untyped-def]
 
 
 @torch.library.custom_op("deepsphere::pool_backward", mutates_args=())
-def _pool_backward(x: Tensor, y: Tensor, gradient: Tensor, mode: int) -> Tensor:
-    options = _pool_options(mode, x.shape[1] // max(1, y.shape[1]))
+def _pool_backward(x: Tensor, y: Tensor, gradient: Tensor, mode: str) -> Tensor:
+    options = _options(pool_options(mode, x.shape[1] // max(1, y.shape[1])))
     return _run(POOL_BACKWARD, [options, x, y, gradient], [x.new_empty(x.shape)])[0]
 
 
 @_pool_backward.register_fake
 def _(x, y, gradient, mode):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape)
-
-
-def _pool_options(mode: int, children: int) -> Tensor:
-    return _floats(mode, build.threads(), children)
 
 
 def _pooled(x: Tensor, children: int) -> Tensor:
@@ -329,8 +322,8 @@ ENGINE = derivatives.Engine(
         x, kernel, bias, *_matrix(operator), epsilon, activation
     ),
     normalized_gradients=_compute_normalized_gradients,
-    pool=lambda x, children, mode: _pool(x, children, POOL_MODES[mode]),
-    pool_gradient=lambda x, y, gradient, mode: _pool_backward(x, y, gradient, POOL_MODES[mode]),
+    pool=_pool,
+    pool_gradient=_pool_backward,
 )
 
 

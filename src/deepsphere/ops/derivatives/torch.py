@@ -1,9 +1,8 @@
 """Derivatives and `vmap` of the operations on PyTorch, for the portable and compiled engines.
 
-The filter ``y = sum_k T_k(A) x W_k`` is linear in x and in W, and its gradients are linear in each
-of their arguments. Derivatives of any order, forward and backward, are therefore filters and
-gradients of other arguments. The functions below define which, and thereby support `torch.func`,
-dual tensors, second derivatives and vectorized Jacobians.
+Derivatives of any order, forward and backward, are filters and gradients of other arguments
+(`deepsphere.ops.derivatives.rules`). This supports `torch.func`, dual tensors, second derivatives
+and vectorized Jacobians.
 
 Dynamo cannot trace a function that has a `jvp`. While it compiles, the base class without one is
 used; forward-mode derivatives of compiled code raise NotImplementedError, since they would be zero.
@@ -13,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch.autograd import Function, forward_ad
 
+from deepsphere.ops.derivatives import rules
 from deepsphere.ops.operator import SparseOperator
 
 Tensor = torch.Tensor
@@ -79,8 +80,11 @@ def none(like: Tensor) -> Tensor:
     return torch.empty(0, dtype=like.dtype, device=like.device)
 
 
-def _total(parts: list[Tensor]) -> Tensor | None:
-    return sum(parts[1:], parts[0]) if parts else None
+def _filtered_by(
+    call: Callable[..., Any], operator: SparseOperator, engine: Engine
+) -> rules.Filter:
+    """Return the filter without bias and activation, called by `apply` or without Dynamo."""
+    return lambda x, kernel: call(x, kernel, none(x), operator, "linear", engine)
 
 
 # ---- vmap ----
@@ -182,15 +186,10 @@ class Filter(_Filter):
     @_forward_mode
     def jvp(ctx: Any, saved: Any, tx: Any, tkernel: Any, tbias: Any, *_: None) -> Tensor | None:
         x, kernel, *kept = saved
-        fixed = none(x), ctx.operator, "linear", ctx.engine
-        parts = []
-        if tx is not None:
-            parts.append(Filter.apply(tx, kernel, *fixed))
-        if tkernel is not None:
-            parts.append(Filter.apply(x, tkernel, *fixed))
+        filtered = _filtered_by(Filter.apply, ctx.operator, ctx.engine)
+        tangent = rules.filter_tangent(filtered, x, kernel, tx, tkernel)
         if tbias is not None and tbias.numel():
-            parts.append(tbias.expand(*x.shape[:2], -1))
-        tangent = _total(parts)
+            tangent = tbias.expand(*x.shape[:2], -1) if tangent is None else tangent + tbias
         return tangent * (kept[0] > 0) if kept and tangent is not None else tangent
 
 
@@ -220,26 +219,21 @@ class _Gradients(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        # See docs/performance.md, "Second derivatives".
         x, kernel, y, gradient = ctx.saved_tensors
         vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, ctx.wanted, strict=True))
         fixed = ctx.operator, ctx.activation, ctx.engine
-        linear = none(x), ctx.operator, "linear", ctx.engine
-        dx = dkernel = None
-        parts = []
-        if vx is not None:
-            parts.append(apply(FILTER, vx, kernel, *linear))
-            if ctx.needs_input_grad[1]:
-                only_dkernel = (False, True, False)
-                dkernel = apply(GRADIENTS, vx, kernel, y, gradient, *fixed, only_dkernel)[1]
-        if vkernel is not None:
-            parts.append(apply(FILTER, x, vkernel, *linear))
-            if ctx.needs_input_grad[0]:
-                only_dx = (True, False, False)
-                dx = apply(GRADIENTS, x, vkernel, y, gradient, *fixed, only_dx)[0]
+
+        def gradients(x: Tensor, kernel: Tensor, g: Tensor, wanted: Any) -> Any:
+            return apply(GRADIENTS, x, kernel, y, g, *fixed, wanted)
+
+        dx, dkernel, dgradient = rules.gradients_cotangents(
+            _filtered_by(partial(apply, FILTER), ctx.operator, ctx.engine),
+            gradients,
+            *(x, kernel, gradient, (vx, vkernel), (*ctx.needs_input_grad[:2], True)),
+        )
         if vbias is not None:
-            parts.append(vbias.expand(gradient.shape))
-        dgradient = _total(parts)
+            vbias = vbias.expand(gradient.shape)
+            dgradient = vbias if dgradient is None else dgradient + vbias
         if dgradient is not None and ctx.activation == "relu":
             dgradient = dgradient * (y > 0)
         return dx, dkernel, None, dgradient, None, None, None, None
@@ -272,19 +266,21 @@ class Gradients(_Gradients):
     ) -> tuple[Tensor, ...]:
         x, kernel, y, gradient = saved
         fixed = ctx.operator, ctx.activation, ctx.engine
-        parts = []
-        if tgradient is not None:
-            parts.append(Gradients.apply(x, kernel, y, tgradient, *fixed, ctx.wanted))
-        if tkernel is not None and ctx.wanted[0]:
-            parts.append(Gradients.apply(x, tkernel, y, gradient, *fixed, (True, False, False)))
-        if tx is not None and ctx.wanted[1]:
-            parts.append(Gradients.apply(tx, kernel, y, gradient, *fixed, (False, True, False)))
-        tangents = []
-        for i, like in enumerate((x, kernel, kernel[0, 0])):
-            found = [part[i] for part in parts if part[i].shape == like.shape]
-            total = _total(found) if ctx.wanted[i] else none(like)
-            tangents.append(torch.zeros_like(like) if total is None else total)
-        return tuple(tangents)
+
+        def gradients(x: Tensor, kernel: Tensor, g: Tensor, wanted: Any) -> Any:
+            return Gradients.apply(x, kernel, y, g, *fixed, wanted)
+
+        tangents = rules.gradients_tangent(
+            gradients, x, kernel, gradient, (tx, tkernel, tgradient), ctx.wanted
+        )
+        likes = [
+            like if w else none(like)
+            for like, w in zip((x, kernel, kernel[0, 0]), ctx.wanted, strict=True)
+        ]
+        return tuple(
+            torch.zeros_like(like) if tangent is None else tangent
+            for tangent, like in zip(tangents, likes, strict=True)
+        )
 
 
 GRADIENTS = _Gradients, Gradients
@@ -348,15 +344,10 @@ class NormalizedFilter(_NormalizedFilter):
         ctx: Any, saved: Any, tx: Any, tkernel: Any, tbias: Any, *_: None
     ) -> tuple[Tensor | None, ...]:
         x, kernel, bias = saved
-        fixed = none(x), ctx.operator, "linear", ctx.engine
-        parts = []
-        if tx is not None:
-            parts.append(Filter.apply(tx, kernel, *fixed))
-        if tkernel is not None:
-            parts.append(Filter.apply(x, tkernel, *fixed))
+        filtered_by = _filtered_by(Filter.apply, ctx.operator, ctx.engine)
+        filtered = rules.filter_tangent(filtered_by, x, kernel, tx, tkernel)
         scaled, scale, active = _normalize(ctx, x, kernel, bias)
         tangent = torch.zeros_like(scaled)
-        filtered = _total(parts)
         if filtered is not None:
             tangent = tangent + scale * (
                 filtered - filtered.mean((0, 1)) - scaled * (scaled * filtered).mean((0, 1))

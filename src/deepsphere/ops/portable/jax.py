@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from deepsphere.ops import plan
 from deepsphere.ops.derivatives.jax import LinearMap
+from deepsphere.ops.derivatives.rules import filter_tangent
 from deepsphere.ops.operator import SparseOperator
 
 UNROLL = 8
@@ -115,13 +116,10 @@ def _differentiate(operator, inputs, tangents):  # type: ignore[no-untyped-def]
 
 
 def _vary(inputs, tangents, operator):  # type: ignore[no-untyped-def]
-    (x, kernel), (tx, tkernel) = inputs, tangents
-    parts = []
-    if tx is not None:
-        parts.append(_chebyshev_filter(tx, kernel, operator))
-    if tkernel is not None:
-        parts.append(_chebyshev_filter(x, tkernel, operator))
-    return (sum(parts[1:], parts[0]),)
+    def filtered(x, kernel):  # type: ignore[no-untyped-def]
+        return _chebyshev_filter(x, kernel, operator)
+
+    return (filter_tangent(filtered, *inputs, *tangents),)
 
 
 def _pull_back(inputs, cotangents, _, operator):  # type: ignore[no-untyped-def]

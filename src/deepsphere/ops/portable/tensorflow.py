@@ -22,6 +22,7 @@ from tensorflow.python.ops.while_v2 import _WhileBodyGradFuncGraph
 
 from deepsphere.ops import plan
 from deepsphere.ops.callers import called_from
+from deepsphere.ops.derivatives.rules import gradients_cotangents
 from deepsphere.ops.operator import SparseOperator
 
 _CONVERTERS = (
@@ -165,14 +166,12 @@ def _filter_gradients(
             _fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), _fold(tf.cast(g, dtype)), operator
         )
 
-        def second(vx: tf.Tensor, vkernel: tf.Tensor) -> list[tf.Tensor]:
-            # See docs/performance.md, "Second derivatives".
-            varied = _custom_filter(vx, kernel, operator) + _custom_filter(x, vkernel, operator)
-            return [
-                _filter_gradients(x, vkernel, g, operator)[0],
-                _filter_gradients(vx, kernel, g, operator)[1],
-                varied,
-            ]
+        def second(*cotangents: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return gradients_cotangents(
+                lambda x, kernel: _custom_filter(x, kernel, operator),
+                lambda x, kernel, g, _: _filter_gradients(x, kernel, g, operator),
+                *(x, kernel, g, cotangents),
+            )
 
         return [tf.cast(_unfold(dx, x), x.dtype), tf.cast(dw, kernel.dtype)], second
 
