@@ -20,7 +20,10 @@ KERNELS = ROOT / "src/deepsphere/ops/compiled/csrc"
 DRIVER = ROOT / "tests/ops/compiled/driver.c"
 BINDINGS = ("jax.c", "tensorflow.c")
 COMPILERS = ("gcc", "clang")
-STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-pthread", f"-I{KERNELS}")
+STRICT = (
+    *("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-pthread", "-fvisibility=hidden"),
+    f"-I{KERNELS}",
+)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 

@@ -14,7 +14,10 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
+FLAGS = (
+    *("-O3", "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread"),
+    "-fvisibility=hidden",
+)
 TUNING: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",))
 """Flags that enable all instructions of the processor; the first that the compiler accepts."""
 

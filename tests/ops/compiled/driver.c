@@ -31,36 +31,36 @@ static int below(int most) { return (int)((uniform() + 1) / 2 * most) % most; }
 typedef struct {
   Array array;
   int64_t dims[3];
-} Own;
+} TestArray;
 
-static int64_t count(const Own *a) {
+static int64_t count(const TestArray *a) {
   int64_t result = 1;
   for (int d = 0; d < a->array.rank; d++) result *= a->dims[d];
   return result;
 }
 
-static void make(Own *a, int type, int rank, int64_t first, int64_t second, int64_t third) {
-  *a = (Own){.dims = {first, second, third}};
+static void make(TestArray *a, int type, int rank, int64_t first, int64_t second, int64_t third) {
+  *a = (TestArray){.dims = {first, second, third}};
   a->array = (Array){.type = type, .rank = rank};
   a->array.data = malloc((size_t)count(a) * 4);
 }
 
-static float *data(const Own *a) { return a->array.data; }
+static float *data(const TestArray *a) { return a->array.data; }
 
-static void fill(Own *a) {
+static void fill(TestArray *a) {
   for (int64_t i = 0; i < count(a); i++) data(a)[i] = (float)uniform();
 }
 
-static void blank(Own *a) { /* what is not written shows */
+static void blank(TestArray *a) { /* what is not written shows */
   for (int64_t i = 0; i < count(a); i++) data(a)[i] = NAN;
 }
 
 /* ---- sparse matrices, some rows of them empty ---- */
 
-static void make_matrix(Own *a, Own *transposed, int n) {
+static void make_matrix(TestArray *a, TestArray *transposed, int n) {
   int *lengths = malloc(sizeof(int) * (size_t)n), entries = 0;
   for (int i = 0; i < n; i++) entries += lengths[i] = below(4) ? below(7) : 0;
-  Own *both[] = {a, transposed};
+  TestArray *both[] = {a, transposed};
   for (int m = 0; m < 2; m++) {
     make(both[m], INT32, 1, n + 1, 0, 0);
     make(both[m] + 1, INT32, 1, entries, 0, 0);
@@ -88,7 +88,7 @@ static void make_matrix(Own *a, Own *transposed, int n) {
   free(lengths);
 }
 
-static void multiply(const Own *a, const double *in, double *out, int n, int columns) {
+static void multiply(const TestArray *a, const double *in, double *out, int n, int columns) {
   const int32_t *starts = a[0].array.data, *indices = a[1].array.data;
   for (int i = 0; i < n; i++)
     for (int c = 0; c < columns; c++) {
@@ -100,7 +100,7 @@ static void multiply(const Own *a, const double *in, double *out, int n, int col
 }
 
 /* T_k(A) x of one sample, for all k. */
-static double *basis(const Own *a, const double *x, int n, int channels, int terms) {
+static double *basis(const TestArray *a, const double *x, int n, int channels, int terms) {
   const size_t size = (size_t)n * (size_t)channels;
   double *t = calloc((size_t)terms * size + 1, sizeof(double));
   memcpy(t, x, size * sizeof(double));
@@ -115,7 +115,7 @@ static double *basis(const Own *a, const double *x, int n, int channels, int ter
 
 /* ---- comparison ---- */
 
-static void compare(const char *what, const Own *found, const double *right, const char *shape) {
+static void compare(const char *what, const TestArray *found, const double *right, const char *shape) {
   double size = 0.1, error = 0; /* inputs are of size 1: results near 0 are differences of such */
   for (int64_t i = 0; i < count(found); i++) {
     size = fmax(size, fabs(right[i]));
@@ -135,7 +135,7 @@ static void compare(const char *what, const Own *found, const double *right, con
 
 enum { OPTIONS, X, KERNEL, BIAS, GRADIENT, MATRIX, TRANSPOSED = MATRIX + 3, INPUTS = TRANSPOSED + 3 };
 
-static void run(const char *shape, int function, const Own *const *in, Own *const *out) {
+static void run(const char *shape, int function, const TestArray *const *in, TestArray *const *out) {
   Array arguments[MOST_ARGUMENTS], results[MOST_RESULTS];
   for (int i = 0; i < arguments_of(function); i++) {
     arguments[i] = in[i]->array;
@@ -157,9 +157,10 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
            "batch %d, n %d, channels %d, filters %d, terms %d, threads %d, activation %d, bias %d",
            batch, n, channels, filters, terms, threads, activation, with_bias);
   const double epsilon = 1e-2;
-  Own in[INPUTS], y, raw, mean, variance, dx, dkernel, dbias, none, product;
+  TestArray in[INPUTS], y, raw, mean, variance, dx, dkernel, dbias, none, product;
   make(in + OPTIONS, FLOAT32, 1, 3, 0, 0);
-  memcpy(data(in), (float[]){(float)activation, (float)threads, (float)epsilon}, 3 * sizeof(float));
+  *(FilterOptions *)data(in) = (FilterOptions){
+      .activation = (float)activation, .threads = (float)threads, .epsilon = (float)epsilon};
   make(in + X, FLOAT32, 3, batch, n, channels);
   make(in + KERNEL, FLOAT32, 3, terms, channels, filters);
   make(in + BIAS, FLOAT32, 1, with_bias ? filters : 0, 0, 0);
@@ -207,16 +208,16 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
     variances[f] += (value[m] - means[f]) * (value[m] - means[f]) / (batch * n);
   }
 
-  run(shape, FORWARD, (const Own *[]){in, in + X, in + KERNEL, in + BIAS, in + MATRIX, in + MATRIX + 1, in + MATRIX + 2},
-      (Own *[]){&y});
+  run(shape, FORWARD, (const TestArray *[]){in, in + X, in + KERNEL, in + BIAS, in + MATRIX, in + MATRIX + 1, in + MATRIX + 2},
+      (TestArray *[]){&y});
   compare("y", &y, activated, shape);
 
   /* Gradients, first of the plain filter, then of the normalized one: they differ in g alone. */
   for (int normalized = 0; normalized < 2; normalized++) {
     if (normalized) {
       run(shape, FORWARD_NORMALIZED,
-          (const Own *[]){in, in + X, in + KERNEL, in + BIAS, in + MATRIX, in + MATRIX + 1, in + MATRIX + 2},
-          (Own *[]){&y, &raw, &mean, &variance});
+          (const TestArray *[]){in, in + X, in + KERNEL, in + BIAS, in + MATRIX, in + MATRIX + 1, in + MATRIX + 2},
+          (TestArray *[]){&y, &raw, &mean, &variance});
       if (outputs) {
         compare("mean", &mean, means, shape);
         compare("variance", &variance, variances, shape);
@@ -264,17 +265,17 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
       free(t);
     }
     for (int wanted = 1; wanted < 8; wanted++) {
-      Own *const results[] = {wanted & 1 ? &dx : &none, wanted & 2 ? &dkernel : &none,
+      TestArray *const results[] = {wanted & 1 ? &dx : &none, wanted & 2 ? &dkernel : &none,
                               wanted & 4 ? &dbias : &none};
       if (normalized)
         run(shape, BACKWARD_NORMALIZED,
-            (const Own *[]){in, in + X, in + KERNEL, in + BIAS, &raw, &mean, &variance, in + GRADIENT,
+            (const TestArray *[]){in, in + X, in + KERNEL, in + BIAS, &raw, &mean, &variance, in + GRADIENT,
                             in + MATRIX, in + MATRIX + 1, in + MATRIX + 2, in + TRANSPOSED,
                             in + TRANSPOSED + 1, in + TRANSPOSED + 2},
             results);
       else
         run(shape, BACKWARD,
-            (const Own *[]){in, in + X, in + KERNEL, activation == RELU ? &y : &none, in + GRADIENT,
+            (const TestArray *[]){in, in + X, in + KERNEL, activation == RELU ? &y : &none, in + GRADIENT,
                             in + MATRIX, in + MATRIX + 1, in + MATRIX + 2, in + TRANSPOSED,
                             in + TRANSPOSED + 1, in + TRANSPOSED + 2},
             results);
@@ -286,9 +287,9 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
     }
   }
 
-  data(in)[0] = (float)terms; /* the power */
-  run(shape, PRODUCT, (const Own *[]){in, in + X, in + MATRIX, in + MATRIX + 1, in + MATRIX + 2},
-      (Own *[]){&product});
+  ((ProductOptions *)data(in))->power = (float)terms;
+  run(shape, PRODUCT, (const TestArray *[]){in, in + X, in + MATRIX, in + MATRIX + 1, in + MATRIX + 2},
+      (TestArray *[]){&product});
   for (int b = 0; b < batch; b++) {
     double *here = right_dx + (size_t)b * (size_t)(n * channels);
     for (int i = 0; i < n * channels; i++) sample[i] = data(in + X)[b * n * channels + i];
@@ -299,7 +300,7 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
   }
   compare("product", &product, right_dx, shape);
 
-  Own *const all[] = {&y, &raw, &mean, &variance, &dx, &dkernel, &dbias, &none, &product};
+  TestArray *const all[] = {&y, &raw, &mean, &variance, &dx, &dkernel, &dbias, &none, &product};
   for (int i = 0; i < INPUTS; i++) free(in[i].array.data);
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]->array.data);
   double *const arrays[] = {value, activated, normal, g, right_dx, sample, right_dkernel, means, sums, variances};
@@ -310,9 +311,10 @@ static void check_pool(int batch, int rows, int children, int channels, int mode
   char shape[200];
   snprintf(shape, sizeof shape, "pool: batch %d, rows %d, children %d, channels %d, mode %d, threads %d",
            batch, rows, children, channels, mode, threads);
-  Own options, x, y, gradient, dx;
+  TestArray options, x, y, gradient, dx;
   make(&options, FLOAT32, 1, 3, 0, 0);
-  memcpy(data(&options), (float[]){(float)mode, (float)threads, (float)children}, 3 * sizeof(float));
+  *(PoolOptions *)data(&options) =
+      (PoolOptions){.mode = (float)mode, .threads = (float)threads, .children = (float)children};
   make(&x, FLOAT32, 3, batch, rows * children, channels);
   make(&y, FLOAT32, 3, batch, rows, channels);
   make(&gradient, FLOAT32, 3, batch, rows, channels);
@@ -337,11 +339,11 @@ static void check_pool(int batch, int rows, int children, int channels, int mode
             (double)data(&gradient)[r * channels + c] *
             (mode == POOL_MEAN ? 1.0 / children : from[k * channels] == top ? 1.0 / equal : 0);
     }
-  run(shape, POOL, (const Own *[]){&options, &x}, (Own *[]){&y});
+  run(shape, POOL, (const TestArray *[]){&options, &x}, (TestArray *[]){&y});
   compare("y", &y, right, shape);
-  run(shape, POOL_BACKWARD, (const Own *[]){&options, &x, &y, &gradient}, (Own *[]){&dx});
+  run(shape, POOL_BACKWARD, (const TestArray *[]){&options, &x, &y, &gradient}, (TestArray *[]){&dx});
   compare("dx", &dx, right_dx, shape);
-  Own *const all[] = {&options, &x, &y, &gradient, &dx};
+  TestArray *const all[] = {&options, &x, &y, &gradient, &dx};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]->array.data);
   free(right);
   free(right_dx);
@@ -357,7 +359,7 @@ static void expect_refusal(int function, const Array *in, const Array *out, cons
 
 static void check_refusals(int function) {
   enum { B = 2, N = 6, C = 2, F = 3, T = 2, CHILDREN = 3 };
-  Own in[MOST_ARGUMENTS], out[MOST_RESULTS], a[3], t[3];
+  TestArray in[MOST_ARGUMENTS], out[MOST_RESULTS], a[3], t[3];
   const int pooling = function >= POOL, normalized = function == BACKWARD_NORMALIZED;
   make(in, FLOAT32, 1, 3, 0, 0);
   memcpy(data(in), (float[]){1, 1, pooling ? CHILDREN : 1e-3f}, 3 * sizeof(float));
@@ -401,9 +403,9 @@ static void check_refusals(int function) {
   const int arrays = arguments_of(function) + results_of(function);
   if (next != arguments_of(function)) fail("driver", "another number of arguments");
   for (int i = 0; i < arrays; i++) {
-    const Own *own = i < next ? in + i : out + i - next;
-    arguments[i] = own->array;
-    for (int d = 0; d < 4; d++) dims[i][d] = d < 3 && d < own->array.rank ? own->dims[d] : 1;
+    const TestArray *each = i < next ? in + i : out + i - next;
+    arguments[i] = each->array;
+    for (int d = 0; d < 4; d++) dims[i][d] = d < 3 && d < each->array.rank ? each->dims[d] : 1;
     arguments[i].dims = dims[i];
   }
   const char *message = deepsphere_call(function, arguments, results);

@@ -129,7 +129,7 @@ def test_a_damaged_library_is_compiled_again(damage, caplog):
     assert f"{path}: the file is damaged" in caplog.text
     assert len(caplog.records) == 1
     assert list(path.parent.iterdir()) == [mended]
-    assert ctypes.CDLL(str(mended)).run_team
+    assert ctypes.CDLL(str(mended))._handle
     caplog.clear()
     assert again() == mended
     assert not caplog.records
@@ -165,7 +165,7 @@ def refuse_in(folder, error):
 )
 def test_a_cache_from_which_nothing_may_be_run(error, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        assert build.load(refuse_in(tmp_path / "cache", error)).run_team
+        assert build.load(refuse_in(tmp_path / "cache", error))._handle
     assert not caplog.records
     used = build.in_use()
     assert used.parent != tmp_path / "cache"
@@ -233,7 +233,7 @@ def test_who_waits_for_a_compiler_that_fails_is_told_of_its_failure(failing, tmp
 
 
 def test_loading(monkeypatch):
-    assert build.load(ctypes.CDLL).run_team
+    assert build.load(ctypes.CDLL)._handle
     monkeypatch.setenv("DEEPSPHERE_COMPILED", "off")
     build.library.cache_clear()
     assert build.load(refuse) is None
@@ -458,7 +458,7 @@ def test_a_full_disk(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         path = build.library()
     assert "No space left on device" in caplog.text
-    assert ctypes.CDLL(str(path)).run_team
+    assert ctypes.CDLL(str(path))._handle
     assert not list(Path(os.environ["DEEPSPHERE_CACHE"]).iterdir())
 
 

@@ -47,7 +47,7 @@ typedef struct {
   double *sums; /* 2 * channels per thread */
 } Pass;
 
-static void share(const Pass *p, const Team *team, int thread, int64_t *lo, int64_t *hi) {
+static void rows_of_thread(const Pass *p, const Team *team, int thread, int64_t *lo, int64_t *hi) {
   *lo = p->rows * thread / team_size(team);
   *hi = p->rows * (thread + 1) / team_size(team);
 }
@@ -58,7 +58,7 @@ static void normalize_pass(void *argument, Team *team, int thread, char *workspa
   const Pass *p = argument;
   int64_t lo, hi;
   (void)workspace;
-  share(p, team, thread, &lo, &hi);
+  rows_of_thread(p, team, thread, &lo, &hi);
   rows_normalize(p->raw + lo * p->channels->channels, p->y + lo * p->channels->channels, hi - lo,
                  p->channels, p->activation);
 }
@@ -68,7 +68,7 @@ static void sums_pass(void *argument, Team *team, int thread, char *workspace) {
   const int channels = p->channels->channels;
   float *scratch = (float *)workspace + (int64_t)thread * 2 * p->channels->period;
   int64_t lo, hi;
-  share(p, team, thread, &lo, &hi);
+  rows_of_thread(p, team, thread, &lo, &hi);
   for (int64_t i = lo; i < hi; i += PASS_ROWS) /* sum only a few rows in single precision */
     rows_normalize_sums(p->gradient + i * channels, p->raw + i * channels,
                         hi - i < PASS_ROWS ? hi - i : PASS_ROWS, p->channels, p->activation,
@@ -110,15 +110,15 @@ int deepsphere_forward(const Sizes *s, const Matrix *a, const float *x, const fl
   Walk w = forward_walk(s, a, x, kernel, y);
   if (no_channels(s)) memset(y, 0, (size_t)(s->batch * s->n * s->filters) * sizeof(float));
   if (!bias && s->activation == LINEAR) return no_channels(s) || walk(&w);
-  Channels finish;
-  float *memory = allocate_channels((int)s->filters, &finish);
+  Channels out_bias;
+  float *memory = allocate_channels((int)s->filters, &out_bias);
   if (!memory) return 0;
-  channels_repeat(bias, (int)s->filters, finish.bias);
-  w.finish = &finish;
+  channels_repeat(bias, (int)s->filters, out_bias.bias);
+  w.out_bias = &out_bias;
   w.activation = (int)s->activation;
   int done = 1;
   if (no_channels(s))
-    rows_activate(y, s->batch * s->n, &finish, w.activation);
+    rows_activate(y, s->batch * s->n, &out_bias, w.activation);
   else
     done = walk(&w);
   free(memory);

@@ -48,9 +48,13 @@ static int is_none(const Array *a) { return a->type == FLOAT32 && is_empty(a); }
 
 static float *floats(const Array *a) { return is_empty(a) ? NULL : a->data; }
 
+/* The options of a call, or NULL if they are not an array of at least that many fields. */
+static const void *read_options(const Array *options, int64_t fields) {
+  return is_array(options, FLOAT32, 1) && options->dims[0] >= fields ? options->data : NULL;
+}
+
 /* Read an integer option; returns 0 if it is not an integer from `least` to `most`. */
-static int read_option(const Array *options, int i, int least, int most, int *out) {
-  const float value = ((const float *)options->data)[i];
+static int read_integer(float value, int least, int most, int *out) {
   if (!(value >= (float)least && value <= (float)most)) return 0; /* also rejects NaN */
   *out = (int)value;
   return (float)*out == value;
@@ -72,11 +76,12 @@ static const char *read_matrix(const Array *a, int64_t n, Matrix *out) {
 
 static const char *read_sizes(const Array *in, Sizes *sizes, float *epsilon) {
   const Array *x = in + 1, *kernel = in + 2;
+  const FilterOptions *options = read_options(in, FIELDS(FilterOptions));
   int activation, threads;
-  if (!is_array(in, FLOAT32, 1) || in->dims[0] < 3 || !read_option(in, 0, LINEAR, RELU, &activation) ||
-      !read_option(in, 1, 1, MOST_THREADS, &threads))
+  if (!options || !read_integer(options->activation, LINEAR, RELU, &activation) ||
+      !read_integer(options->threads, 1, MOST_THREADS, &threads))
     return "the options must be an activation, a number of threads, and epsilon";
-  *epsilon = ((const float *)in->data)[2];
+  *epsilon = options->epsilon;
   if (!(*epsilon >= 0)) return "epsilon must not be negative";
   if (!is_array(x, FLOAT32, 3) || !is_array(kernel, FLOAT32, 3) || x->dims[2] != kernel->dims[1])
     return "x must be (batch, n, channels) and the kernel (terms, channels, filters)";
@@ -159,9 +164,10 @@ static const char *call_backward(int function, const Array *in, const Array *out
 static const char *call_product(const Array *in, const Array *out) {
   const Array *x = in + 1;
   Matrix a;
+  const ProductOptions *options = read_options(in, FIELDS(ProductOptions));
   int power, threads;
-  if (!is_array(in, FLOAT32, 1) || in->dims[0] < 2 || !read_option(in, 0, 1, MOST_POWER, &power) ||
-      !read_option(in, 1, 1, MOST_THREADS, &threads))
+  if (!options || !read_integer(options->power, 1, MOST_POWER, &power) ||
+      !read_integer(options->threads, 1, MOST_THREADS, &threads))
     return "the options must be a power and a number of threads";
   if (!is_array(x, FLOAT32, 3) || x->dims[2] > MOST_CHANNELS) return "x must be (batch, n, channels)";
   const char *message = read_matrix(in + 2, x->dims[1], &a);
@@ -173,11 +179,11 @@ static const char *call_product(const Array *in, const Array *out) {
 
 static const char *call_pool(int function, const Array *in, const Array *out) {
   const Array *x = in + 1, *y = function == POOL ? out : in + 2;
+  const PoolOptions *options = read_options(in, FIELDS(PoolOptions));
   int mode, threads, children;
-  if (!is_array(in, FLOAT32, 1) || in->dims[0] < 3 ||
-      !read_option(in, 0, POOL_MAX, POOL_MEAN, &mode) ||
-      !read_option(in, 1, 1, MOST_THREADS, &threads) ||
-      !read_option(in, 2, 1, MOST_CHANNELS, &children))
+  if (!options || !read_integer(options->mode, POOL_MAX, POOL_MEAN, &mode) ||
+      !read_integer(options->threads, 1, MOST_THREADS, &threads) ||
+      !read_integer(options->children, 1, MOST_CHANNELS, &children))
     return "the options must be a mode of pooling, a number of threads, and one of children";
   if (!is_array(x, FLOAT32, 3) || x->dims[2] > MOST_CHANNELS || x->dims[2] * children > MOST_WEIGHTS)
     return "x must be (batch, n, channels)";

@@ -28,11 +28,8 @@ typedef struct {
    POOL                 options x                                               -> y
    POOL_BACKWARD        options x y gradient                                    -> dx
 
-   The options are as follows; additional ones are ignored:
-
-   the first four       the activation, see rows.h; the number of threads; epsilon
-   PRODUCT              the power; the number of threads
-   POOL, POOL_BACKWARD  the mode, see pool.h; the number of threads; the number of children */
+   The options are FilterOptions for the first four, ProductOptions, and PoolOptions for the last
+   two; what follows their last field is ignored. */
 enum {
   FORWARD,
   FORWARD_NORMALIZED,
@@ -44,6 +41,29 @@ enum {
   FUNCTIONS
 };
 
+/* Options are arrays of float32, as all backends pass those, with a field for each element. */
+typedef struct {
+  float activation; /* LINEAR or RELU, see rows.h */
+  float threads;
+  float epsilon; /* of the normalization */
+} FilterOptions;
+
+typedef struct {
+  float power;
+  float threads;
+} ProductOptions;
+
+typedef struct {
+  float mode; /* POOL_MAX or POOL_MEAN, see pool.h */
+  float threads;
+  float children;
+} PoolOptions;
+
+#define FIELDS(OPTIONS) ((int64_t)(sizeof(OPTIONS) / sizeof(float)))
+
+/* What programs find in the library; all other names are hidden by the compiler's option. */
+#define EXPORTED __attribute__((visibility("default")))
+
 #define MOST_ARGUMENTS 14
 #define MOST_RESULTS 4
 
@@ -53,7 +73,7 @@ int results_of(int function);
 /* Returns NULL or an error message. Checks the type, rank and shape of every array and the value of
    every option, but not the contents of matrices, which would cost as much as a product: the
    caller ensures that no index is out of range and that the starts do not decrease. */
-const char *deepsphere_call(int function, const Array *arguments, const Array *results);
+EXPORTED const char *deepsphere_call(int function, const Array *arguments, const Array *results);
 
 /* The error message if it runs out of memory. */
 extern const char deepsphere_no_memory[];

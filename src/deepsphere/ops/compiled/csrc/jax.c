@@ -36,7 +36,7 @@ static XLA_FFI_Error *call(int function, XLA_FFI_CallFrame *frame) {
 }
 
 #define HANDLER(NAME, FUNCTION) \
-  XLA_FFI_Error *NAME(XLA_FFI_CallFrame *frame) { return call(FUNCTION, frame); }
+  EXPORTED XLA_FFI_Error *NAME(XLA_FFI_CallFrame *frame) { return call(FUNCTION, frame); }
 
 HANDLER(deepsphere_jax_forward, FORWARD)
 HANDLER(deepsphere_jax_forward_normalized, FORWARD_NORMALIZED)

@@ -78,16 +78,16 @@ static void spread_row(const Pool *p, int64_t i, int width) {
   const int C = p->channels, children = p->children;
   const float *x = p->x + i * children * C, *y = p->y + i * C, *g = p->gradient + i * C;
   float *dx = p->out + i * children * C;
-#define ONE(VEC) spread_##VEC(x + c, y + c, g + c, dx + c, children, C, p->mode)
+#define SPREAD(VEC) spread_##VEC(x + c, y + c, g + c, dx + c, children, C, p->mode)
   switch (width) {
-    case 16: FOR_CHANNELS(v16, ONE(v16))
-    case 8: FOR_CHANNELS(v8, ONE(v8))
-    case 4: FOR_CHANNELS(v4, ONE(v4))
-    default: FOR_CHANNELS(float1, ONE(float1))
+    case 16: FOR_CHANNELS(v16, SPREAD(v16))
+    case 8: FOR_CHANNELS(v8, SPREAD(v8))
+    case 4: FOR_CHANNELS(v4, SPREAD(v4))
+    default: FOR_CHANNELS(float1, SPREAD(float1))
   }
 }
 
-static void work(void *argument, Team *team, int thread, char *workspace) {
+static void pool_on_thread(void *argument, Team *team, int thread, char *workspace) {
   const Pool *p = argument;
   const int64_t lo = p->rows * thread / team_size(team);
   const int64_t hi = p->rows * (thread + 1) / team_size(team);
@@ -107,12 +107,12 @@ int deepsphere_pool(const float *x, float *y, int64_t rows, int children, int ch
                     int threads) {
   if (rows == 0 || channels == 0) return 1;
   Pool pool = {x, NULL, NULL, y, rows, children, channels, mode};
-  return run_team(threads, 64, work, &pool);
+  return run_team(threads, 64, pool_on_thread, &pool);
 }
 
 int deepsphere_pool_backward(const float *x, const float *y, const float *gradient, float *dx,
                              int64_t rows, int children, int channels, int mode, int threads) {
   if (rows == 0 || channels == 0) return 1;
   Pool pool = {x, y, gradient, dx, rows, children, channels, mode};
-  return run_team(threads, 64, work, &pool);
+  return run_team(threads, 64, pool_on_thread, &pool);
 }

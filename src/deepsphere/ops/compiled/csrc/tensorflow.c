@@ -49,23 +49,40 @@ typedef struct {
   int rank;
 } Shape;
 
-/* Whether the shapes of the results are known from the arguments. In TensorFlow, further options
-   specify which gradients are wanted. */
+/* The options of the gradients. Other backends allocate the results, empty if not wanted. */
+typedef struct {
+  FilterOptions filter;
+  float wants_dx, wants_dkernel, wants_dbias;
+} GradientOptions;
+
+static int64_t fields_of(int function) {
+  switch (function) {
+    case FORWARD:
+    case FORWARD_NORMALIZED: return FIELDS(FilterOptions);
+    case BACKWARD:
+    case BACKWARD_NORMALIZED: return FIELDS(GradientOptions);
+    case PRODUCT: return FIELDS(ProductOptions);
+    default: return FIELDS(PoolOptions);
+  }
+}
+
+/* Whether the shapes of the results are known from the arguments. */
 static int can_tell_shapes(int function, const Array *in) {
-  const int options = function < PRODUCT ? 6 : function == PRODUCT ? 2 : 3;
-  if (in[0].rank != 1 || in[0].dims[0] < options || in[1].rank != 3) return 0;
-  if (function == POOL) return ((const float *)in[0].data)[2] >= 1;
+  if (in[0].rank != 1 || in[0].dims[0] < fields_of(function) || in[1].rank != 3) return 0;
+  if (function == POOL) return ((const PoolOptions *)in[0].data)->children >= 1;
   return function >= PRODUCT || in[2].rank == 3;
 }
 
-static void result_shapes(int function, const Array *in, const float *options, Shape *out) {
+static void result_shapes(int function, const Array *in, const void *options, Shape *out) {
   const int64_t *x = in[1].dims, *kernel = function < PRODUCT ? in[2].dims : NULL;
   if (function >= PRODUCT) {
     out[0] = (Shape){{x[0], x[1], x[2]}, 3};
-    if (function == POOL) out[0].dims[1] = (int64_t)((double)x[1] / options[2]);
+    if (function == POOL) {
+      const PoolOptions *pooling = options;
+      out[0].dims[1] = (int64_t)((double)x[1] / pooling->children);
+    }
     return;
   }
-  const float *wanted = options + 3;
   if (function < BACKWARD) {
     const Shape y = {{x[0], x[1], kernel[2]}, 3}, filters = {{kernel[2]}, 1};
     out[0] = out[1] = y;
@@ -74,9 +91,10 @@ static void result_shapes(int function, const Array *in, const float *options, S
   }
   const Shape dx = {{x[0], x[1], x[2]}, 3}, dkernel = {{kernel[0], kernel[1], kernel[2]}, 3};
   const Shape dbias = {{kernel[2]}, 1}, nothing = {{0}, 1};
-  out[0] = wanted[0] ? dx : nothing;
-  out[1] = wanted[1] ? dkernel : nothing;
-  out[2] = wanted[2] ? dbias : nothing;
+  const GradientOptions *wanted = options;
+  out[0] = wanted->wants_dx != 0 ? dx : nothing;
+  out[1] = wanted->wants_dkernel != 0 ? dkernel : nothing;
+  out[2] = wanted->wants_dbias != 0 ? dbias : nothing;
 }
 
 static void compute(int function, TF_OpKernelContext *context) {

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define MOST 256                    /* threads */
-#define KEPT ((size_t)64 << 20)     /* maximum bytes of workspace to keep for the next call */
+#define MAX_THREADS 256
+#define MAX_KEPT ((size_t)64 << 20) /* bytes of workspace that are kept for the next call */
 #define SPINS 4000                  /* checks before a waiting thread yields */
 #define HUGE_PAGE ((size_t)2 << 20) /* bytes; fewer page faults in a large workspace */
 
@@ -44,7 +44,9 @@ static inline void pause_briefly(void) {
 #endif
 }
 
-int team_limit(int64_t threads) { return threads < 1 ? 1 : threads > MOST ? MOST : (int)threads; }
+int team_limit(int64_t threads) {
+  return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : (int)threads;
+}
 
 int team_size(const Team *team) { return team->size; }
 
@@ -81,7 +83,7 @@ static void *serve(void *number) {
 }
 
 /* A forked child has the pool's memory but none of its threads. */
-static void forget(void) {
+static void reset_in_child(void) {
   pthread_mutex_init(&pool.taken, NULL);
   pthread_mutex_init(&pool.lock, NULL);
   pthread_cond_init(&pool.wake, NULL);
@@ -92,7 +94,7 @@ static void forget(void) {
 
 static void start_threads(int wanted) {
   static int registered = 0;
-  if (!registered) registered = pthread_atfork(NULL, NULL, forget) == 0;
+  if (!registered) registered = pthread_atfork(NULL, NULL, reset_in_child) == 0;
   while (pool.started < wanted) {
     pthread_t thread;
     /* The new thread waits for the lock, held until this call is numbered, and so takes part. */
@@ -144,7 +146,7 @@ int run_team(int threads, size_t memory, void (*work)(void *, Team *, int, char 
     while (pool.finished < pool.wanted) pthread_cond_wait(&pool.done, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
   }
-  if (pool.kept > KEPT) {
+  if (pool.kept > MAX_KEPT) {
     free(pool.workspace);
     pool.workspace = NULL;
     pool.kept = 0;

@@ -9,9 +9,9 @@ PRODUCT(v8, 1, 1) PRODUCT(v8, 1, 2) PRODUCT(v8, 1, 4)
 PRODUCT(v4, 1, 1)
 #if WIDEST == 16
 PRODUCT(v16, 5, 1) PRODUCT(v16, 6, 1) PRODUCT(v16, 7, 1) PRODUCT(v16, 8, 1)
-#define BLOCK 8 /* number of sum vectors that fit into registers */
+#define SUM_VECTORS 8 /* number of sum vectors that fit into registers */
 #else
-#define BLOCK 4
+#define SUM_VECTORS 4
 #endif
 
 typedef void Product(const Matrix *, int64_t, int64_t, const float *, const float *, float *,
@@ -30,21 +30,23 @@ static Product *const four_samples[] = {product_v16_1_4, product_v16_2_4};
 void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
                   float *out, int64_t stride, int samples, int64_t apart, float factor) {
   Product *const *wide = samples == 4 ? four_samples : samples == 2 ? two_samples : one_sample;
-  const int64_t most = samples == 1 ? BLOCK : BLOCK / 2 / (samples / 2) > 4 ? 4 : BLOCK / samples;
+  const int64_t fitting = SUM_VECTORS / samples;
+  const int64_t most = samples > 1 && fitting > 4 ? 4 : fitting;
   int64_t done = 0;
-#define ON(FUNCTION) FUNCTION(a, lo, hi, in + done, old ? old + done : 0, out + done, stride, apart, factor)
+#define MULTIPLY_BY(FUNCTION)                                                                  \
+  FUNCTION(a, lo, hi, in + done, old ? old + done : 0, out + done, stride, apart, factor)
   while (stride - done >= 16) {
     int64_t count = (stride - done) / 16;
     if (count > most) count = most;
-    ON(wide[count - 1]);
+    MULTIPLY_BY(wide[count - 1]);
     done += 16 * count;
   }
   if (stride - done >= 8) {
-    ON((samples == 4 ? product_v8_1_4 : samples == 2 ? product_v8_1_2 : product_v8_1_1));
+    MULTIPLY_BY((samples == 4 ? product_v8_1_4 : samples == 2 ? product_v8_1_2 : product_v8_1_1));
     done += 8;
   }
-  if (stride - done >= 4) ON(product_v4_1_1);
-#undef ON
+  if (stride - done >= 4) MULTIPLY_BY(product_v4_1_1);
+#undef MULTIPLY_BY
 }
 
 /* ---- products with the kernel ---- */

@@ -56,40 +56,45 @@ typedef struct {
   float *lanes;   /* sums of a group, per lane */
   double *sums, *moments, *source_sums, *left_sums;
   int64_t counted;
-} Own;
+} ThreadMemory;
 
+/* What the threads share: the walk, and room for the memory of each. */
 typedef struct {
   const Walk *walk;
-  char *own; /* memory of all threads, `own_size` bytes each */
-  size_t own_size;
-} Plan;
+  char *memory;
+  size_t bytes_per_thread;
+} SharedWalk;
 
-#define NOWHERE ((char *)64) /* a dummy address, to compute the size of arrays */
+static ThreadMemory *memory_of_thread(const SharedWalk *shared, int thread) {
+  return (ThreadMemory *)(shared->memory + (size_t)thread * shared->bytes_per_thread);
+}
+
+#define UNALLOCATED ((char *)64) /* a dummy address: only the size of the arrays is asked */
 
 /* Cut a 64-byte aligned array off a piece of memory. */
-static void *cut(char **memory, size_t count, size_t size) {
+static void *take_array(char **memory, size_t count, size_t size) {
   void *array = *memory;
   *memory += (count * size + 63) / 64 * 64;
   return array;
 }
 
-static size_t cut_arrays(const Walk *w, Group g, char *memory, Arrays *a) {
+static size_t lay_out_arrays(const Walk *w, Group g, char *memory, Arrays *a) {
   char *const start = memory;
   const size_t size = sizeof(float), samples = (size_t)samples_in(g) * (size_t)w->matrix.n;
   const size_t source = samples * (size_t)w->source.channels, out = samples * (size_t)w->outputs;
   memset(a, 0, sizeof *a);
-  if (g.lanes > 1 || w->source.change) a->source = cut(&memory, source, size);
+  if (g.lanes > 1 || w->source.change) a->source = take_array(&memory, source, size);
   const int64_t terms = w->power ? w->power : w->terms; /* without the output of a power */
-  if (w->out && g.lanes > 1) a->out = cut(&memory, out, size);
+  if (w->out && g.lanes > 1) a->out = take_array(&memory, out, size);
   if (w->left && (g.lanes > 1 || w->left->change))
-    a->left = cut(&memory, samples * (size_t)w->left->channels, size);
-  if (terms > 1) a->terms[1] = cut(&memory, w->clenshaw ? out : source, size);
+    a->left = take_array(&memory, samples * (size_t)w->left->channels, size);
+  if (terms > 1) a->terms[1] = take_array(&memory, w->clenshaw ? out : source, size);
   if (!w->clenshaw && terms > 2)
-    a->terms[0] = a->source ? a->source : cut(&memory, source, size);
+    a->terms[0] = a->source ? a->source : take_array(&memory, source, size);
   return (size_t)(memory - start);
 }
 
-static size_t cut_own(const Walk *w, char *memory, Own *own) {
+static size_t lay_out_thread_memory(const Walk *w, char *memory, ThreadMemory *out) {
   char *const start = memory;
   const size_t S = (size_t)w->source.channels, O = (size_t)w->outputs;
   const size_t L = w->left ? (size_t)w->left->channels : 0;
@@ -97,14 +102,14 @@ static size_t cut_own(const Walk *w, char *memory, Own *own) {
   const size_t period = (size_t)channels_period((int)most);
   const size_t tile = 8 * (S + O + L) * 16 > TILE_FLOATS ? 8 * (S + O + L) * 16 : TILE_FLOATS;
   const size_t sums = (size_t)w->terms * L * S;
-  own->scratch = cut(&memory, 2 * period + tile, sizeof(float));
-  own->origin = cut(&memory, period, sizeof(float));
-  own->lanes = cut(&memory, sums * 16, sizeof(float));
-  own->sums = cut(&memory, sums, sizeof(double));
-  own->moments = cut(&memory, 2 * O, sizeof(double));
-  own->source_sums = cut(&memory, S, sizeof(double));
-  own->left_sums = cut(&memory, L, sizeof(double));
-  own->counted = 0;
+  out->scratch = take_array(&memory, 2 * period + tile, sizeof(float));
+  out->origin = take_array(&memory, period, sizeof(float));
+  out->lanes = take_array(&memory, sums * 16, sizeof(float));
+  out->sums = take_array(&memory, sums, sizeof(double));
+  out->moments = take_array(&memory, 2 * O, sizeof(double));
+  out->source_sums = take_array(&memory, S, sizeof(double));
+  out->left_sums = take_array(&memory, L, sizeof(double));
+  out->counted = 0;
   return (size_t)(memory - start);
 }
 
@@ -112,20 +117,20 @@ static size_t cut_own(const Walk *w, char *memory, Own *own) {
 
 typedef struct {
   const Walk *walk;
-  Own *own;
+  ThreadMemory *memory;
   Team *team;
   Group group;
   int64_t sample; /* the first */
   int filled;     /* number of samples: fewer than lanes at the end of a batch */
   int64_t lo, hi, tile;
   Arrays arrays;
-} Part;
+} ThreadRows;
 
 /* Copy a source's rows to the group's layout and apply its change. */
-static void read_source(const Part *p, const Source *s, float *to, double *sums) {
+static void read_source(const ThreadRows *p, const Source *s, float *to, double *sums) {
   const int C = s->channels, lanes = p->group.lanes;
   const int64_t n = p->walk->matrix.n;
-  float *const scratch = p->own->scratch, *const changed = scratch + 2 * channels_period(C);
+  float *const scratch = p->memory->scratch, *const changed = scratch + 2 * channels_period(C);
   for (int64_t i = p->lo; i < p->hi; i += p->tile) {
     const int64_t rows = least(p->tile, p->hi - i), count = rows * C;
     for (int l = 0; l < p->filled; l++) {
@@ -147,8 +152,8 @@ static void read_source(const Part *p, const Source *s, float *to, double *sums)
   }
 }
 
-/* Copy the complete rows lo to hi of the output to the caller's layout, and finish them. */
-static void write_out(const Part *p, const float *from, int64_t lo, int64_t hi) {
+/* Copy the complete rows lo to hi of the output to the caller's layout, and add their bias. */
+static void write_out(const ThreadRows *p, const float *from, int64_t lo, int64_t hi) {
   const Walk *w = p->walk;
   const int O = w->outputs;
   const int64_t n = w->matrix.n, rows = hi - lo;
@@ -156,15 +161,15 @@ static void write_out(const Part *p, const float *from, int64_t lo, int64_t hi) 
   if (p->group.lanes > 1)
     tile_scatter(from + lo * O * p->group.lanes, rows * O, p->group.lanes, p->filled, n * O, out);
   for (int l = 0; l < p->filled; l++, out += n * O) {
-    if (w->finish) rows_activate(out, rows, w->finish, w->activation);
+    if (w->out_bias) rows_activate(out, rows, w->out_bias, w->activation);
     if (!w->moments) continue;
-    if (!p->own->counted) channels_repeat(out, O, p->own->origin);
-    moments_add(out, rows, O, p->own->origin, p->own->moments, p->own->scratch);
-    p->own->counted += rows;
+    if (!p->memory->counted) channels_repeat(out, O, p->memory->origin);
+    moments_add(out, rows, O, p->memory->origin, p->memory->moments, p->memory->scratch);
+    p->memory->counted += rows;
   }
 }
 
-static void mix(const Part *p, int k, const float *in, float *out, int64_t lo, int64_t hi,
+static void mix(const ThreadRows *p, int k, const float *in, float *out, int64_t lo, int64_t hi,
                 int add) {
   const Walk *w = p->walk;
   const int S = w->source.channels, O = w->outputs, lanes = p->group.lanes;
@@ -173,17 +178,17 @@ static void mix(const Part *p, int k, const float *in, float *out, int64_t lo, i
              out + (b * w->matrix.n + lo) * O * lanes, hi - lo, S, O, lanes, add);
 }
 
-static void correlate(const Part *p, int k, const float *in, int64_t lo, int64_t hi) {
+static void correlate(const ThreadRows *p, int k, const float *in, int64_t lo, int64_t hi) {
   const Walk *w = p->walk;
   const int S = w->source.channels, L = w->left->channels, lanes = p->group.lanes;
   for (int b = 0; b < p->group.blocks; b++)
     tile_correlate(p->arrays.left + (b * w->matrix.n + lo) * L * lanes,
                    in + (b * w->matrix.n + lo) * S * lanes,
-                   p->own->lanes + (int64_t)k * L * S * lanes, hi - lo, L, S, lanes);
+                   p->memory->lanes + (int64_t)k * L * S * lanes, hi - lo, L, S, lanes);
 }
 
 /* term = factor * A current [- previous]. */
-static void multiply(const Part *p, const float *current, const float *previous, float *term,
+static void multiply(const ThreadRows *p, const float *current, const float *previous, float *term,
                      int channels, int64_t lo, int64_t hi, float factor) {
   const int64_t row = (int64_t)channels * p->group.lanes;
   tile_product(&p->walk->matrix, lo, hi, current, previous, term, row, p->group.blocks,
@@ -191,7 +196,7 @@ static void multiply(const Part *p, const float *current, const float *previous,
 }
 
 /* Compute T_k of the source from k = 0 on, and use each while it is in the cache. */
-static void walk_up(const Part *p) {
+static void walk_up(const ThreadRows *p) {
   const Walk *w = p->walk;
   const float *current = p->arrays.source, *previous = NULL;
   for (int k = 0; k < w->terms; k++) {
@@ -212,7 +217,7 @@ static void walk_up(const Part *p) {
 }
 
 /* Clenshaw's recurrence from the last term down: b_k = source W_k + 2 A b_(k+1) - b_(k+2). */
-static void walk_down(const Part *p) {
+static void walk_down(const ThreadRows *p) {
   const Walk *w = p->walk;
   const float *following = NULL, *after = NULL;
   for (int k = w->terms - 1; k >= 0; k--) {
@@ -230,7 +235,7 @@ static void walk_down(const Part *p) {
 }
 
 /* Multiply by the matrix repeatedly, the last time into the output. */
-static void walk_powers(const Part *p) {
+static void walk_powers(const ThreadRows *p) {
   const Walk *w = p->walk;
   const float *current = p->arrays.source;
   for (int k = 1; k <= w->power; k++) {
@@ -245,40 +250,40 @@ static void walk_powers(const Part *p) {
   }
 }
 
-static void add_lanes(const Part *p) {
+static void add_lanes(const ThreadRows *p) {
   const int64_t count = (int64_t)p->walk->terms * p->walk->left->channels * p->walk->source.channels;
   const int lanes = p->group.lanes;
   for (int64_t m = 0; m < count; m++)
-    for (int l = 0; l < lanes; l++) p->own->sums[m] += p->own->lanes[m * lanes + l];
+    for (int l = 0; l < lanes; l++) p->memory->sums[m] += p->memory->lanes[m * lanes + l];
 }
 
-static void work(void *argument, Team *team, int thread, char *memory) {
-  const Plan *plan = argument;
-  const Walk *w = plan->walk;
+static void walk_on_thread(void *argument, Team *team, int thread, char *workspace) {
+  const SharedWalk *shared = argument;
+  const Walk *w = shared->walk;
   const int64_t n = w->matrix.n;
-  Own *own = (Own *)(plan->own + (size_t)thread * plan->own_size);
-  Part p = {.walk = w,
-            .own = own,
-            .team = team,
-            .lo = n * thread / team_size(team),
-            .hi = n * (thread + 1) / team_size(team)};
+  ThreadMemory *memory = memory_of_thread(shared, thread);
+  ThreadRows p = {.walk = w,
+                  .memory = memory,
+                  .team = team,
+                  .lo = n * thread / team_size(team),
+                  .hi = n * (thread + 1) / team_size(team)};
   for (; p.sample < w->batch; p.sample += p.filled) {
     p.group = group_for(w, w->batch - p.sample);
     p.filled = (int)least(samples_in(p.group), w->batch - p.sample);
     p.tile = tile_rows(w, p.group);
-    cut_arrays(w, p.group, memory, &p.arrays);
+    lay_out_arrays(w, p.group, workspace, &p.arrays);
     if (p.arrays.source || w->source_sums)
-      read_source(&p, &w->source, p.arrays.source, w->source_sums ? own->source_sums : NULL);
+      read_source(&p, &w->source, p.arrays.source, w->source_sums ? memory->source_sums : NULL);
     if (p.arrays.left || w->left_sums)
-      read_source(&p, w->left, p.arrays.left, w->left_sums ? own->left_sums : NULL);
+      read_source(&p, w->left, p.arrays.left, w->left_sums ? memory->left_sums : NULL);
     /* Arrays outside the workspace, except the output, are only read from here on. */
     if (!p.arrays.source) p.arrays.source = (float *)w->source.values + p.sample * n * w->source.channels;
     if (w->left && !p.arrays.left)
       p.arrays.left = (float *)w->left->values + p.sample * n * w->left->channels;
     if (!p.arrays.out && w->out) p.arrays.out = w->out + p.sample * n * w->outputs;
     if (w->left)
-      memset(own->lanes, 0, sizeof(float) * (size_t)w->terms * (size_t)w->left->channels *
-                                (size_t)w->source.channels * (size_t)p.group.lanes);
+      memset(memory->lanes, 0, sizeof(float) * (size_t)w->terms * (size_t)w->left->channels *
+                                   (size_t)w->source.channels * (size_t)p.group.lanes);
     team_barrier(team);
     if (w->power)
       walk_powers(&p);
@@ -292,47 +297,50 @@ static void work(void *argument, Team *team, int thread, char *memory) {
 
 /* ---- the call ---- */
 
-static void collect(const Walk *w, const Own *own) {
+static void collect(const Walk *w, const ThreadMemory *memory) {
   if (w->left) {
     const int64_t count = (int64_t)w->terms * w->left->channels * w->source.channels;
-    for (int64_t m = 0; m < count; m++) w->sums[m] += own->sums[m];
+    for (int64_t m = 0; m < count; m++) w->sums[m] += memory->sums[m];
   }
   if (w->source_sums)
-    for (int c = 0; c < w->source.channels; c++) w->source_sums[c] += own->source_sums[c];
+    for (int c = 0; c < w->source.channels; c++) w->source_sums[c] += memory->source_sums[c];
   if (w->left_sums)
-    for (int c = 0; c < w->left->channels; c++) w->left_sums[c] += own->left_sums[c];
-  if (w->moments && own->counted)
+    for (int c = 0; c < w->left->channels; c++) w->left_sums[c] += memory->left_sums[c];
+  if (w->moments && memory->counted)
     for (int c = 0; c < w->outputs; c++) {
-      const double count = (double)own->counted, mean = own->moments[c] / count;
-      const Moments part = {count, own->origin[c] + mean,
-                            own->moments[w->outputs + c] - mean * own->moments[c]};
+      const double count = (double)memory->counted, mean = memory->moments[c] / count;
+      const Moments part = {count, memory->origin[c] + mean,
+                            memory->moments[w->outputs + c] - mean * memory->moments[c]};
       moments_merge(w->moments + c, &part, 1);
     }
 }
 
 int walk(const Walk *w) {
-  Own sizes;
+  ThreadMemory sizes;
   Arrays arrays;
-  Plan plan = {.walk = w, .own_size = 64 + cut_own(w, NOWHERE, &sizes)};
-  _Static_assert(sizeof(Own) <= 64, "the space before a thread's arrays");
-  size_t memory = 0;
+  const size_t header = 64; /* bytes before a thread's arrays, for their addresses */
+  _Static_assert(sizeof(ThreadMemory) <= 64, "the header");
+  SharedWalk shared = {
+      .walk = w, .bytes_per_thread = header + lay_out_thread_memory(w, UNALLOCATED, &sizes)};
+  size_t workspace = 0;
   for (int64_t sample = 0; sample < w->batch;) {
     const Group group = group_for(w, w->batch - sample);
-    const size_t size = cut_arrays(w, group, NOWHERE, &arrays);
-    if (size > memory) memory = size;
+    const size_t size = lay_out_arrays(w, group, UNALLOCATED, &arrays);
+    if (size > workspace) workspace = size;
     sample += samples_in(group);
   }
   const int threads = team_limit(least(w->threads, w->matrix.n)); /* at least one row each */
-  char *own = NULL;
-  if (posix_memalign((void **)&own, 64, (size_t)threads * plan.own_size)) return 0;
-  memset(own, 0, (size_t)threads * plan.own_size);
+  const size_t bytes = (size_t)threads * shared.bytes_per_thread;
+  void *memory = NULL;
+  if (posix_memalign(&memory, 64, bytes)) return 0;
+  memset(memory, 0, bytes);
+  shared.memory = memory;
   for (int t = 0; t < threads; t++) { /* even for threads that fail to start */
-    char *mine = own + (size_t)t * plan.own_size;
-    cut_own(w, mine + 64, (Own *)mine);
+    ThreadMemory *own = memory_of_thread(&shared, t);
+    lay_out_thread_memory(w, (char *)own + header, own);
   }
-  plan.own = own;
-  const int done = run_team(threads, memory + 64, work, &plan);
-  for (int t = 0; done && t < threads; t++) collect(w, (Own *)(own + (size_t)t * plan.own_size));
-  free(own);
+  const int done = run_team(threads, workspace + 64, walk_on_thread, &shared);
+  for (int t = 0; done && t < threads; t++) collect(w, memory_of_thread(&shared, t));
+  free(memory);
   return done;
 }

@@ -31,8 +31,8 @@ typedef struct {
   float *sums;           /* (terms, L, S) */
   int clenshaw;          /* whether to sum backwards on O instead of S columns; requires no left */
   int power;             /* if not 0, out = A^power source, of S channels; terms is unused */
-  const Channels *finish; /* bias of out, followed by the activation; or NULL */
-  int activation;
+  const Channels *out_bias; /* added to out, before the activation; or NULL */
+  int activation;        /* of out, if it has a bias */
   Moments *moments;      /* (O): moments of out, unless NULL */
   double *source_sums;   /* (S): sums of the changed source, unless NULL */
   double *left_sums;     /* (L): sums of the changed left, unless NULL */
