@@ -1,6 +1,8 @@
 """The number of processors: affinity, quotas of containers, and what the user asks for."""
 
+import ast
 import os
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,18 @@ def test_what_the_user_asks_for(machine, monkeypatch, wanted, expected):
     if wanted is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", wanted)
     assert thread_count() == expected
+
+
+def test_pools_and_trees_of_scipy_start_no_more_threads():
+    """SciPy's trees and Python's pools know nothing of quotas: each call passes the number."""
+    source = Path(processors.__file__).parent
+    found = [
+        (file.name, ast.unparse(keyword.value))
+        for file in source.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg in ("workers", "max_workers")
+    ]
+    assert {name for name, _ in found} >= {"neighbors.py", "optimal_rows.py", "beam.py"}
+    assert {value for _, value in found} == {"thread_count()"}
