@@ -250,10 +250,10 @@ SIZES: dict[str, Callable[[int], Any]] = {
 
 
 def _sampling(kind: str, nside: int) -> Sampling:
-    from deepsphere.sampling import SAMPLINGS
+    from deepsphere.sampling import Sampling
 
     size = SIZES[kind](nside)
-    make: Callable[..., Sampling] = SAMPLINGS[kind]
+    make: Callable[..., Sampling] = Sampling.kinds[kind]
     return make(*size) if isinstance(size, tuple) else make(size)
 
 

@@ -12,13 +12,13 @@ from deepsphere.graph import (
 from deepsphere.graph.weights import TUNED, tuned_width
 from deepsphere.graph.width_search import best_width
 from deepsphere.sampling import (
-    SAMPLINGS,
     CubedSphere,
     Fibonacci,
     Healpix,
     Icosahedral,
     IcosahedralFaces,
     ReducedGaussian,
+    Sampling,
 )
 
 TABULATED = [
@@ -69,7 +69,7 @@ def test_tuned_widths_are_better_than_average_ones(sampling):
 
 def test_the_table_is_of_samplings():
     assert set(TUNED) == {sampling.kind for sampling in TABULATED}
-    assert set(TUNED) <= set(SAMPLINGS)
+    assert set(TUNED) <= set(Sampling.kinds)
 
 
 def test_a_region_has_the_width_of_the_whole():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from deepsphere.layers.statistics import Statistics
-from deepsphere.sampling import SAMPLINGS, Healpix, Sampling
+from deepsphere.sampling import Healpix, Sampling
 from harness import BACKEND, HALF, MODES, SINGLE, check_layer, gradients, relative_error, to_numpy
 
 KINDS = ["mean", "variance", "mean_variance", "max", "histogram"]
@@ -48,11 +48,6 @@ class Rings(Sampling):
 
     def _identity(self):
         return (self.rings,)
-
-
-@pytest.fixture(autouse=True)
-def _rings_are_known(monkeypatch):
-    monkeypatch.setitem(SAMPLINGS, "rings", Rings)
 
 
 def data(sampling, channels=3, batch=3):

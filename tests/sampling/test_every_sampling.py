@@ -9,7 +9,6 @@ import pytest
 
 import deepsphere
 from deepsphere.sampling import (
-    SAMPLINGS,
     CubedSphere,
     Equiangular,
     Fibonacci,
@@ -19,6 +18,7 @@ from deepsphere.sampling import (
     IcosahedralFaces,
     RandomUniform,
     ReducedGaussian,
+    Sampling,
     Scattered,
     deserialize,
     serialize,
@@ -52,8 +52,13 @@ def sphere(request):
 
 
 def test_all_kinds_are_tried():
-    assert {s.kind for s in SPHERES} | {"subset"} == set(SAMPLINGS)
-    for cls in SAMPLINGS.values():
+    ours = {
+        kind: cls
+        for kind, cls in Sampling.kinds.items()
+        if cls.__module__.startswith("deepsphere.sampling")
+    }
+    assert {s.kind for s in SPHERES} | {"subset"} == set(ours)
+    for cls in ours.values():
         assert getattr(deepsphere, cls.__name__) is cls
         assert getattr(deepsphere.sampling, cls.__name__) is cls
 
@@ -172,3 +177,31 @@ def test_constructor_arguments_are_seen(sphere):
         if not isinstance(value, str) or len(value) < 40:
             assert getattr(sphere, name) == value
             assert f"{name}={value!r}" in repr(sphere)
+
+
+def test_a_class_of_ones_own_is_read_again():
+    class Pair(Scattered):
+        kind = "pair"
+
+    try:
+        pair = Pair([(0, 0), (90, 0)])
+        assert deserialize(serialize(pair)) == pair
+        assert type(deserialize(serialize(pair))) is Pair
+        with pytest.raises(ValueError, match="kind 'pair' is that of Pair"):
+            type("Other", (Scattered,), {"kind": "pair"})
+    finally:
+        del Sampling.kinds["pair"]
+
+
+@pytest.mark.parametrize("sampling", SPHERES, ids=str)
+def test_wholes_and_parts(sampling):
+    assert sampling.is_full
+    assert sampling.whole is sampling
+    assert np.array_equal(sampling.indices, np.arange(len(sampling)))
+    assert sampling.points is sampling.points
+    assert not sampling.points.flags.writeable
+    part = sampling.subset([0, 2, 3])
+    assert not part.is_full
+    assert part.whole == sampling
+    assert part.indices.tolist() == [0, 2, 3]
+    assert np.array_equal(part.points, sampling.points[[0, 2, 3]])

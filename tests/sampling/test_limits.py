@@ -16,8 +16,7 @@ from deepsphere.sampling import (
     scattered,
     serialize,
 )
-from deepsphere.sampling.byte_planes import write_planes
-from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
+from deepsphere.sampling.encoding import _write_planes, decode_pixels, encode_pixels
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_large_ones_that_are_in_use():
 
 
 def test_a_few_characters_of_pixels_take_no_memory():
-    text = write_planes(np.array([0, 2**40], dtype="<u8"))
+    text = _write_planes(np.array([0, 2**40], dtype="<u8"))
     assert len(text) < 40
     with pytest.raises(ValueError, match=r"the list of encoded pixels has .* points, more than"):
         decode_pixels(text)

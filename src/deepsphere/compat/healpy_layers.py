@@ -44,7 +44,7 @@ from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.sampling import Healpix
-from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
+from deepsphere.sampling.encoding import decode_pixels, encode_pixels
 
 _POOL_MODES = {"MAX": "max", "AVG": "mean"}
 

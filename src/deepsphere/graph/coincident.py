@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from deepsphere.sampling import Sampling
-from deepsphere.sampling.subset import whole_of
 
 READ = 8
 """Largest number of pixels at one place whose mean a neighbor reads. Reading all of them would give
@@ -110,11 +109,11 @@ def whole_and_rows(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
         Indices of the points of `sampling` in `whole`, increasing.
     """
     if isinstance(sampling, DistinctPoints):
-        whole, indices = whole_of(sampling.original)
+        whole, indices = sampling.original.whole, sampling.original.indices
         places = whole.places
         if places is not None:
             return distinct(whole), places[indices[sampling.firsts]]
-    whole, indices = whole_of(sampling)
+    whole, indices = sampling.whole, sampling.indices
     if whole.places is None:
         return whole, indices
     places = whole.places[indices]  # a part with a single pixel at each pole

@@ -15,7 +15,6 @@ from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling, Scattered
 from deepsphere.sampling.lonlat import to_lonlat
 from deepsphere.sampling.rings import RingSampling
-from deepsphere.sampling.subset import whole_of
 
 NEGLIGIBLE = 1e-9
 """Entries of a Laplacian below this fraction of the largest are ignored, because their edges carry
@@ -76,7 +75,7 @@ def _message(
             "use the default graph, or Graph(k, spread=True) with k of 8 or more, which "
             "spreads the neighbors where the points of a grid crowd"
         )
-    elif isinstance(whole_of(sampling)[0], Scattered):
+    elif isinstance(sampling.whole, Scattered):
         advice = (
             "take more neighbors, or a wider kernel such as Graph(20, width=0.1); or leave out "
             "points that are far from all others"
@@ -120,7 +119,7 @@ def _components(edges: csr_array) -> tuple[int, NDArray[np.int64]]:
 
 def _regions(sampling: Sampling) -> int:
     """Return the number of regions of adjacent pixels of a sampling."""
-    whole, indices = whole_of(sampling)
+    whole, indices = sampling.whole, sampling.indices
     if len(whole) == len(indices) or isinstance(whole, Scattered):
         return 1
     if isinstance(whole, Healpix):

@@ -24,7 +24,6 @@ from deepsphere.graph.optimal import UnstableWeightsError
 from deepsphere.graph.spec import Graph, GraphLike, LaplacianName, Optimal, as_graph
 from deepsphere.sampling import Sampling, Scattered, serialize
 from deepsphere.sampling.base import check_sampling
-from deepsphere.sampling.subset import whole_of
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +160,7 @@ def representative(sampling: Sampling) -> Sampling:
         The finest level of the whole with at most `POINTS` points, or the coarsest if all have
         more. Scattered points are returned unchanged, because their levels are not equally even.
     """
-    sampling, _ = whole_of(sampling)
+    sampling = sampling.whole
     if isinstance(sampling, Scattered):
         return sampling
     while len(sampling) > POINTS:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
-from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
+from deepsphere.sampling.encoding import decode_pixels, encode_pixels
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

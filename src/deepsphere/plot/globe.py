@@ -12,7 +12,6 @@ from deepsphere.extras import require
 from deepsphere.plot.projection import unit_vectors
 from deepsphere.plot.style import BLANK
 from deepsphere.sampling import Sampling
-from deepsphere.sampling.subset import whole_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +83,7 @@ def cell_picture(
     ndarray of float64, shape (size, size)
         The image; NaN outside the globe and outside the part of a partial sampling.
     """
-    whole, indices = whole_of(sampling)
+    whole, indices = sampling.whole, sampling.indices
     padded = np.full(len(whole), np.nan)
     padded[indices] = values
     picture = np.full(pixels.shape[:2], np.nan)

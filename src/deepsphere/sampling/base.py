@@ -20,9 +20,12 @@ class Sampling(ABC):
     graphs and operators are built only once for them.
 
     Subclasses implement `points`, `areas`, `coarsen`, `refine`, `get_config`, `__len__` and
-    `_identity`, set `kind`, and are listed in `deepsphere.sampling.SAMPLINGS`. They also set
+    `_identity`, and set `kind`, which also registers them for `deserialize`. They also set
     `branching`, or implement `_shares`, which says how their cells make up coarser ones.
     """
+
+    kinds: ClassVar[dict[str, type[Sampling]]] = {}
+    """All classes of samplings by their `kind`."""
 
     kind: ClassVar[str]
     """Name of the sampling in saved configurations, such as ``"healpix"``."""
@@ -36,6 +39,31 @@ class Sampling(ABC):
     longitude-latitude grids. The nearest neighbors of such points all lie on one side or on one
     row, so graphs spread neighbors by default, see `deepsphere.graph.Graph`."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if (
+            "kind" in cls.__dict__
+        ):  # subclasses that keep the kind of their base class need no entry
+            known = Sampling.kinds.setdefault(cls.kind, cls)
+            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ValueError(f"kind {cls.kind!r} is that of {known.__name__}; choose another")
+            Sampling.kinds[cls.kind] = cls  # a cell of a notebook may define its class again
+
+    @property
+    def whole(self) -> Sampling:
+        """The sampling of the whole sphere that this one is a part of, or itself."""
+        return self
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Indices of the points in `whole`, strictly increasing, shape ``(len(self),)``."""
+        return np.arange(len(self))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether this is a whole sampling rather than a part of one."""
+        return True
+
     @property
     def places(self) -> NDArray[np.int64] | None:
         """Index of the place of each point, shape ``(len(self),)``, or None if no points coincide.
@@ -48,7 +76,7 @@ class Sampling(ABC):
     @property
     @abstractmethod
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the points, shape ``(len(self), 3)``."""
+        """Unit vectors of the points, shape ``(len(self), 3)``; read-only."""
 
     @property
     @abstractmethod
@@ -132,10 +160,8 @@ class Sampling(ABC):
             If `region` is empty or has the wrong shape, or the indices are out of range, masked or
             not strictly increasing.
         """
-        from deepsphere.sampling.subset import Subset
-
         indices = region_indices(region, self)
-        return self if len(indices) == len(self) else Subset(self, indices)
+        return self if len(indices) == len(self) else Sampling.kinds["subset"](self, indices)
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:

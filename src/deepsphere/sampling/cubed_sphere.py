@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, halve
+from deepsphere.sampling.base import (
+    Sampling,
+    check_count,
+    check_levels,
+    check_size,
+    halve,
+    read_only,
+)
 
 # Center of each face, and the directions of columns and rows. Four faces around the equator, from
 # longitude 0 eastward, have columns to the east and rows to the south. The faces of the north and
@@ -73,14 +81,14 @@ class CubedSphere(Sampling):
         """Number of cells along the edge of a face."""
         return self._n
 
-    @property
+    @cached_property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the cells' centers, shape ``(6 * n**2, 3)``."""
+        """Unit vectors of the cells' centers, shape ``(6 * n**2, 3)``; read-only."""
         n = self._n
         offsets = np.tan(np.pi / 4 * ((2 * np.arange(n) + 1) / n - 1))
         center, columns, rows = _FACES[:, :, None, None].swapaxes(0, 1)
         vectors = center + columns * offsets[:, None] + rows * offsets[:, None, None]
-        return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).reshape(-1, 3)
+        return read_only((vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).reshape(-1, 3))
 
     @property
     def corners(self) -> NDArray[np.float64]:

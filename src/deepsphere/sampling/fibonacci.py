@@ -61,14 +61,16 @@ class Fibonacci(Sampling):
         """Number of points."""
         return self._n
 
-    @property
+    @cached_property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors, shape ``(n, 3)``."""
+        """Unit vectors, shape ``(n, 3)``; read-only."""
         i = np.arange(self._n)
         heights = 1 - (2 * i + 1) / self._n
         longitudes = 2 * np.pi * (i / GOLDEN % 1)
         radii = np.sqrt((1 - heights) * (1 + heights))
-        return np.column_stack((radii * np.cos(longitudes), radii * np.sin(longitudes), heights))
+        return read_only(
+            np.column_stack((radii * np.cos(longitudes), radii * np.sin(longitudes), heights))
+        )
 
     @cached_property
     def areas(self) -> NDArray[np.float64]:

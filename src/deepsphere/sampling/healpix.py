@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.sampling.base import Sampling, check_levels, check_size, region_indices
-from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
+from deepsphere.sampling.base import Sampling, check_levels, check_size, read_only, region_indices
+from deepsphere.sampling.encoding import decode_pixels, encode_pixels
 
 MAX_LEVEL = 29  # 12 * 4**29 is the largest number of pixels that fits in 64-bit integers
 
@@ -211,8 +211,7 @@ class Healpix(Sampling):
                     "and bring the values of your maps into the same order"
                 )
             if len(array) < 12 * self._nside**2:
-                array.flags.writeable = False
-                self._pixels = array
+                self._pixels = read_only(array)
 
     @property
     def nside(self) -> int:
@@ -235,16 +234,24 @@ class Healpix(Sampling):
         if self._pixels is not None:
             return self._pixels
         check_size(len(self), f"the whole sphere at nside {self._nside}")
-        pixels = np.arange(12 * self._nside**2, dtype=np.int64)
-        pixels.flags.writeable = False
-        return pixels
+        return read_only(np.arange(12 * self._nside**2, dtype=np.int64))
 
     @property
+    def whole(self) -> Self:
+        """The sampling of the whole sphere at this resolution."""
+        return self if self.is_full else type(self)(self._nside)
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """The same as `pixels`: indices in the whole sphere."""
+        return self.pixels
+
+    @cached_property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the pixel centers, shape ``(len(self), 3)``."""
+        """Unit vectors of the pixel centers, shape ``(len(self), 3)``; read-only."""
         from astropy_healpix.healpy import pix2vec
 
-        return np.column_stack(pix2vec(self._nside, self.pixels, nest=True))
+        return read_only(np.column_stack(pix2vec(self._nside, self.pixels, nest=True)))
 
     @property
     def areas(self) -> NDArray[np.float64]:

@@ -216,11 +216,11 @@ class IcosahedralFaces(_Icosahedral):
     kind: ClassVar[str] = "icosahedral-faces"
     branching: ClassVar[int] = 4
 
-    @property
+    @cached_property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the triangles' centers, shape ``(len(self), 3)``."""
+        """Unit vectors of the triangles' centers, shape ``(len(self), 3)``; read-only."""
         sums = self._mesh.vertices[self.faces].sum(axis=1)
-        return sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        return read_only(sums / np.linalg.norm(sums, axis=1, keepdims=True))
 
     @property
     def corners(self) -> NDArray[np.float64]:

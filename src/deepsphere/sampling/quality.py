@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from deepsphere.sampling.base import Sampling, check_levels
-from deepsphere.sampling.subset import whole_of
 from deepsphere.sampling.voronoi import TIE, farthest_places
 
 
@@ -149,7 +148,7 @@ def _spread(sampling: Sampling) -> dict[str, Any]:
 
 
 def _covering(sampling: Sampling) -> float:
-    whole, indices = whole_of(sampling)
+    whole, indices = sampling.whole, sampling.indices
     points = whole.points
     places = farthest_places(points)
     distances = cKDTree(points).query(places)[0]

@@ -16,7 +16,6 @@ from deepsphere.sampling.cell_shapes import Shapes, cells_of, shape_areas
 from deepsphere.sampling.healpix import Healpix
 from deepsphere.sampling.overlaps import cell_overlaps
 from deepsphere.sampling.scattered import Scattered
-from deepsphere.sampling.subset import Subset
 
 METHODS = ("conservative", "bilinear", "inverse_distance", "nearest")
 
@@ -182,16 +181,12 @@ def _places(sampling: Sampling) -> csr_array:
     return csr_array((np.ones(n), (place.reshape(-1), np.arange(n))), (int(place.max()) + 1, n))
 
 
-def _is_part(sampling: Sampling) -> bool:
-    return isinstance(sampling, Subset) or (isinstance(sampling, Healpix) and not sampling.is_full)
-
-
 def _beyond(
     covered: NDArray[np.float64], sampling: Sampling, other: Sampling, places: csr_array
 ) -> NDArray[np.float64]:
     """Return the areas of the cells that another sampling does not cover."""
     declared = places @ sampling.areas
-    if not _is_part(other):
+    if other.is_full:
         return np.zeros(len(declared))
     drawn = declared
     cells = cells_of(sampling) if isinstance(sampling, Healpix) else None

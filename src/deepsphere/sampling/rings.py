@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.sampling.base import Sampling
+from deepsphere.sampling.base import Sampling, read_only
 
 SLIVER = 1e-14
 """Overlap of two bands, in sin(latitude), that is ignored as a rounding error.
@@ -50,9 +50,9 @@ class RingSampling(Sampling):
         """Latitude of each ring in degrees, from north to south, shape ``(rings,)``."""
         return 90 - np.degrees(self.colatitudes)
 
-    @property
+    @cached_property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors, ring by ring from north to south, shape ``(len(self), 3)``."""
+        """Unit vectors, ring by ring from north to south, shape ``(len(self), 3)``; read-only."""
         sizes = self.ring_sizes
         colatitudes = self.colatitudes
         # The sine of pi is not exactly 0, but all points at a pole must be equal.
@@ -60,7 +60,9 @@ class RingSampling(Sampling):
         within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         longitudes = 2 * np.pi * within / np.repeat(sizes, sizes)
         heights = np.repeat(np.cos(colatitudes), sizes)
-        return np.column_stack((radii * np.cos(longitudes), radii * np.sin(longitudes), heights))
+        return read_only(
+            np.column_stack((radii * np.cos(longitudes), radii * np.sin(longitudes), heights))
+        )
 
     @property
     def areas(self) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from deepsphere._cache import cached
 from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, read_only
-from deepsphere.sampling.float_codec import decode_floats, encode_floats
+from deepsphere.sampling.encoding import decode_floats, encode_floats
 from deepsphere.sampling.lonlat import covers_as_radians, list_some, to_degrees, to_vectors
 from deepsphere.sampling.voronoi import COINCIDENT, nearest_shares, voronoi_areas
 

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from deepsphere.sampling.base import Sampling, check_levels, read_only, region_indices
+from deepsphere.sampling.encoding import decode_pixels, encode_pixels
 from deepsphere.sampling.healpix import Healpix
-from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
+from deepsphere.sampling.serialization import deserialize
 
 TOLERANCE = 1e-9
 """Fraction of a coarse cell that may be missing in a complete one, for rounding errors of edges."""
@@ -80,6 +81,11 @@ class Subset(Sampling):
         return self._indices
 
     @property
+    def is_full(self) -> bool:
+        """False, as this is a part."""
+        return False
+
+    @property
     def crowded(self) -> bool:  # type: ignore[override]
         """Whether points of the whole crowd somewhere, see `Sampling.crowded`."""
         return self._whole.crowded
@@ -93,10 +99,10 @@ class Subset(Sampling):
         distinct, numbers = np.unique(places[self._indices], return_inverse=True)
         return numbers if len(distinct) < len(numbers) else None
 
-    @property
+    @cached_property
     def points(self) -> NDArray[np.float64]:
-        """Unit vectors of the points, shape ``(len(self), 3)``."""
-        return self._whole.points[self._indices]
+        """Unit vectors of the points, shape ``(len(self), 3)``; read-only."""
+        return read_only(self._whole.points[self._indices])
 
     @property
     def areas(self) -> NDArray[np.float64]:
@@ -194,8 +200,6 @@ class Subset(Sampling):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return the sampling described by a result of `get_config`."""
-        from deepsphere.sampling import deserialize
-
         whole = deserialize(config["whole"])
         return cls(whole, decode_pixels(config["indices"], len(whole)))
 
@@ -263,28 +267,6 @@ def extend_region(sampling: Sampling, region: ArrayLike, levels: int = 1) -> NDA
         if np.array_equal(extended, inside):
             return inside
         inside = extended  # repeat, because added points may need cells of their own
-
-
-def whole_of(sampling: Sampling) -> tuple[Sampling, NDArray[np.int64]]:
-    """Return the whole of a sampling, and the indices of its points in it.
-
-    Parameters
-    ----------
-    sampling : Sampling
-        A part or a whole.
-
-    Returns
-    -------
-    whole : Sampling
-        The whole; `sampling` itself if it is not a part.
-    indices : ndarray of int64, shape (len(sampling),)
-        Strictly increasing indices of the points of `sampling` in `whole`.
-    """
-    if isinstance(sampling, Healpix):
-        return Healpix(sampling.nside), sampling.pixels
-    if isinstance(sampling, Subset):
-        return sampling.whole, sampling.indices
-    return sampling, np.arange(len(sampling))
 
 
 def complete_cells(shares: csr_array, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Footprints as text: exact, short, and safe against damage."""
+"""Numbers and footprints as text: exact, short, and safe against damage."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepsphere.sampling import Healpix, deserialize, serialize
-from deepsphere.sampling.pixel_codec import decode_pixels, encode_pixels
+from deepsphere.sampling.encoding import decode_floats, decode_pixels, encode_floats, encode_pixels
 
 
 def packed(steps: list[int]) -> str:
@@ -131,3 +131,32 @@ def check_size(nside: int, pixels: np.ndarray, at_most: int) -> None:
     restored = deserialize(json.loads(text))
     assert restored == sampling
     np.testing.assert_array_equal(restored.pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [0.1],
+        [-0.0, np.inf, -np.inf, np.nan, 5e-324, 1.7976931348623157e308],
+        np.random.default_rng(0).standard_normal(1000),
+        np.random.default_rng(0).standard_normal((50, 3)).T,
+    ],
+)
+def test_round_trip_of_floats(values):
+    text = json.loads(json.dumps(encode_floats(values)))
+    expected = np.asarray(values, np.float64).ravel()
+    assert decode_floats(text).tobytes() == expected.tobytes()  # the sign of 0 and NaN too
+    assert decode_floats(text).flags.writeable
+
+
+def test_size_of_floats():
+    random = np.random.default_rng(0).standard_normal(10_000)
+    assert len(encode_floats(random)) <= 11 * 10_000
+    assert len(encode_floats(np.repeat(random[:10], 1000))) < 1000
+
+
+@pytest.mark.parametrize("text", ["", "no", "AAAA", encode_floats([0.5])[:-4], "é"])
+def test_damaged_floats(text):
+    with pytest.raises(ValueError, match="encoded numbers are damaged"):
+        decode_floats(text)
