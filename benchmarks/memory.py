@@ -38,7 +38,7 @@ from tables import (
 
 CASE = Case(64, 16, 5, 5, 10, 20)
 TERMS = (5, 10, 20)
-QUICK_CASE, QUICK_TERMS = Case(16, 4, 5, 5, 4, 8), (3, 6)
+QUICK_CASE, QUICK_TERMS = Case(16, 4, 5, 5, 4, 8), (3,)
 STEPS = 3
 
 

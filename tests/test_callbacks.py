@@ -18,7 +18,7 @@ def make(jit):
         ChebyshevConv(order=1), normalization="batch", normalization_config={"momentum": 0.9}
     )
     layers = [ChebyshevConv(3, 1, normalization="batch"), block, keras.layers.Dense(1)]
-    model = Sequential(SPHERE, [keras.Input((48, 1)), *layers])
+    model = Sequential(SPHERE, [keras.Input((48, 1)), *layers], graph=3)
     model.compile(keras.optimizers.SGD(1e-2), "mse", jit_compile=jit)
     return model
 

@@ -11,9 +11,9 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-# The others are made of the same parts. Only the first runs on all backends: each starts processes.
+# The others are made of the same parts. One backend, as each starts processes.
 SCRIPTS = {
-    "layer": [],
+    "layer": ["--backends", "torch"],
     "roofline": ["--backends", "torch"],
     "memory": ["--backends", "torch"],
 }

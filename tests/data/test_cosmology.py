@@ -89,7 +89,7 @@ def cosmology(request):
     return request.param
 
 
-def test_spectrum_is_that_of_convergence(cosmology):
+def test_spectrum_is_that_of_convergence():
     """The Limber integral of the same matter power.
 
     Its error is below l**-2 (0.1 % at l = 30); the width of the plane, CAMB's line-of-sight
@@ -98,8 +98,11 @@ def test_spectrum_is_that_of_convergence(cosmology):
     for a matter density that is 3 % wrong.
     """
     ells = np.array([30, 60, 100, 150, 190])
-    spectrum = spectrum_to_191(cosmology)
-    np.testing.assert_allclose(spectrum[ells], limber_spectrum(cosmology, ells, 1.0), rtol=0.02)
+    spectrum, expected = (
+        spectrum_to_191(LCDM_HIGH_MATTER),
+        limber_spectrum(LCDM_HIGH_MATTER, ells, 1.0),
+    )
+    np.testing.assert_allclose(spectrum[ells], expected, rtol=0.02)
 
 
 def test_spectrum_follows_source_redshift():

@@ -13,7 +13,7 @@ def data(pixels, channels=2):
 
 
 def small(mask=None):
-    return ClimateUNet(Healpix(4), filters=(4, 5, 6), order=1, graph=8, mask=mask)
+    return ClimateUNet(Healpix(4), filters=(4, 5), order=1, graph=3, mask=mask)
 
 
 def test_has_the_weights_of_the_papers_code():

@@ -98,8 +98,8 @@ def test_values(options):
 @pytest.mark.parametrize("options", [{"pooling": "mean", "activation": "elu"}, OTHER])
 def test_runs_and_trains_in_every_way(options):
     # Smooth: the harness compares with finite differences.
-    check_modes(lambda: small(filters=(2, 3), **{"activation": "tanh", **options}), data())
-    check_fit(lambda: small(filters=(3, 4), graph=8, **options), data())
+    check_modes(lambda: small(filters=(2, 3), order=1, **{"activation": "tanh", **options}), data())
+    check_fit(lambda: small(filters=(3, 4), order=1, **options), data())
 
 
 @pytest.mark.parametrize("options", [{}, OTHER])

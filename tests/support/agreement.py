@@ -21,7 +21,9 @@ def outputs_and_step(
     zeros = [np.zeros_like(output) for output in outputs]
     before = _weights(model)
     # Compiled here: an optimizer that Keras saved under PyTorch cannot step under another backend.
-    model.compile(keras.optimizers.SGD(0.1), "mse")
+    # A single step is not worth compiling; JAX without is slow.
+    compiled = keras.backend.backend() == "jax"
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=compiled)
     model.train_on_batch(x, zeros if len(zeros) > 1 else zeros[0])
     return outputs, before, _weights(model)
 
