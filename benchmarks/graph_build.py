@@ -28,10 +28,10 @@ from typing import Any
 
 from scipy.sparse.linalg import eigsh
 
+from deepsphere._cache import clear_cache
 from deepsphere._files import replacing
 from deepsphere.graph import (
     Graph,
-    clear_cache,
     gaussian_weights,
     laplacian_of_weights,
     largest_eigenvalue,

@@ -35,7 +35,6 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array
 
 from deepsphere.graph import (
-    MARGIN,
     gaussian_weights,
     laplacian,
     laplacian_of_weights,
@@ -43,6 +42,7 @@ from deepsphere.graph import (
     rescale,
     rescaled_laplacian,
 )
+from deepsphere.graph.eigenvalue import MARGIN
 from deepsphere.layers import ChebyshevConv, GaussianSmoothing
 from deepsphere.plot import (
     plot_filter_gnomonic,

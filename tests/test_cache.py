@@ -10,8 +10,8 @@ import pytest
 from scipy.sparse import csr_array
 
 from deepsphere import _cache as cache
-from deepsphere._cache import DiskCache, MemoryCache, cache_directory, matrix_bytes
-from deepsphere.graph import Graph, clear_cache, spectral
+from deepsphere._cache import DiskCache, MemoryCache, cache_directory, clear_cache, matrix_bytes
+from deepsphere.graph import Graph, spectral
 from deepsphere.graph import cached_laplacians as laplacians
 from deepsphere.sampling import Healpix
 

@@ -16,13 +16,13 @@ from deepsphere.sampling import (
     Fibonacci,
     Healpix,
     Icosahedral,
-    LevelQuality,
     RandomUniform,
     Sampling,
     Scattered,
     hierarchy_quality,
 )
 from deepsphere.sampling.lonlat import to_vectors
+from deepsphere.sampling.quality import LevelQuality
 
 LEVELS = 3
 

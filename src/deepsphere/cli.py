@@ -202,7 +202,7 @@ class _Version(argparse.Action):
 
 
 def _add_equivariance(equivariance: argparse.ArgumentParser) -> None:
-    from deepsphere.graph import EDGES, LAPLACIANS  # imports SciPy, which takes half a second
+    from deepsphere.graph.spec import EDGES, LAPLACIANS
 
     equivariance.add_argument(
         "--nside", type=int, default=32, help="resolution of HEALPix; sqrt(n / 12) of others, about"
@@ -258,7 +258,8 @@ def _sampling(kind: str, nside: int) -> Sampling:
 
 
 def _graph(text: str) -> Graph:
-    from deepsphere.graph import Graph, as_graph
+    from deepsphere.graph import Graph
+    from deepsphere.graph.spec import as_graph
 
     number = text.removeprefix("spread:")
     spread = number != text
@@ -351,7 +352,7 @@ def _report(path: Path) -> dict[str, Any]:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(f"{path} cannot be loaded: {_first_line(error)}") from error
-    layers = [_plain(row) for row in describe(model)]
+    layers = [_json_row(row) for row in describe(model)]
     inputs = describe_inputs(model)
     shapes = [tuple(tensor.shape) for tensor, _ in inputs]
     return {
@@ -375,7 +376,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _plain(row: LayerDescription) -> dict[str, Any]:
+def _json_row(row: LayerDescription) -> dict[str, Any]:
     field = row.receptive_field
     return {
         "name": row.name,

@@ -11,7 +11,8 @@ from deepsphere.analysis.filters import (
     spectral_bound,
 )
 from deepsphere.compat import gnn_layers
-from deepsphere.graph import LAPLACIANS, Graph, laplacian
+from deepsphere.graph import Graph, laplacian
+from deepsphere.graph.spec import LAPLACIANS
 from deepsphere.layers import (
     BernsteinConv,
     ChebyshevConv,

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from deepsphere.graph import DisconnectedGraphWarning, Graph, clear_cache, edge_pattern, laplacian
+from deepsphere._cache import clear_cache
+from deepsphere.graph import DisconnectedGraphWarning, Graph, edge_pattern, laplacian
 from deepsphere.graph.components import _regions
 from deepsphere.sampling import (
     CubedSphere,

@@ -6,8 +6,6 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import eigsh
 
 from deepsphere.graph import (
-    LAPLACIANS,
-    MARGIN,
     Graph,
     laplacian,
     laplacian_of_weights,
@@ -16,6 +14,8 @@ from deepsphere.graph import (
     rescaled_laplacian,
     spectral,
 )
+from deepsphere.graph.eigenvalue import MARGIN
+from deepsphere.graph.spec import LAPLACIANS
 from deepsphere.sampling import Healpix
 
 PART = Healpix(8, np.flatnonzero(np.random.default_rng(0).random(768) < 0.4))

@@ -8,11 +8,10 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere._cache import clear_cache
 from deepsphere.graph import (
-    LAPLACIANS,
     DisconnectedGraphWarning,
     Graph,
-    clear_cache,
     gaussian_weights,
     kernel_width,
     laplacian,
@@ -21,7 +20,7 @@ from deepsphere.graph import (
     rescaled_laplacian,
     spectral,
 )
-from deepsphere.graph.spec import WEIGHTED_LAPLACIANS
+from deepsphere.graph.spec import LAPLACIANS, WEIGHTED_LAPLACIANS
 from deepsphere.sampling import Healpix
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layers.npz"

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deepsphere._cache import clear_cache
 from deepsphere.graph import (
     Graph,
     Optimal,
     choose_neighbors,
-    clear_cache,
     edge_weights,
     isotropy_error,
     laplacian,

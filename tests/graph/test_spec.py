@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from deepsphere.graph import Graph, Optimal, as_graph, graph_config, with_graph
+from deepsphere.graph import Graph, Optimal
+from deepsphere.graph.spec import as_graph, graph_config, with_graph
 
 GRAPHS = [
     Graph(),

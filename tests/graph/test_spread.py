@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from deepsphere.graph import (
-    Graph,
-    edge_weights,
-    isotropy_error,
-    laplacian,
-    rescale,
-    spectral,
-)
+from deepsphere.graph import Graph, edge_weights, isotropy_error, laplacian, rescale, spectral
 from deepsphere.graph.meridian import meridian_of
 from deepsphere.graph.neighbors import edges_to_nearest
 from deepsphere.graph.spread import edges_to_spread, spread_neighbors

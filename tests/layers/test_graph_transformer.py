@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from deepsphere.graph import Graph, as_graph, edge_weights, gaussian_weights
+from deepsphere.graph import Graph, edge_weights, gaussian_weights
+from deepsphere.graph.spec import as_graph
 from deepsphere.layers.graph_transformer import GraphTransformer, NeighborTransformerBlock
 from deepsphere.models import Sequential
 from deepsphere.sampling import Equiangular, Healpix

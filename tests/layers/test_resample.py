@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from deepsphere.layers import Resample
-from deepsphere.sampling import UNSEEN, Equiangular, Healpix, Icosahedral
+from deepsphere.sampling import Equiangular, Healpix, Icosahedral
+from deepsphere.sampling.missing import UNSEEN
 from deepsphere.sampling.resampling import METHODS, interpolation_matrix
 from harness import SINGLE, gradients, relative_error, to_numpy
 

@@ -5,10 +5,10 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere._cache import clear_cache
 from deepsphere.graph import (
     DisconnectedGraphWarning,
     Graph,
-    clear_cache,
     rescaled_laplacian,
 )
 from deepsphere.layers import (

@@ -22,7 +22,7 @@ from deepsphere.plot import (
     plot_filter_responses,
     plot_filter_sections,
 )
-from deepsphere.plot.panels import choose_pixel
+from deepsphere.plot.filter_layout import choose_pixel
 from deepsphere.sampling import Healpix, extend_pixels
 
 ORDER, CHANNELS, FILTERS = 3, 2, 4

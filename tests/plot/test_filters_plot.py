@@ -3,8 +3,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.polynomial.chebyshev import chebval
 
-from deepsphere.graph import Graph
-from deepsphere.graph.cached_laplacians import spectral
+from deepsphere.graph import Graph, spectral
 from deepsphere.plot import (
     filters,
     plot_filter_coefficients,
@@ -12,8 +11,8 @@ from deepsphere.plot import (
     plot_filter_responses,
     plot_filter_sections,
 )
-from deepsphere.plot.close_ups import round_ticks
-from deepsphere.plot.panels import choose_pixel, fit_title, ring_section
+from deepsphere.plot.filter_close_ups import round_ticks
+from deepsphere.plot.filter_layout import choose_pixel, fit_title, ring_section
 from deepsphere.plot.projection import gnomonic_plane, gnomonic_vectors, unit_vectors
 from deepsphere.plot.style import new_figure
 from deepsphere.sampling import Healpix

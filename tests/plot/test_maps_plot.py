@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from deepsphere.plot import plot_gnomonic, plot_map, plot_maps
-from deepsphere.plot.lookup import nearest_vertex
+from deepsphere.plot.image_lookup import nearest_vertex
 from deepsphere.plot.projection import (
     gnomonic_vectors,
     longitude_latitude,

@@ -4,7 +4,8 @@ import pytest
 from astropy.utils.masked import Masked
 from ml_dtypes import bfloat16
 
-from deepsphere.sampling import UNSEEN, Footprint, Healpix, extend_pixels, regions
+from deepsphere.sampling import Footprint, Healpix, extend_pixels, regions
+from deepsphere.sampling.missing import UNSEEN
 
 NSIDE, NPIX = 8, 768
 MASK = regions.disc(Healpix(NSIDE), 40, 30, 35)  # NEST

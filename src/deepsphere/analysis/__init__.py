@@ -2,14 +2,7 @@
 
 from deepsphere.analysis.description import LayerDescription, describe
 from deepsphere.analysis.equivariance import EquivarianceResult, equivariance_error
-from deepsphere.analysis.filters import (
-    filter_coefficients,
-    filter_response,
-    graph_convolution,
-    graph_convolutions,
-    localized_filters,
-    spectral_bound,
-)
+from deepsphere.analysis.filters import filter_coefficients, filter_response, localized_filters
 from deepsphere.analysis.layerwise import LayerEquivariance, layerwise_equivariance
 
 __all__ = [
@@ -20,9 +13,6 @@ __all__ = [
     "equivariance_error",
     "filter_coefficients",
     "filter_response",
-    "graph_convolution",
-    "graph_convolutions",
     "layerwise_equivariance",
     "localized_filters",
-    "spectral_bound",
 ]

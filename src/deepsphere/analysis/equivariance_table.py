@@ -14,14 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere._files import replacing
-from deepsphere.graph import (
-    Graph,
-    GraphLike,
-    as_graph,
-    isotropy_error,
-    laplacian,
-    resolve_graph,
-)
+from deepsphere.graph import Graph, GraphLike, isotropy_error, laplacian, resolve_graph
 from deepsphere.graph.isotropy import (
     check_degrees,
     geometric_mean,
@@ -29,6 +22,7 @@ from deepsphere.graph.isotropy import (
     some_rows,
     table_degrees,
 )
+from deepsphere.graph.spec import as_graph
 from deepsphere.layers.base import check_count
 from deepsphere.sampling import Sampling
 

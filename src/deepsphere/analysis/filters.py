@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.graph import MARGIN
+from deepsphere.graph.eigenvalue import MARGIN
 from deepsphere.layers import GraphConv
 from deepsphere.ops import evaluate_basis, to_chebyshev
 from deepsphere.ops.reference import chebyshev_filter

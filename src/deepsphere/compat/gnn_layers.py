@@ -108,7 +108,7 @@ def new_residual_arguments(
     }
 
 
-def choose(layers: Mapping[str, Any], layer_type: str) -> Any:
+def named_layer(layers: Mapping[str, Any], layer_type: str) -> Any:
     """Return the layer with an old name such as ``"CHEBY"``; raise OldError if there is none."""
     if layer_type not in layers:
         raise OldError(f"layer_type must be one of {', '.join(layers)}; got {layer_type!r}")
@@ -375,7 +375,7 @@ class GCNN_ResidualLayer(  # noqa: N801
         arguments = new_residual_arguments(
             activation, act_before, use_bn, norm_type, bn_kwargs, alpha
         )
-        conv = choose(_CONVOLUTIONS, layer_type)(**layer_kwargs)
+        conv = named_layer(_CONVOLUTIONS, layer_type)(**layer_kwargs)
         super().__init__(conv, drop_path=drop_path_rate, **arguments, **kwargs)
 
 

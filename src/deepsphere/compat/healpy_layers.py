@@ -302,7 +302,7 @@ class Healpy_ResidualLayer(gnn_layers.OldResidual, OldSignature, ResidualBlock):
         drop_path_rate: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        conv = gnn_layers.choose(_CONVOLUTIONS, layer_type)(**layer_kwargs)
+        conv = gnn_layers.named_layer(_CONVOLUTIONS, layer_type)(**layer_kwargs)
         super().__init__(
             conv,
             **gnn_layers.new_residual_arguments(

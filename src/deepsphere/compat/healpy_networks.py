@@ -15,7 +15,8 @@ from deepsphere.compat.filter_inspection import FilterInspection, by_old_name
 from deepsphere.compat.gnn_layers import note_ignored
 from deepsphere.compat.old_constructors import OldSignature, old_face, refuse_old_checkpoint
 from deepsphere.compat.old_weights import is_old_weights, load_tf2_weights
-from deepsphere.graph import Graph, LaplacianName, as_graph
+from deepsphere.graph import Graph
+from deepsphere.graph.spec import LaplacianName, as_graph
 from deepsphere.layers.base import PACKAGE
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.plot.close_ups import draw_close_ups
-from deepsphere.plot.drawing import center_of
-from deepsphere.plot.panels import (
+from deepsphere.plot.filter_close_ups import draw_close_ups
+from deepsphere.plot.filter_layout import (
     choose_pixel,
     fit_title,
     new_grid,
@@ -25,6 +24,7 @@ from deepsphere.plot.panels import (
     ring_section,
     title_height,
 )
+from deepsphere.plot.sphere_images import center_of
 from deepsphere.plot.style import PAGE_WIDTH, house_style, pyplot_figures
 from deepsphere.sampling import Healpix, Sampling
 

@@ -163,7 +163,7 @@ def read_healpix_maps(
                 "read maps of the same part of the sky"
             )
     assert common is not None
-    return common.finish(coarse_nside, fill)
+    return common.stacked(coarse_nside, fill)
 
 
 class _Common:
@@ -232,7 +232,7 @@ class _Common:
             self._told.add(what)
             logger.warning("%s; taken to be the same", message)
 
-    def finish(self, coarse_nside: int | None, fill: float) -> HealpixMaps:
+    def stacked(self, coarse_nside: int | None, fill: float) -> HealpixMaps:
         """Pad the footprint and stack the maps."""
         disagreeing = len(self.ever) - len(self.pixels)
         if disagreeing:

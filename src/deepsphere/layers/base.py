@@ -8,8 +8,8 @@ from warnings import catch_warnings, simplefilter
 
 import keras
 
-from deepsphere.graph import Graph, resolve_graph, with_graph
-from deepsphere.graph.spec import refuse_parts
+from deepsphere.graph import Graph, resolve_graph
+from deepsphere.graph.spec import refuse_parts, with_graph
 from deepsphere.layers import protocol
 from deepsphere.layers.features import Features
 from deepsphere.layers.masking import resample_mask

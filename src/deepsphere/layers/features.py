@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from deepsphere.ops.arguments import plain_array
+from deepsphere.ops.arguments import readable_array
 
 
 class Features:
@@ -52,7 +52,7 @@ class Features:
         return keras.tree.map_structure(self._as_feature, inputs)
 
     def _as_feature(self, x: Any) -> Any:
-        x = plain_array(x, "the input")
+        x = readable_array(x, "the input")
         dtype = str(getattr(x, "dtype", ""))
         self._refuse_complex(x)
         self._refuse_meta(x)

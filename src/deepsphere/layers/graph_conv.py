@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import keras
 
-from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, resolve_graph, spectral
+from deepsphere.graph import Graph, GraphLike, resolve_graph, spectral
+from deepsphere.graph.spec import as_graph, graph_config
 from deepsphere.layers.base import PACKAGE, SphereConv, check_count
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import BatchNormalization, check_normalization

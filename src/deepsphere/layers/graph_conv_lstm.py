@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Self
 
 import keras
 
-from deepsphere.graph import Graph, GraphLike, graph_config, with_graph
-from deepsphere.graph.spec import refuse_parts
+from deepsphere.graph import Graph, GraphLike
+from deepsphere.graph.spec import graph_config, refuse_parts, with_graph
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
 from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
@@ -68,7 +68,7 @@ class GraphConvLSTMCell(SphereLayer):
             sampling=self.sampling,
             graph=graph,
             use_bias=use_bias,
-            bias_initializer=remember,
+            bias_initializer=open_forget_gates,
             kernel_initializer=kernel_initializer,
             dtype=self.dtype_policy,
             name="conv",
@@ -127,8 +127,8 @@ class GraphConvLSTMCell(SphereLayer):
         }
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-def remember(shape: Any, dtype: Any = None) -> Any:
+@keras.saving.register_keras_serializable(PACKAGE, name="remember")  # in saved models
+def open_forget_gates(shape: Any, dtype: Any = None) -> Any:
     """Return the initial bias of the four gates: 1 for the forget gates, 0 for the others."""
     filters = shape[0] // 4
     one = keras.ops.ones((filters,), dtype)

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from deepsphere.graph import GraphLike, as_graph, graph_config
+from deepsphere.graph import GraphLike
+from deepsphere.graph.spec import as_graph, graph_config
 from deepsphere.layers.attention import TransformerBlock
 from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.masking import hide

@@ -10,7 +10,8 @@ import numpy as np
 from deepsphere.layers.base import PACKAGE, SphereLayer, check_count, check_sampling
 from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseMap
-from deepsphere.sampling import UNSEEN, Sampling, serialize
+from deepsphere.sampling import Sampling, serialize
+from deepsphere.sampling.missing import UNSEEN
 from deepsphere.sampling.resampling import METHODS, interpolation_matrix
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 
-from deepsphere.graph import GraphLike, as_graph, graph_config
+from deepsphere.graph import GraphLike
+from deepsphere.graph.spec import as_graph, graph_config
 from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import (

@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from deepsphere.graph import GraphLike, as_graph, graph_config
+from deepsphere.graph import GraphLike
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
+from deepsphere.graph.spec import as_graph, graph_config
 from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.masking import hide

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, with_graph
-from deepsphere.graph.spec import refuse_parts
+from deepsphere.graph import Graph, GraphLike
+from deepsphere.graph.spec import as_graph, graph_config, refuse_parts, with_graph
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
 from deepsphere.layers.base import check_count, check_sampling
 from deepsphere.layers.protocol import require_same_sampling, share

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deepsphere.layers import SurveyMask
 from deepsphere.layers.features import Features
-from deepsphere.ops.arguments import plain_array
+from deepsphere.ops.arguments import readable_array
 
 Observed = NDArray[np.bool_] | None
 
@@ -138,12 +138,12 @@ class ObservedPixels(Features, keras.Model):
     def _plain_data(
         self, x: Any, y: Any = None, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any]]:
-        """Convert or refuse data that Keras or a backend would misread; see `plain_array`."""
+        """Convert or refuse data that Keras or a backend would misread; see `readable_array`."""
         for value in keras.tree.flatten((x, y)):  # JAX would drop imaginary parts
             self._refuse_complex(value)
 
         def plain(values: Any, name: str) -> Any:
-            return keras.tree.map_structure(lambda value: plain_array(value, name), values)
+            return keras.tree.map_structure(lambda value: readable_array(value, name), values)
 
         more = {
             name: plain(value, name) if name in ("sample_weight", "validation_data") else value

@@ -11,8 +11,8 @@ import numpy as np
 from keras.src.models import cloning
 from numpy.typing import NDArray
 
-from deepsphere.graph import Graph, GraphLike, as_graph, graph_config, with_graph
-from deepsphere.graph.spec import refuse_parts
+from deepsphere.graph import Graph, GraphLike
+from deepsphere.graph.spec import as_graph, graph_config, refuse_parts, with_graph
 from deepsphere.layers import protocol
 from deepsphere.layers.base import PACKAGE, check_sampling
 from deepsphere.models.observed import ObservedPixels, carry_mask, observed_after

@@ -111,7 +111,7 @@ def refuse_masked(x: Any, name: str) -> None:
         )
 
 
-def plain_array(x: Any, name: str) -> Any:
+def readable_array(x: Any, name: str) -> Any:
     """Return a NumPy array in a form that every backend reads, and anything else unchanged.
 
     Big-endian numbers, as read from FITS files, are converted to native byte order: compiled JAX
@@ -141,7 +141,7 @@ def plain_array(x: Any, name: str) -> Any:
 
 def _as_tensor(x: Any, name: str) -> Any:
     if not keras.ops.is_tensor(x):
-        x = keras.ops.convert_to_tensor(plain_array(x, name))
+        x = keras.ops.convert_to_tensor(readable_array(x, name))
     if "complex" in str(x.dtype):
         raise TypeError(f"{name} must be real, got dtype {x.dtype}; filter its parts one by one")
     return x

@@ -14,9 +14,8 @@ from deepsphere.analysis.filters import (
     response_of,
 )
 from deepsphere.extras import require
-from deepsphere.plot.close_ups import draw_close_ups
-from deepsphere.plot.drawing import center_of
-from deepsphere.plot.panels import (
+from deepsphere.plot.filter_close_ups import draw_close_ups
+from deepsphere.plot.filter_layout import (
     choose_pixel,
     draw_lines,
     half_width,
@@ -26,6 +25,7 @@ from deepsphere.plot.panels import (
     shown,
     with_counts,
 )
+from deepsphere.plot.sphere_images import center_of
 from deepsphere.plot.style import COLORS, MARKERS
 
 if TYPE_CHECKING:

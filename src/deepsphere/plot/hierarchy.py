@@ -18,7 +18,8 @@ from deepsphere.plot.globe import (
     viewing_frame,
 )
 from deepsphere.plot.style import COLORS, MARKERS, PAGE_WIDTH, house_style, new_figure
-from deepsphere.sampling import LevelQuality, Sampling, hierarchy_quality
+from deepsphere.sampling import Sampling, hierarchy_quality
+from deepsphere.sampling.quality import LevelQuality
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
-from deepsphere.plot.drawing import (
+from deepsphere.plot.image_lookup import check_values
+from deepsphere.plot.projection import check_projection
+from deepsphere.plot.sphere_images import (
     add_colorbar,
     center_of,
     color_limits,
@@ -16,8 +18,6 @@ from deepsphere.plot.drawing import (
     draw_sphere,
     gnomonic_values,
 )
-from deepsphere.plot.lookup import check_values
-from deepsphere.plot.projection import check_projection
 from deepsphere.plot.style import COLUMN_WIDTH, PAGE_WIDTH, SEQUENTIAL, house_style, new_figure
 from deepsphere.sampling import Sampling
 

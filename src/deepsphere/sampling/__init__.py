@@ -10,14 +10,12 @@ from deepsphere.sampling.footprint import Footprint
 from deepsphere.sampling.gaussian import GaussLegendre, ReducedGaussian
 from deepsphere.sampling.healpix import Healpix, extend_pixels
 from deepsphere.sampling.icosahedral import Icosahedral, IcosahedralFaces
-from deepsphere.sampling.missing import UNSEEN
-from deepsphere.sampling.quality import LevelQuality, hierarchy_quality
+from deepsphere.sampling.quality import hierarchy_quality
 from deepsphere.sampling.scattered import RandomUniform, Scattered
 from deepsphere.sampling.serialization import deserialize, serialize
 from deepsphere.sampling.subset import Subset, extend_region
 
 __all__ = [
-    "UNSEEN",
     "CubedSphere",
     "Equiangular",
     "Fibonacci",
@@ -26,7 +24,6 @@ __all__ = [
     "Healpix",
     "Icosahedral",
     "IcosahedralFaces",
-    "LevelQuality",
     "RandomUniform",
     "ReducedGaussian",
     "Sampling",

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.extras import require
-from deepsphere.plot.drawing import center_of, draw_gnomonic, gnomonic_values
-from deepsphere.plot.panels import fit_title, new_grid, title_height
+from deepsphere.plot.filter_layout import fit_title, new_grid, title_height
 from deepsphere.plot.projection import gnomonic_plane, unit_vectors
+from deepsphere.plot.sphere_images import center_of, draw_gnomonic, gnomonic_values
 from deepsphere.plot.style import COLUMN_WIDTH, DIVERGING, PAGE_WIDTH, house_style
 from deepsphere.sampling import Healpix
 

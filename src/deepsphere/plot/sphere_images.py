@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere.extras import require
-from deepsphere.plot.lookup import look_up
+from deepsphere.plot.image_lookup import look_up
 from deepsphere.plot.projection import (
     gnomonic_vectors,
     longitude_latitude,
