@@ -76,6 +76,7 @@ MODULES = {
     "deepsphere.sampling.regions": "Regions of the sphere",
     "deepsphere.graph": "Graphs and Laplacians",
     "deepsphere.ops": "Operations",
+    "deepsphere.ops.exporting": "Operations for export",
     "deepsphere.layers": "Layers",
     "deepsphere.models": "Models",
     "deepsphere.torch": "PyTorch modules",
@@ -99,6 +100,7 @@ HOMES = {
     "Graph": "deepsphere.graph.Graph",
     "HealpyGCNN": "deepsphere.healpy_networks.HealpyGCNN",
     "Sequential": "deepsphere.models.Sequential",
+    "portable": "deepsphere.ops.exporting.portable",
 }
 """Where the names at the top level have their page, but for samplings."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from deepsphere.compat.healpy_networks import HealpyGCNN
     from deepsphere.graph import Graph
     from deepsphere.models import Sequential
+    from deepsphere.ops.exporting import portable
     from deepsphere.sampling import (
         CubedSphere,
         Equiangular,
@@ -81,6 +82,7 @@ __all__ = [
     "models",
     "ops",
     "plot",
+    "portable",
     "sampling",
     "utils",
 ]
@@ -91,8 +93,9 @@ _HOMES = {
     "HealpyGCNN": "compat.healpy_networks",
     "Sequential": "models",
     "clear_cache": "_cache",
+    "portable": "ops.exporting",
 }
-_FUNCTIONS = ("clear_cache", "extend_pixels", "extend_region")
+_FUNCTIONS = ("clear_cache", "extend_pixels", "extend_region", "portable")
 _MODULES = frozenset(
     # Not among the names that a star import brings: it would need PyTorch, and hide it.
     [*(name for name in __all__ if name.islower() and name not in _FUNCTIONS), "torch"]

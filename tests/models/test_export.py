@@ -4,6 +4,7 @@ Keras also offers the SavedModel format under PyTorch (by torch_xla), LiteRT und
 litert-torch) and OpenVINO under JAX (by a mode of jax2tf that JAX has given up): not tested here.
 """
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -195,6 +196,24 @@ def test_other_runtimes_agree(kind: str, make: Callable, tmp_path):
         assert relative_error(found, expected[: len(batch)]) < TOLERANCE
     # What was made for the export does not reach the model.
     np.testing.assert_array_equal(to_numpy(model(x)), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", FORMATS[:2])
+def test_export_needs_no_look_at_its_callers(kind, tmp_path, monkeypatch):
+    for module in NEEDED[kind]:
+        pytest.importorskip(module)
+    for name in ("compiled", "portable"):
+        module = importlib.import_module(f"deepsphere.ops.{name}.{BACKEND}")
+        monkeypatch.setattr(module, "called_from", lambda _: False, raising=False)
+    sphere = Healpix(2)
+    model = Sequential(sphere, [ChebyshevConv(2, 2)], graph=4)
+    model.build((None, len(sphere), 1))
+    x = np.random.default_rng(0).standard_normal((1, len(sphere), 1)).astype(np.float32)
+    expected = to_numpy(model(x))
+    path = str(tmp_path / f"model{SUFFIX.get(kind, '')}")
+    model.export(path, format=kind, verbose=False)
+    assert relative_error(RUN[kind](path, [x])[0], expected) < TOLERANCE
 
 
 RUN_ALONE = """

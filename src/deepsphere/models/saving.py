@@ -19,6 +19,7 @@ from keras.src.backend.common import global_state
 
 from deepsphere._files import flush, replacing, require_space
 from deepsphere.layers.sublayers import SublayerState
+from deepsphere.ops.exporting import portable
 
 LEGACY_SUFFIXES = (".h5", ".hdf5")
 
@@ -144,6 +145,30 @@ class SavedModel(SublayerState):
                 "Build the model with the sampling, the filters and the order that it was saved "
                 "with, or load the whole model with keras.models.load_model."
             ) from error
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",  # noqa: A002 (the name in Keras)
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Write the model for other runtimes, see `keras.Model.export`.
+
+        The exported model computes with portable operations, see `deepsphere.portable`.
+
+        Parameters
+        ----------
+        filepath : path
+            Name of the file or folder.
+        format : str, default "tf_saved_model"
+            One of the formats of Keras. What runs outside of the backend, such as ``"onnx"``, uses
+            operations that all runtimes have.
+        *args, **kwargs
+            Other arguments of `keras.Model.export`.
+        """
+        with portable(across_runtimes=format != "tf_saved_model"):
+            super().export(filepath, format, *args, **kwargs)  # type: ignore[misc]
 
     def load_own_variables(self, store: Any) -> None:
         """Load the model's own variables; raise ValueError if the file has superfluous weights.

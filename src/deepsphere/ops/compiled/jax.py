@@ -12,7 +12,6 @@ import jaxlib
 import numpy as np
 from jax.custom_derivatives import zero_from_primal
 
-from deepsphere.ops.callers import called_from
 from deepsphere.ops.compiled import build
 from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives.jax import LinearMap, derivative
@@ -22,6 +21,7 @@ from deepsphere.ops.derivatives.rules import (
     gradients_cotangents,
     gradients_tangent,
 )
+from deepsphere.ops.exporting import called_from, is_portable
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.portable.jax import differentiate_product, in_shard_map, normalize
 
@@ -58,7 +58,8 @@ def _register(path: str) -> bool:
 def available(x: Any, kernel: Any, bias: Any | None = None) -> bool:
     """Whether the compiled functions support these arguments."""
     return (
-        jax.default_backend() == "cpu"
+        not is_portable()
+        and jax.default_backend() == "cpu"
         and jnp.float64 not in (x.dtype, kernel.dtype)
         and all(isinstance(size, int) for size in x.shape)  # exports may leave sizes symbolic
         and not (isinstance(x, jax.core.Tracer) and (in_shard_map() or called_from(_EXPORTERS)))

@@ -10,11 +10,11 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
-from deepsphere.ops.callers import called_from
 from deepsphere.ops.compiled import build
 from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives.pooling import pull_to_coarse
 from deepsphere.ops.derivatives.rules import ONLY_DX, gradients_cotangents
+from deepsphere.ops.exporting import called_from, is_portable
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.portable.tensorflow import constants, has_tangent, normalize
 
@@ -36,7 +36,8 @@ def _operations() -> Any:
 def available(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> bool:
     """Whether the compiled operations support these arguments."""
     return (
-        tf.float64 not in (x.dtype, kernel.dtype)
+        not is_portable()
+        and tf.float64 not in (x.dtype, kernel.dtype)
         and not tf.config.list_logical_devices("GPU")
         and (tf.executing_eagerly() or not (_in_xla() or called_from(_WRITERS)))
         and not has_tangent(x, kernel, *([] if bias is None else [bias]))

@@ -15,6 +15,7 @@ import torch
 from deepsphere.ops.compiled import build
 from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives import torch as derivatives
+from deepsphere.ops.exporting import is_portable
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.portable import torch as portable
 from deepsphere.ops.portable.torch import constants, exporting
@@ -48,7 +49,8 @@ def _open(path: str) -> Any:
 def available(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> bool:
     """Whether the compiled functions support these arguments."""
     return (
-        x.device.type == "cpu"
+        not is_portable()
+        and x.device.type == "cpu"
         and kernel.device.type == "cpu"
         and torch.float64 not in (x.dtype, kernel.dtype)
         and not exporting()

@@ -21,8 +21,8 @@ from tensorflow.python.ops import control_flow_util
 from tensorflow.python.ops.while_v2 import _WhileBodyGradFuncGraph
 
 from deepsphere.ops import plan
-from deepsphere.ops.callers import called_from
 from deepsphere.ops.derivatives.rules import gradients_cotangents
+from deepsphere.ops.exporting import called_from, is_across_runtimes
 from deepsphere.ops.operator import SparseOperator
 
 _CONVERTERS = (
@@ -327,7 +327,9 @@ def _with_product(
 
 def _for_another_runtime() -> bool:
     """Whether the caller is being traced for a format other than TensorFlow's."""
-    return not tf.executing_eagerly() and called_from(_CONVERTERS)
+    if tf.executing_eagerly():
+        return False
+    return is_across_runtimes() or called_from(_CONVERTERS)
 
 
 def _csr_product(csr: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:

@@ -21,6 +21,7 @@ from deepsphere.ops.derivatives.torch import (
     attention_function,
     none,
 )
+from deepsphere.ops.exporting import is_across_runtimes
 from deepsphere.ops.operator import SparseOperator
 
 
@@ -239,6 +240,8 @@ def prepare(
 
 def exporting() -> bool:
     """Whether a model is being traced for another runtime."""
+    if is_across_runtimes():
+        return True
     # Non-strict export, which Keras uses, compiles without Dynamo.
     dynamo = torch.compiler.is_dynamo_compiling()
     return torch.jit.is_tracing() or (torch.compiler.is_compiling() and not dynamo)
