@@ -20,11 +20,11 @@ from deepsphere.layers import (
     Pool,
     Resample,
     SmoothPool,
-    SphereLayer,
     TransformerBlock,
     Unpool,
 )
 from deepsphere.layers.graph_transformer import NeighborTransformerBlock
+from deepsphere.layers.protocol import follows_protocol
 from deepsphere.ops import plan
 from deepsphere.sampling import Sampling
 
@@ -115,7 +115,7 @@ def describe(model: keras.Model) -> list[LayerDescription]:
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
-    if not any(isinstance(layer, SphereLayer) for layer in model._flatten_layers()):
+    if not any(follows_protocol(layer) for layer in model._flatten_layers()):
         raise ValueError(f"model {model.name!r} has no layer of DeepSphere")
     if not model.built:
         raise ValueError(
@@ -195,7 +195,7 @@ class _Walk:
     def _layer(
         self, layer: Any, inputs: Sequence[Any], flow: _Flow, shape: Shape, prefix: str
     ) -> _Flow:
-        source = layer.sampling if isinstance(layer, SphereLayer) else flow.sampling
+        source = layer.sampling if follows_protocol(layer) else flow.sampling
         added = spread(layer, source)
         cost = multiply_adds(layer, shape)
         if added is None or cost is None:
@@ -203,7 +203,7 @@ class _Walk:
             (end, *_) = within.inside(layer, features, [_Flow(0.0, source)] * len(features))
             added = end.radius if added is None and layer._layers else added
             cost = sum(row.multiply_adds for row in within.rows) if cost is None else cost
-        if isinstance(layer, SphereLayer):
+        if follows_protocol(layer):
             sampling = None if layer.sampling is None else layer.output_sampling
         else:
             sampling = flow.sampling

@@ -18,8 +18,8 @@ from deepsphere.analysis.equivariance import (
     to_array,
 )
 from deepsphere.analysis.harmonics import random_rotations
-from deepsphere.layers import SphereLayer
 from deepsphere.layers.base import check_count
+from deepsphere.layers.protocol import follows_protocol
 from deepsphere.sampling import Sampling
 
 Floats = NDArray[np.float64]
@@ -191,7 +191,7 @@ def _output_sampling(
 ) -> Sampling | None:
     if output.ndim != 3:
         return None
-    if isinstance(layer, SphereLayer) and output.shape[1] == layer.output_points:
+    if follows_protocol(layer) and output.shape[1] == len(layer.output_sampling):
         return layer.output_sampling
     try:
         return coarser(sampling, output.shape[1])
