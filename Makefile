@@ -53,7 +53,7 @@ LOWEST := -m "not slow" tests/analysis tests/data tests/demo tests/graph tests/s
 	$(addprefix tests/models/test_,base.py classifiers.py functional.py saving.py sequential.py) \
 	$(addprefix tests/test_,cache.py callbacks.py cli.py compiler.py docs.py extras.py import.py \
 	processors.py readme.py resume.py) \
-	--deselect tests/layers/test_bind.py::test_functions_need_no_name \
+	--deselect tests/layers/test_protocol.py::test_functions_need_no_name \
 	--deselect tests/test_import.py::test_missing_backend_is_named_when_it_is_needed
 
 # Needs Python 3.11 or 3.12: the lowest versions have no wheels for newer ones.
