@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepsphere.layers import BatchNormalization, ChebyshevConv, Pool, ResidualBlock
-from deepsphere.layers.normalization import LONG
 from deepsphere.models import Sequential, UNet
+from deepsphere.ops.moving_averages import MANY_STEPS
 from deepsphere.sampling import Healpix
 from harness import BACKEND, QUICK, relative_error, to_numpy
 
@@ -123,7 +123,7 @@ def test_files_of_keras_and_ours(tmp_path):
     new.layers[0](X, training=True)  # something else before
     new.load_weights(path)
     np.testing.assert_allclose(to_numpy(new(X)), to_numpy(old(X)), rtol=1e-6)
-    assert float(new.layers[0].moving_steps) == LONG
+    assert float(new.layers[0].moving_steps) == MANY_STEPS
     for model in (old, new):
         model.compile(keras.optimizers.SGD(1e-3), "mse", **QUICK)
         model.fit(X, X, epochs=1, batch_size=3, shuffle=False, verbose=0)

@@ -8,14 +8,7 @@ import keras
 
 from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.features import Features
-
-SETTLING = 50.0
-"""Speed of the early moving averages, which cover about 2 / 50 of the steps so far. With 2 / 10
-some short trainings still evaluate poorly. A smaller fraction would cover too few batches: with
-2 / 50 there are 3 at step 50."""
-
-LONG = 2.0**24
-"""Step count assumed for averages loaded without one. In float32, adding 1 no longer changes it."""
+from deepsphere.ops.moving_averages import MANY_STEPS, weight_of_batch
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -121,9 +114,9 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
         )
         # Averages that were loaded or set without a count.
         from_elsewhere = ops.logical_not(ops.logical_or(steps > 0, at_start))
-        steps = ops.where(from_elsewhere, ops.full_like(steps, LONG), steps)
-        new_steps = steps + 1  # leaves LONG unchanged
-        part = ops.maximum(SETTLING / (SETTLING - 1 + new_steps), 1 - self.momentum)
+        steps = ops.where(from_elsewhere, ops.full_like(steps, MANY_STEPS), steps)
+        new_steps = steps + 1  # leaves MANY_STEPS unchanged
+        part = ops.maximum(weight_of_batch(new_steps), 1 - self.momentum)
         if mask is not None:
             seen = ops.any(ops.cast(mask, "bool"))
             new_steps = ops.where(seen, new_steps, steps)
@@ -134,7 +127,7 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
     def load_own_variables(self, store: Any) -> None:
         """Load the variables, also from files of Keras' layer, which have no step count."""
         if self.built and len(store.keys()) == len(self.weights):
-            self.moving_steps.assign(LONG)
+            self.moving_steps.assign(MANY_STEPS)
             for i, weight in enumerate(self._trainable_variables + self._non_trainable_variables):
                 if weight is not self.moving_steps:
                     weight.assign(store[str(i)])

@@ -14,9 +14,7 @@ from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseMap, pool
 from deepsphere.ops.mapping import gathered_maximum
 from deepsphere.sampling import Sampling, serialize
-from deepsphere.sampling.resampling import padded, pooling_matrix, unpooling_matrix
-
-MODES = ("max", "mean", "area")
+from deepsphere.sampling.resampling import POOL_MODES, padded, pooling_matrix, unpooling_matrix
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -65,8 +63,8 @@ class Pool(SphereLayer):
         **kwargs: Any,
     ) -> None:
         self.levels = check_count("levels", levels, least=1)
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
+        if mode not in POOL_MODES:
+            raise ValueError(f"mode must be one of {', '.join(POOL_MODES)}; got {mode!r}")
         self.mode = mode
         super().__init__(sampling=sampling, **kwargs)
 

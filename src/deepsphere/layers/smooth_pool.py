@@ -14,11 +14,8 @@ from deepsphere.layers.base import PACKAGE, check_count
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.pooling import Pool
-from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator
+from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator, plan
 from deepsphere.sampling import Sampling
-
-TOGETHER = 16
-"""Largest number of channels filtered together: one vector of the processor."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -154,10 +151,8 @@ class SmoothPool(Pool):
         return keras.ops.cast(hide(y[..., :-1] / weights, mask), dtype)
 
     def _filter(self, x: Any) -> Any:
-        # A convolution whose kernel is a multiple of the identity. Its cost grows with the square
-        # of the channels, so only a few are filtered together, the others as further samples.
         n, channels = x.shape[1:]
-        together = max(c for c in range(1, TOGETHER + 1) if channels % c == 0)
+        together = plan.channels_together(channels)
         kernel = self.coefficients[:, None, None] * np.eye(together)
         x = keras.ops.reshape(x, (-1, n, channels // together, together))
         x = keras.ops.reshape(keras.ops.transpose(x, (0, 2, 1, 3)), (-1, n, together))

@@ -19,9 +19,10 @@ from deepsphere.models.observed import ObservedPixels
 from deepsphere.models.saving import SavedModel
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, serialize
+from deepsphere.sampling.resampling import POOL_MODES
 
 LEARNED_POOLINGS = ("patch", "conv")
-POOLINGS = ("max", "mean", "area", *LEARNED_POOLINGS, "smooth_max", "smooth_mean", "smooth_area")
+POOLINGS = (*POOL_MODES, *LEARNED_POOLINGS, *(f"smooth_{mode}" for mode in POOL_MODES))
 
 
 def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:

@@ -33,6 +33,16 @@ def max_columns(nnz: int) -> int:
     return max(1, MAX_PRODUCT // max(1, nnz))
 
 
+def channels_together(channels: int) -> int:
+    """Return how many channels to filter at once if all of them are filtered alike.
+
+    The kernel is then a multiple of the identity, and the cost grows with the square of the
+    channels. The others are filtered as further samples, so that the number divides `channels`. At
+    most 16 channels are filtered at once, one vector of the processor.
+    """
+    return max(c for c in range(1, 17) if channels % c == 0)
+
+
 def is_empty(*tensors: Any) -> bool:
     """Whether any tensor is known to have no elements, which few backends can multiply."""
     return any(isinstance(size, int) and size == 0 for x in tensors for size in x.shape)

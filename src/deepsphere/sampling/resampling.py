@@ -19,6 +19,10 @@ from deepsphere.sampling.scattered import Scattered
 
 METHODS = ("conservative", "bilinear", "inverse_distance", "nearest")
 
+POOL_MODES = ("max", "mean", "area")
+"""Ways to pool the points that share a coarser one: to their maximum, or to their mean, weighted by
+their areas or not."""
+
 PARTIAL = 1e-9
 """Uncovered fraction of a cell up to which it counts as a rounding error."""
 

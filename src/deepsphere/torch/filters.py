@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from deepsphere.graph import Graph, GraphLike, resolve_graph
+from deepsphere.ops.moving_averages import weight_of_batch
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.base import check_count, check_sampling
 from deepsphere.torch.base import OnGraph
 from deepsphere.torch.functional import check_features, operations
-
-SETTLING = 50.0
-"""As for `deepsphere.layers.BatchNormalization`."""
 
 NORMALIZATIONS = (None, "batch")
 
@@ -69,7 +67,7 @@ class BatchNorm(nn.Module):
         """Move the running averages towards a batch's mean and variance, of shape (channels,)."""
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
-            part = SETTLING / (SETTLING - 1 + self.num_batches_tracked.to(self.running_mean.dtype))
+            part = weight_of_batch(self.num_batches_tracked.to(self.running_mean.dtype))
             part = part.clamp(min=self.momentum)
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), part)
             self.running_var.lerp_(variance.to(self.running_var.dtype), part)

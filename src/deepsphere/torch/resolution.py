@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
+from deepsphere.ops import plan
 from deepsphere.ops.matrices import squared
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.base import check_count, check_sampling
 from deepsphere.sampling.resampling import (
     METHODS,
+    POOL_MODES,
     interpolation_matrix,
     padded,
     pooling_matrix,
@@ -22,10 +24,6 @@ from deepsphere.sampling.resampling import (
 )
 from deepsphere.torch.base import OnGraph
 from deepsphere.torch.functional import apply_map, check_features, operations
-
-MODES = ("max", "mean", "area")
-TOGETHER = 16
-"""Channels that are filtered together at most: a whole vector of the processor."""
 
 
 class Pool(OnGraph):
@@ -63,8 +61,8 @@ class Pool(OnGraph):
     def __init__(self, levels: int = 1, mode: str = "max", *, sampling: Sampling) -> None:
         super().__init__()
         self.levels = check_count(levels, "levels")
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
+        if mode not in POOL_MODES:
+            raise ValueError(f"mode must be one of {', '.join(POOL_MODES)}; got {mode!r}")
         self.mode = mode
         self.sampling = check_sampling(sampling)
         self.output_sampling = sampling.coarsen(self.levels)
@@ -174,9 +172,8 @@ class _LowPass(OnGraph):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A convolution whose kernel is a multiple of the identity, for a few channels at a time.
         batch, n, channels = x.shape
-        together = max(c for c in range(1, TOGETHER + 1) if channels % c == 0)
+        together = plan.channels_together(channels)
         wide = x if x.dtype == torch.float64 else x.float()
         wide = wide.reshape(batch, n, channels // together, together).transpose(1, 2).flatten(0, 1)
         identity = torch.eye(together, dtype=wide.dtype, device=wide.device)

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from deepsphere.graph import GraphLike
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.base import check_count, check_sampling
+from deepsphere.sampling.resampling import POOL_MODES
 from deepsphere.torch.filters import (
     Activation,
     ChebyshevConv,
     check_activation,
 )
-from deepsphere.torch.resolution import MODES, PatchConvTranspose, Pool, SmoothPool, Unpool
+from deepsphere.torch.resolution import PatchConvTranspose, Pool, SmoothPool, Unpool
 
-POOLINGS = (*MODES, *(f"smooth_{mode}" for mode in MODES))
+POOLINGS = (*POOL_MODES, *(f"smooth_{mode}" for mode in POOL_MODES))
 SKIPS = ("concatenate", "add")
 UNPOOLINGS = ("patch", "repeat")
 

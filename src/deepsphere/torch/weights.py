@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deepsphere.ops.moving_averages import MANY_STEPS
 from deepsphere.torch.filters import BatchNorm, ChebyshevConv
 from deepsphere.torch.resolution import PatchConvTranspose, Pool, Resample, Unpool
 from deepsphere.torch.unet import UNet
-
-LONG = 2**24
-"""Number of steps of averages whose number is unknown, as in `deepsphere.layers`."""
 
 Array = NDArray[Any]
 
@@ -135,7 +133,7 @@ def _statistics(norm: BatchNorm, other: Any) -> Iterator[tuple[Tensor, Any, Any,
     yield (
         norm.num_batches_tracked,
         other.moving_steps,
-        lambda steps: steps if known or at_start else np.full_like(steps, LONG),
+        lambda steps: steps if known or at_start else np.full_like(steps, MANY_STEPS),
         _same,
     )
 

@@ -1,0 +1,41 @@
+"""What is decided from sizes alone."""
+
+import numpy as np
+import pytest
+
+from deepsphere.ops import plan
+from deepsphere.ops.moving_averages import MANY_STEPS, weight_of_batch
+
+
+@pytest.mark.parametrize(
+    ("channels", "together"), [(1, 1), (5, 5), (16, 16), (17, 1), (24, 12), (34, 2), (48, 16)]
+)
+def test_channels_together_divide_all(channels, together):
+    assert plan.channels_together(channels) == together
+
+
+def test_wider_products_are_split():
+    assert plan.max_columns(0) == plan.MAX_PRODUCT
+    assert (
+        plan.max_columns(2**20) * 2**20 <= plan.MAX_PRODUCT < (plan.max_columns(2**20) + 1) * 2**20
+    )
+    assert plan.max_columns(2**40) == 1
+
+
+@pytest.mark.parametrize("needs_dx", [False, True])
+def test_gradients_take_the_narrower_recurrences(needs_dx):
+    for channels, filters in np.ndindex(20, 20):
+        separate = plan.separate_gradients(channels, filters, needs_dx)
+        assert separate == (channels * (1 + needs_dx) < filters)
+
+
+def test_empty_tensors():
+    x, none = np.zeros((2, 3)), np.zeros((2, 0))
+    assert not plan.is_empty(x)
+    assert plan.is_empty(x, none)
+
+
+def test_the_first_batch_sets_the_averages():
+    assert weight_of_batch(1) == 1
+    assert 0 < weight_of_batch(MANY_STEPS) < 1e-5
+    assert np.float32(MANY_STEPS) + np.float32(1) == MANY_STEPS
