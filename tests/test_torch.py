@@ -368,7 +368,7 @@ CONV = {"in_channels": 2, "out_channels": 3, "sampling": SPHERE}
         (lambda: ds.SmoothPool(cutoff=0, sampling=SPHERE), ValueError, "cutoff must be in"),
         (lambda: ds.Resample(GRID, "x", sampling=SPHERE), ValueError, "method must be one of"),
         (lambda: ds.Unpool(sampling=SPHERE, finer=SPHERE), ValueError, "coarsened by 1"),
-        (lambda: ds.UNet(1, 1, sampling=SPHERE, filters=()), ValueError, "at least one number"),
+        (lambda: ds.UNet(1, 1, sampling=SPHERE, filters=()), ValueError, "must not be empty"),
         (lambda: ds.UNet(1, 1, sampling=SPHERE, skip="x"), ValueError, "skip must be one of"),
         (lambda: ds.PatchConvTranspose(1, 1, sampling=MESH), ValueError, "use Unpool"),
     ],
@@ -399,7 +399,9 @@ def test_weights_that_do_not_fit():
     with pytest.raises(ValueError, match="not built"):
         ds.load_keras_weights(module, layer)
     layer.build((None, 192, 5))
-    with pytest.raises(ValueError, match=r"holds \(5, 5, 3\), but the module needs \(5, 2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"has shape \(5, 5, 3\), but the module needs \(5, 2, 3\)"
+    ):
         ds.load_keras_weights(module, layer)
     for other, message in (
         (

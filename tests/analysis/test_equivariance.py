@@ -149,7 +149,7 @@ def test_isotropy_is_of_one_channel_and_one_sampling():
         ({"form": "paper"}, ValueError, "form must be one of isotropy, rotation; got 'paper'"),
         ({"what": 3}, TypeError, "what must be a sparse matrix.* got int"),
         ({"sampling": 8}, TypeError, "sampling must be a Sampling such as Healpix.64., got 8"),
-        ({"degrees": [0]}, ValueError, "degrees must be one or more, got 0"),
+        ({"degrees": [0]}, ValueError, "degrees must be at least 1, got 0"),
         ({"degrees": [21]}, ValueError, "at most 20 on .* got 21"),
         ({"rotations": 0}, ValueError, "rotations must be at least 1, got 0"),
         ({"channels": 2}, ValueError, "only layers have channels; got channels=2"),

@@ -134,7 +134,7 @@ def test_the_file_has_a_line_for_each_degree(tmp_path):
     [
         ({"graphs": [0]}, ValueError, "neighbors must be .* got 0"),
         ({"graphs": ["cotangent"]}, ValueError, "graph must be .* got 'cotangent'"),
-        ({"degrees": [0]}, ValueError, "degrees must be one or more"),
+        ({"degrees": [0]}, ValueError, "degrees must be at least 1"),
         ({"vertices": 0}, ValueError, "vertices must be at least 1"),
     ],
 )

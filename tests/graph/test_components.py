@@ -111,14 +111,14 @@ def test_isolated_stations():
     with pytest.warns(DisconnectedGraphWarning) as caught:
         laplacian(stations(((10, 50), 60), ((-60, -30), 25)), 8)
     message = str(caught.pop().message)
-    assert "in 2 pieces: 25 of 85 points are cut off" in message
+    assert "has 2 pieces: 25 of 85 points are cut off" in message
     assert "latitudes from -3" in message
     assert "leave out points that are far from all others" in message
 
 
 def test_a_weight_that_is_as_good_as_none():
     """A station in mid-ocean has 20 neighbors, with weights of 1e-300."""
-    with pytest.warns(DisconnectedGraphWarning, match="in 2 pieces: 1 of 61 points"):
+    with pytest.warns(DisconnectedGraphWarning, match="has 2 pieces: 1 of 61 points"):
         laplacian(stations(((10, 50), 60), ((-150, 0), 1)), 20)
 
 

@@ -83,14 +83,14 @@ def test_grid(sampling):
 @pytest.mark.parametrize(
     ("sampling", "edges", "error", "match"),
     [
-        (Equiangular(4, 7), "grid", ValueError, "even number of longitudes .* got nlon=7"),
+        (Equiangular(4, 7), "grid", ValueError, "even number of longitudes, .* got nlon=7"),
         (
             Equiangular(5, 8, "clenshaw-curtis"),
             "grid",
             ValueError,
             "several points of .* lie at a pole",
         ),
-        (ReducedGaussian(4), "grid", TypeError, "Equiangular and GaussLegendre grids, got Reduced"),
+        (ReducedGaussian(4), "grid", TypeError, "Equiangular or GaussLegendre grid, got Reduced"),
         (
             Equiangular(5, 8, "clenshaw-curtis"),
             "mesh",
@@ -98,7 +98,7 @@ def test_grid(sampling):
             "several points of .* lie at a pole",
         ),
         (Healpix(1, [0, 1, 2]), "mesh", ValueError, "a mesh needs at least four points, got 3"),
-        (Equiangular(4, 8), "adjacent", TypeError, "for Healpix samplings, got Equiangular"),
+        (Equiangular(4, 8), "adjacent", TypeError, "requires a Healpix sampling, got Equiangular"),
     ],
 )
 def test_errors(sampling, edges, error, match):

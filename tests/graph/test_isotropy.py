@@ -98,7 +98,7 @@ def test_extremes():
 @pytest.mark.parametrize(
     ("degrees", "error", "match"),
     [
-        ([0, 2], ValueError, "degrees must be one or more, got 0"),
+        ([0, 2], ValueError, "degrees must be at least 1, got 0"),
         ([1.5], TypeError, r"degrees must be integers, got \[1.5\]"),
         ([], TypeError, "degrees must be integers"),
     ],

@@ -158,7 +158,7 @@ def test_errors(make):
     with pytest.raises(ValueError, match="neighbors must be at least 1, got 0"):
         make(PART, 0)
     clear_cache()
-    with pytest.warns(DisconnectedGraphWarning, match="in .* pieces.*take more neighbors"):
+    with pytest.warns(DisconnectedGraphWarning, match="has .* pieces.*use more neighbors"):
         make(PART, 1)
     make(PART, 8)
     make(PART, 1)
@@ -189,9 +189,9 @@ def changed(row, column, value, both=True):
 @pytest.mark.parametrize(
     ("weights", "error", "match"),
     [
-        (changed(0, 1, np.nan), ValueError, "finite, got 2 that are NaN or infinite"),
-        (changed(0, 1, np.inf), ValueError, "finite, got 2 that are NaN or infinite"),
-        (changed(0, 1, -0.5), ValueError, "zero or more, got 2 that are negative, down to -0.5"),
+        (changed(0, 1, np.nan), ValueError, "finite, got 2 NaN or infinite ones"),
+        (changed(0, 1, np.inf), ValueError, "finite, got 2 NaN or infinite ones"),
+        (changed(0, 1, -0.5), ValueError, "not be negative, got 2 negative ones, down to -0.5"),
         (
             changed(0, 1, 3, both=False),
             ValueError,
@@ -202,7 +202,11 @@ def changed(row, column, value, both=True):
             ValueError,
             "symmetric, .* differ by up to 3; take the mean",
         ),
-        (changed(1, 1, 4), ValueError, "vertex 1 has an edge to itself of weight 4; use .*setdiag"),
+        (
+            changed(1, 1, 4),
+            ValueError,
+            "vertex 1 has an edge to itself with weight 4; use .*setdiag",
+        ),
         (WEIGHTS[:2], ValueError, r"square matrix, got shape \(2, 3\)"),
         (WEIGHTS.astype(complex), TypeError, "real numbers, got dtype complex128"),
         (WEIGHTS.toarray(), TypeError, "a sparse matrix, got ndarray"),

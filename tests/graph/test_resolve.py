@@ -139,7 +139,7 @@ def test_where_errors_are_measured(sampling, expected):
 def test_random_points_are_measured_as_they_are(coarse):
     many = Scattered(Healpix(16).points)  # coarser levels would be other points
     assert representative(many) is many
-    with pytest.raises(ValueError, match=r"RandomUniform\(n=192.* a larger error"):
+    with pytest.raises(ValueError, match=r"RandomUniform\(n=192.* a larger max_error"):
         choose_neighbors(RandomUniform(192), Graph(max_error=1e-2, laplacian="combinatorial"))
 
 
@@ -223,15 +223,18 @@ def test_the_graph_of_each_sampling():
 @pytest.mark.parametrize(
     ("kind", "advice"),
     [
-        ("normalized", "use laplacian='optimal', or a larger error"),
-        ("optimal", r"use a lower band_limit, as in Optimal\(band_limit=1\), or a larger error"),
-        (Optimal(symmetric=True), "use symmetric=False, a lower band_limit, or a larger error"),
+        ("normalized", "use laplacian='optimal' or a larger max_error"),
+        (
+            "optimal",
+            r"use a lower band_limit, as in Optimal\(band_limit=1\), or a larger max_error",
+        ),
+        (Optimal(symmetric=True), "use symmetric=False, a lower band_limit, or a larger max_error"),
     ],
     ids=str,
 )
 def test_what_to_do_if_none_reaches_it(coarse, monkeypatch, kind, advice):
     monkeypatch.setattr(resolve, "CANDIDATES", (8, 12))
-    with pytest.raises(ValueError, match=f"of 8 to 12 neighbors on Healpix.nside=8. .*{advice}"):
+    with pytest.raises(ValueError, match=f"with 8 to 12 neighbors on Healpix.nside=8. .*{advice}"):
         choose_neighbors(Healpix(8), Graph(max_error=1e-13, laplacian=kind))
 
 

@@ -154,7 +154,7 @@ def test_other_configurations_stay_as_they_are(config):
 def test_number_of_neighbors():
     assert Graph(8).neighbor_count == 8
     for graph in (Graph(max_error=0.1), Graph(edges="mesh")):
-        with pytest.raises(ValueError, match=f"^{re.escape(repr(graph))} says no number"):
+        with pytest.raises(ValueError, match=f"^{re.escape(repr(graph))} has no number"):
             _ = graph.neighbor_count
 
 
@@ -192,10 +192,10 @@ def test_wrong_values(call, error, match):
     [
         ({"neighbors": 8, "max_error": 0.1}, "chooses the number of .*, got neighbors=8; give one"),
         ({"width": 0.1, "max_error": 0.1}, "width must be one of tuned, average .*; got 0.1"),
-        ({"neighbors": 8, "edges": "mesh"}, "neighbors=8 is for edges='nearest', got .*'mesh'"),
-        ({"spread": False, "edges": "mesh"}, "spread=False is for edges='nearest'"),
-        ({"max_error": 0.1, "edges": "grid"}, "max_error=0.1 is for edges='nearest'"),
-        ({"width": "average", "edges": "mesh"}, "width='average' is for edges='nearest'"),
+        ({"neighbors": 8, "edges": "mesh"}, "neighbors=8 requires edges='nearest', got .*'mesh'"),
+        ({"spread": False, "edges": "mesh"}, "spread=False requires edges='nearest'"),
+        ({"max_error": 0.1, "edges": "grid"}, "max_error=0.1 requires edges='nearest'"),
+        ({"width": "average", "edges": "mesh"}, "width='average' requires edges='nearest'"),
     ],
     ids=str,
 )

@@ -242,7 +242,7 @@ def test_a_built_layer_checks_its_inputs_too():
 
 
 def test_a_layer_without_sampling_says_so():
-    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+    with pytest.raises(ValueError, match="does not know the sampling of its input"):
         ChebyshevConv(4)(np.zeros((2, 192, 3), np.float32))
 
 

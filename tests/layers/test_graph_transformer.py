@@ -185,5 +185,5 @@ def test_bad_arguments(arguments, error, message):
 def test_bad_inputs():
     with pytest.raises(ValueError, match=r"needs inputs of shape \(batch, 48, channels\)"):
         GraphTransformer(3, 2, sampling=SPHERE)(np.zeros((2, 12, 3), np.float32))
-    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+    with pytest.raises(ValueError, match="does not know the sampling of its input"):
         GraphTransformer(3, 2)(np.zeros((2, 12, 3), np.float32))

@@ -198,7 +198,7 @@ def test_survey_mask_in_json_is_small():
     ("mask", "message"),
     [
         (np.ones(5), "must hold one bool per pixel.*got float64"),
-        (np.zeros(len(SAMPLING), bool), "some of them True"),
+        (np.zeros(len(SAMPLING), bool), "at least one of them True"),
         (np.ones(5, bool), "mask has 5 pixels, but the sampling"),
         ("galactic", "must be an array of bool, .* got 'galactic'"),
         ("-3:", "must be an array of bool, .* got '-3:'"),

@@ -231,7 +231,7 @@ def test_resampling_in_a_model():
         (
             lambda: MaxUnpool(sampling=Healpix(1))([data_anywhere(12), data_anywhere(12)]),
             ValueError,
-            r"second input what was pooled, of shape \(batch, 48, 3\)",
+            r"needs the input of Pool as its second input, with shape \(batch, 48, 3\)",
         ),
     ],
 )

@@ -307,7 +307,7 @@ def test_any_layer_that_keeps_the_shape():
         (
             {"normalization_config": {"axis": -1}},
             ValueError,
-            r"for normalization='batch' or 'layer', got {'axis'",
+            r"requires normalization='batch' or 'layer', got {'axis'",
         ),
         ({"normalization": "batch", "normalization_config": {"epsilom": 1}}, ValueError, "epsilom"),
         ({"alpha": float("nan")}, ValueError, "alpha must be finite, got nan"),
@@ -318,7 +318,7 @@ def test_any_layer_that_keeps_the_shape():
         (
             {"conv": Pool(), "sampling": SPHERE},
             ValueError,
-            r"keep the resolution, but Pool leads from Healpix\(nside=2\) to Healpix\(nside=1\)",
+            r"preserve the sampling, but Pool maps Healpix\(nside=2\) to Healpix\(nside=1\)",
         ),
         ({"conv": ChebyshevConv(sampling=PART), "sampling": SPHERE}, ValueError, "is on Healpix"),
     ],
@@ -330,18 +330,18 @@ def test_bad_arguments(arguments, error, message):
 
 
 def test_a_model_refuses_another_resolution():
-    with pytest.raises(ValueError, match="must keep the resolution, but PatchConv leads from"):
+    with pytest.raises(ValueError, match="must preserve the sampling, but PatchConv maps"):
         Sequential(SPHERE, [ResidualBlock(PatchConv())])
 
 
 def test_another_number_of_channels():
     ResidualBlock(ChebyshevConv(3), sampling=SPHERE)(data())
-    with pytest.raises(ValueError, match=r"\(3, 48, 4\) of inputs of shape \(3, 48, 3\).* to 3"):
+    with pytest.raises(ValueError, match=r"inputs of shape \(3, 48, 3\) into \(3, 48, 4\).* to 3"):
         ResidualBlock(ChebyshevConv(4), sampling=SPHERE)(data())
 
 
 def test_without_sampling():
-    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+    with pytest.raises(ValueError, match="does not know the sampling of its input"):
         ResidualBlock(ChebyshevConv())(data())
 
 

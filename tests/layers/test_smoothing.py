@@ -250,8 +250,8 @@ def test_operators_are_shared_while_they_are_used(monkeypatch):
         ({"fwhm": 1, "sigma": 1}, ValueError, "either fwhm or sigma, got fwhm=1, sigma=1"),
         ({"fwhm": -1}, ValueError, "fwhm must not be negative or infinite, got -1"),
         ({"sigma": [1, np.nan]}, ValueError, "sigma must not be negative or infinite"),
-        ({"sigma": []}, ValueError, r"one for each channel; got \[\]"),
-        ({"sigma": [[1.0]]}, ValueError, r"one for each channel; got \[\[1.0\]\]"),
+        ({"sigma": []}, ValueError, r"one number per channel; got \[\]"),
+        ({"sigma": [[1.0]]}, ValueError, r"one number per channel; got \[\[1.0\]\]"),
         ({"fwhm": "wide"}, TypeError, "fwhm must be a number, .* got 'wide'"),
         ({"fwhm": 1, "unit": "arcsec"}, ValueError, "arcmin, degree, rad; got 'arcsec'"),
         ({"sigma": 4, "unit": "rad"}, ValueError, r"sigma must be in \(0, pi\] rad, got 4.0"),
@@ -266,7 +266,7 @@ def test_bad_arguments(arguments, error, message):
 
 
 def test_bad_inputs():
-    with pytest.raises(ValueError, match="has widths for 2 channels, got an input of 3"):
+    with pytest.raises(ValueError, match="has widths for 2 channels, got an input with 3"):
         smooth(data(SPHERE), sigma=[1, 2])
     with pytest.raises(ValueError, match=r"needs inputs of shape \(batch, 768, channels\)"):
         smooth(data(PART), sigma=1)

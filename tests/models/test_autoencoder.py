@@ -197,7 +197,7 @@ def test_half_precision(kind, policy):
         (
             lambda: small(Autoencoder, decoder_filters=(1, 2)),
             ValueError,
-            r"one number less than filters, which is 1 .* got \(1, 2\)",
+            r"one entry fewer than filters, that is 1 .* got \(1, 2\)",
         ),
         (
             lambda: small(Autoencoder).build((None, 48, 1)),
@@ -224,5 +224,5 @@ def test_errors(make, error, message):
 def test_a_hierarchy_without_an_order_is_refused_with_a_mask_too():
     sphere = Icosahedral(3)
     for mask in (None, np.arange(len(sphere)) < 500):
-        with pytest.raises(ValueError, match="patches need points that lie in the order of their"):
+        with pytest.raises(ValueError, match="patches need points in the order of their"):
             Autoencoder(sphere, pooling="conv", mask=mask)

@@ -23,11 +23,11 @@ def test_resolutions_go_from_fine_to_coarse():
     ("sampling", "error", "message"),
     [
         (64, TypeError, r"sampling must be a Sampling such as Healpix\(64\), got 64"),
-        (Healpix(4), ValueError, r"goes down 3 levels, but Healpix\(nside=4\) has 2 that are"),
+        (Healpix(4), ValueError, r"goes down 3 levels, but Healpix\(nside=4\) has 2 complete"),
         (
             Healpix(8, extend_pixels([0], 8, 2, nest=True)),
             ValueError,
-            r"goes down 3 levels, but .* has 2 .* Give fewer filters, or a finer sampling",
+            r"goes down 3 levels, but .* has 2 .* Use fewer filters or a finer sampling",
         ),
     ],
 )
@@ -39,7 +39,7 @@ def test_too_few_resolutions(sampling, error, message):
 @pytest.mark.parametrize(
     ("widths", "error", "message"),
     [
-        ((), ValueError, r"filters must hold at least 1 numbers?, got \(\)"),
+        ((), ValueError, r"filters must have a length of at least 1, got \(\)"),
         (8, TypeError, "filters must be a sequence of integers, got 8"),
         ("88", TypeError, "filters must be a sequence of integers, got '88'"),
         ((8, 0), ValueError, "each of filters must be at least 1, got 0"),

@@ -276,7 +276,7 @@ def test_statistics_are_the_mean_by_default():
         (
             lambda: fcn_classifier(Healpix(8), 2),
             ValueError,
-            r"goes down 5 levels, but Healpix\(nside=8\) has 3 .*fewer filters, or a finer",
+            r"goes down 5 levels, but Healpix\(nside=8\) has 3 .*fewer filters or a finer",
         ),
         (lambda: MAKE["vit"](levels=3), ValueError, "goes down 3 levels"),
         (lambda: MAKE["fcn"](outputs=0), ValueError, "outputs must be at least 1"),

@@ -231,7 +231,7 @@ def test_functional_models_follow_the_protocol():
     stack = Sequential(SPHERE, [coarse, ChebyshevConv(1, 1)])
     assert stack.layers[1].sampling is coarse.output_sampling
     assert coarse.output_sampling == COARSE
-    with pytest.raises(ValueError, match=r"Model .* is on Healpix\(nside=2\), but its place"):
+    with pytest.raises(ValueError, match=r"Model .* is on Healpix\(nside=2\), but the model"):
         Sequential(COARSE, [coarse])
 
 

@@ -162,7 +162,7 @@ def test_wrapped_layers_are_bound_in_place(wrap):
 
 def test_memories_follow_the_protocol():
     memory = GraphConvLSTM(2, 1)
-    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+    with pytest.raises(ValueError, match="does not know the sampling of its input"):
         memory.output_sampling  # noqa: B018
     assert memory.compute_output_sampling(COARSE) == COARSE
     model = in_time(memory)
@@ -196,7 +196,7 @@ def test_memories_take_the_sampling_of_their_input_in_the_functional_api():
 def test_the_first_layer_needs_a_sampling():
     for layer in (ChebyshevConv(1, 1), keras.layers.TimeDistributed(ChebyshevConv(1, 1))):
         shape = (192, 1) if isinstance(layer, ChebyshevConv) else (3, 192, 1)
-        with pytest.raises(ValueError, match="does not know where its input is sampled: give it"):
+        with pytest.raises(ValueError, match="does not know the sampling of its input: pass"):
             layer(keras.layers.Dense(1)(keras.Input(shape)))
 
 
@@ -256,9 +256,9 @@ def test_another_backend_loads_them(tmp_path):
 
 
 def test_a_model_on_another_sampling_is_refused():
-    with pytest.raises(ValueError, match=r"is on Healpix\(nside=8\), but its place"):
+    with pytest.raises(ValueError, match=r"is on Healpix\(nside=8\), but the model"):
         Sequential(SPHERE, [Sequential(Healpix(8), [Pool()])])
-    with pytest.raises(ValueError, match=r"is on Healpix\(nside=4\), but its place"):
+    with pytest.raises(ValueError, match=r"is on Healpix\(nside=4\), but the model"):
         Sequential(SPHERE, [Pool(), unet()])
     with pytest.raises(ValueError, match=r"GraphConvLSTM .* is on Healpix\(nside=8\)"):
         Sequential(SPHERE, [GraphConvLSTM(1, 1, sampling=Healpix(8))])
@@ -270,7 +270,7 @@ def test_nested_models_are_used_as_they_are():
 
 
 def test_a_memory_without_sampling_says_so():
-    with pytest.raises(ValueError, match="does not know where its input is sampled"):
+    with pytest.raises(ValueError, match="does not know the sampling of its input"):
         GraphConvLSTM(2, 1)(np.zeros((1, 3, 192, 1), "float32"))
 
 

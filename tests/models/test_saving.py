@@ -216,7 +216,9 @@ def test_functions_of_keras_refuse_the_old_format(name, tmp_path):
     model = built(name)
     inputs = keras.Input(MAPS.shape[1:])
     for whole in (model, keras.Model(inputs, model(inputs))):
-        with pytest.raises(ValueError, match=r"as HDF5.*Save model\.keras.*begun holds no model"):
+        with pytest.raises(
+            ValueError, match=r"as HDF5.*Save model\.keras.*started contains no model"
+        ):
             keras.saving.save_model(whole, tmp_path / "model.h5")
     keras.saving.save_model(model, tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

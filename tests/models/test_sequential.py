@@ -149,7 +149,7 @@ def test_a_layer_in_two_models_has_one_graph():
     model = Sequential(PART, layers)
     Sequential(PART, layers, graph=Graph(20))  # the default by its name
     for layer in layers:
-        with pytest.raises(ValueError, match=r"runs on Graph\(20.*, but its place .* on Graph\(8"):
+        with pytest.raises(ValueError, match=r"runs on Graph\(20.*, but its model .* on Graph\(8"):
             Sequential(PART, [layer], graph=8)
     own = ChebyshevConv(2, 2, graph=8)
     for graph in (None, 10):
@@ -163,9 +163,9 @@ def test_a_built_layer_keeps_its_weights():
     expected = to_numpy(layer(data()))
     model = Sequential(PART, [layer])
     np.testing.assert_array_equal(to_numpy(model(data())), expected)
-    with pytest.raises(ValueError, match=r"runs on Graph\(20.*, but its place .* on Graph\(8"):
+    with pytest.raises(ValueError, match=r"runs on Graph\(20.*, but its model .* on Graph\(8"):
         Sequential(PART, [layer], graph=8)
-    with pytest.raises(ValueError, match=r"is on .*, but its place"):
+    with pytest.raises(ValueError, match=r"is on .*, but the model"):
         Sequential(Healpix(8), [layer])
 
 
@@ -341,7 +341,7 @@ def test_what_was_trained_on_the_nearest_neighbors_stays_on_them(written_by):
     old = Sequential.from_config(config)
     expected = Graph(8, spread=False, laplacian="normalized")
     clear_cache()
-    with pytest.warns(DisconnectedGraphWarning, match="in .* pieces"):
+    with pytest.warns(DisconnectedGraphWarning, match="has .* pieces"):
         old.build((None, len(grid), 1))
     assert abs(operators(old)[0] - rescaled_laplacian(grid, expected, 0.75)).max() == 0
     again = Sequential.from_config(old.get_config())
@@ -406,7 +406,7 @@ def test_old_configurations_of_other_models():
         (
             lambda: Sequential(PART, [ChebyshevConv(2, sampling=Healpix(4))]),
             ValueError,
-            r"is on Healpix\(nside=4\), but its place in the model is on Healpix\(nside=8",
+            r"is on Healpix\(nside=4\), but the model puts it on Healpix\(nside=8",
         ),
         (
             lambda: Sequential(PART, stack()).build((None, 100, 1)),

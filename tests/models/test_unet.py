@@ -308,7 +308,7 @@ def test_half_precision(policy):
     ("make", "error", "message"),
     [
         (lambda: UNet(PART, 0), ValueError, "outputs must be at least 1, got 0"),
-        (lambda: UNet(PART, 1), ValueError, r"goes down 3 levels, but .* has 2 that are coarser"),
+        (lambda: UNet(PART, 1), ValueError, r"goes down 3 levels, but .* has 2 complete coarser"),
         (lambda: small(block="dense"), ValueError, "block must be one of plain, residual"),
         (lambda: small(skip="mul"), ValueError, "skip must be one of concatenate, add"),
         (

@@ -14,7 +14,7 @@ from deepsphere.extras import require
 RELATIVE_SOURCE_WIDTH = (
     0.02  # of the source plane; a smaller width changes C_l by less than 0.1 % at z = 1
 )
-REFERENCE_AMPLITUDE = 2e-9  # any A_s will do, because linear power is proportional to it
+REFERENCE_AMPLITUDE = 2e-9  # any A_s works, because linear power is proportional to it
 SMALLEST_CAMB_LMAX = 300  # CAMB interpolates in l, and has too few samples below this
 
 

@@ -140,18 +140,18 @@ class _Table:
         except (TypeError, ValueError):
             number = np.nan
         if isinstance(value, bool) or number != np.round(number):
-            raise _MapFileError(f"{self.file} has {key} = {value!r}, which is no integer")
+            raise _MapFileError(f"{self.file} has {key} = {value!r}, which is not an integer")
         return int(number)
 
     def _check_type(self) -> None:
         kind = self.word("PIXTYPE")
         if kind not in ("", "HEALPIX"):
-            raise _MapFileError(f"{self.file} has PIXTYPE = {kind!r}; HEALPIX is read")
+            raise _MapFileError(f"{self.file} has PIXTYPE = {kind!r}; only HEALPIX can be read")
         ordering = self.word("ORDERING")
         if ordering in ("NUNIQ", "RANGE") or self.word("INDXSCHM") == "SPARSE":
             raise _MapFileError(
-                f"{self.file} holds a map of several resolutions (ORDERING = {ordering!r}); bring "
-                "it to one, for instance by mhealpy or ligo-skymap-flatten"
+                f"{self.file} holds a map of several resolutions (ORDERING = {ordering!r}); "
+                "convert it to one resolution, for instance with mhealpy or ligo-skymap-flatten"
             )
 
     def _find_scheme(self) -> bool:
@@ -159,7 +159,9 @@ class _Table:
         scheme, grain, kind = self.word("INDXSCHM"), self.number("GRAIN"), self.word("OBJECT")
         named = bool(self.columns) and self.columns[0].name.upper() in ("PIXEL", "PIX", "IPIX")
         if grain not in (None, 0, 1):
-            raise _MapFileError(f"{self.file} has GRAIN = {grain}: 0 and 1 pixels a row are read")
+            raise _MapFileError(
+                f"{self.file} has GRAIN = {grain}; only 0 or 1 pixels per row can be read"
+            )
         explicit = {
             f"INDXSCHM = {scheme}": {"EXPLICIT": True, "IMPLICIT": False}.get(scheme),
             f"OBJECT = {kind}": {"PARTIAL": True, "FULLSKY": False}.get(kind),
@@ -180,11 +182,13 @@ class _Table:
         nside = self.number("NSIDE")
         if nside is None:
             if self.is_explicit:
-                raise _MapFileError(f"{self.file} lacks NSIDE, which maps with pixel numbers need")
+                raise _MapFileError(
+                    f"{self.file} lacks NSIDE, which maps with pixel numbers require"
+                )
             nside = round((self.size / 12) ** 0.5)
             if 12 * nside**2 != self.size or not nside:
                 raise _MapFileError(
-                    f"{self.file} lacks NSIDE, and its {self.size} values are no HEALPix map "
+                    f"{self.file} lacks NSIDE, and its {self.size} values are not a HEALPix map "
                     "of 12 nside**2 pixels"
                 )
         if nside < 1 or nside & (nside - 1):
@@ -198,10 +202,10 @@ class _Table:
         if ordering in ("NESTED", "NEST"):
             return False
         if ordering == "":
-            logger.warning("%s does not give its ordering; taken for RING", self.file)
+            logger.warning("%s does not give its ordering; RING is assumed", self.file)
         elif ordering != "RING":
             raise _MapFileError(
-                f"{self.file} has the ordering {ordering!r}; RING and NESTED are known"
+                f"{self.file} has the ordering {ordering!r}; only RING and NESTED are known"
             )
         else:
             logger.info("%s converted from RING to NEST", self.file)
@@ -232,7 +236,7 @@ class _Table:
         if self.is_explicit:
             numbers, seen = self.columns[0].read(np.arange(self.size))
             if numbers.dtype.kind not in "iuf" or np.any(numbers[seen] != np.round(numbers[seen])):
-                raise _MapFileError(f"{self.file} has pixel numbers that are no integers")
+                raise _MapFileError(f"{self.file} has pixel numbers that are not integers")
             if not seen.all():
                 raise _MapFileError(
                     f"{self.file} lacks {np.count_nonzero(~seen)} of its pixel numbers"
@@ -244,7 +248,7 @@ class _Table:
             last = self.npix - 1 if last is None or last < 0 else last
             if self.size != last - first + 1:
                 raise _MapFileError(
-                    f"{self.file} has {self.size} values, but its keywords say "
+                    f"{self.file} has {self.size} values, but its keywords announce "
                     f"{last - first + 1}: NSIDE = {self.nside}, from pixel {first} to {last}"
                 )
             if first == 0 and self.size == self.npix:
@@ -252,8 +256,8 @@ class _Table:
             numbers = np.arange(first, last + 1)
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= self.npix):
             raise _MapFileError(
-                f"{self.file} has pixel numbers from {numbers.min()} to {numbers.max()}; "
-                f"those of nside {self.nside} go from 0 to {self.npix - 1}"
+                f"{self.file} has pixel numbers from {numbers.min()} to {numbers.max()}; for "
+                f"nside {self.nside} they must be from 0 to {self.npix - 1}"
             )
         return np.asarray(ring2nest(self.nside, numbers)) if self.is_ring else numbers
 
@@ -279,8 +283,8 @@ class _Column:
         """Return the values stored at some positions, and a mask of those that are observed."""
         if self.code not in tuple("LBIJKED"):
             raise _MapFileError(
-                f"{self.file} has a field {self.name} of the FITS type {self.code}, which is no "
-                "real number"
+                f"{self.file} has a field {self.name} of the FITS type {self.code}, which is not "
+                "a real number"
             )
         raw = self._raw.reshape(len(self._raw), self._repeat)
         stored = raw[places // self._repeat, places % self._repeat]
@@ -319,7 +323,7 @@ def _bad_data(file: Path, header: Any) -> float | None:
     try:
         return float(bad)
     except (TypeError, ValueError):
-        raise _MapFileError(f"{file} has BAD_DATA = {bad!r}, which is no number") from None
+        raise _MapFileError(f"{file} has BAD_DATA = {bad!r}, which is not a number") from None
 
 
 def _choose(units: Any, hdu: int | str | None, file: Path) -> Any:
@@ -328,7 +332,7 @@ def _choose(units: Any, hdu: int | str | None, file: Path) -> Any:
 
     if any(str(unit.header.get("PIXTYPE", "")).strip().upper() == "HEALSPARSE" for unit in units):
         raise _MapFileError(
-            f"{file} is a healsparse map; write it as a HEALPix map, by healsparse's "
+            f"{file} is a healsparse map; convert it to a HEALPix map with healsparse's "
             "generate_healpix_map and healpy.write_map"
         )
     tables = {
@@ -342,7 +346,7 @@ def _choose(units: Any, hdu: int | str | None, file: Path) -> Any:
             number = -1
         if number not in tables:
             raise _MapFileError(
-                f"{file} has no table in extension {hdu!r}; it has them in {described}"
+                f"{file} has no table in extension {hdu!r}; its tables are in {described}"
             )
         return tables[number]
     if not tables:
@@ -354,7 +358,7 @@ def _choose(units: Any, hdu: int | str | None, file: Path) -> Any:
     } or tables
     if len(maps) > 1:
         logger.warning(
-            "%s has maps in the extensions %s; only the first is read: choose by hdu",
+            "%s has maps in the extensions %s; only the first is read: pass hdu to choose another",
             file,
             ", ".join(f"{n} ({unit.name or 'no name'})" for n, unit in maps.items()),
         )
@@ -367,8 +371,8 @@ def _read(table: _Table, fields: Sequence[int] | None, dtype: np.dtype[Any]) -> 
     if fields is None:
         if len(columns) > 1:
             logger.warning(
-                "%s has the fields %s; only the first is read: give field=0 to have it alone, or "
-                "field=%s to have all of them as channels",
+                "%s has the fields %s; only the first is read: pass field=0 to read it without "
+                "this warning, or field=%s to read all of them as channels",
                 table.file,
                 names,
                 list(range(len(columns))),
@@ -425,9 +429,11 @@ def _is_flipped(table: _Table, name: str) -> bool:
     if not re.match(r"U([_\- ]|$)", name.upper()) or convention in ("", "COSMO"):
         return False
     if convention != "IAU":
-        raise _MapFileError(f"{table.file} has POLCCONV = {convention!r}; COSMO and IAU are known")
+        raise _MapFileError(
+            f"{table.file} has POLCCONV = {convention!r}; only COSMO and IAU are known"
+        )
     logger.warning(
-        "%s has %s in the IAU convention; its sign is changed to that of HEALPix (COSMO)",
+        "%s has %s in the IAU convention; its sign is converted to that of HEALPix (COSMO)",
         table.file,
         name,
     )
@@ -464,8 +470,8 @@ class _Faults:
         """Raise ValueError with the number of faults, if there are any."""
         if self._infinite:
             raise _MapFileError(
-                f"{self._file} holds {self._infinite} infinite values; mark missing pixels by NaN "
-                "or healpy.UNSEEN"
+                f"{self._file} holds {self._infinite} infinite values; mark missing pixels with "
+                "NaN or healpy.UNSEEN"
             )
         if self._large:
             raise _MapFileError(
@@ -474,7 +480,7 @@ class _Faults:
             )
         if self._inexact:
             raise _MapFileError(
-                f"{self._file} holds {self._inexact} values that {self._dtype} does not hold "
+                f"{self._file} holds {self._inexact} values that {self._dtype} cannot represent "
                 "exactly; read it with another dtype"
             )
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class HealpixMaps:
-    """HEALPix maps on a common footprint, in the shape that networks take.
+    """HEALPix maps on a common footprint, in the shape that networks expect.
 
     Parameters
     ----------
@@ -158,9 +158,9 @@ def read_healpix_maps(
             common.add(file, one)
         if not len(common.pixels):
             raise ValueError(
-                f"no pixel is seen in every field of all {len(files)} maps"
-                f"{f' (none is left with {file})' if len(files) > 1 else ''}; "
-                "read maps of the same part of the sky"
+                f"no pixel is observed in every field of all {len(files)} "
+                f"maps{f' (none is left with {file})' if len(files) > 1 else ''}; read maps of "
+                "the same part of the sky"
             )
     assert common is not None
     return common.stacked(coarse_nside, fill)
@@ -182,8 +182,8 @@ class _Common:
         """Add another map."""
         if one.nside != self.nside:
             raise ValueError(
-                f"{file} has nside {one.nside} but {self.first} has {self.nside}; "
-                "give nside to bring all maps to one resolution"
+                f"{file} has nside {one.nside} but {self.first} has {self.nside}; pass nside to "
+                "convert all maps to one resolution"
             )
         self._compare(file, one)
         values = one.values
@@ -205,8 +205,8 @@ class _Common:
         for what, (mine, other) in pairs.items():
             if mine and other and not _mean_the_same(mine, other):
                 raise ValueError(
-                    f"{what} is {other!r} in {file} but {mine!r} in {self.first}; "
-                    "convert the maps, or read them one by one if these mean the same"
+                    f"{what} is {other!r} in {file} but {mine!r} in {self.first}; convert the "
+                    "maps, or read them one by one if both mean the same"
                 )
             if bool(mine) != bool(other):
                 self._tell_once(
@@ -230,15 +230,15 @@ class _Common:
     def _tell_once(self, what: str, message: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            logger.warning("%s; taken to be the same", message)
+            logger.warning("%s; they are assumed to be the same", message)
 
     def stacked(self, coarse_nside: int | None, fill: float) -> HealpixMaps:
         """Pad the footprint and stack the maps."""
         disagreeing = len(self.ever) - len(self.pixels)
         if disagreeing:
             logger.warning(
-                "%d of %d pixels are missing in some maps or fields and seen in others; "
-                "they are left out of all",
+                "%d of %d pixels are missing in some maps or fields and observed in others; they "
+                "are left out of all",
                 disagreeing,
                 12 * self.nside**2,
             )
@@ -322,8 +322,8 @@ def _check_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     kind = np.dtype(dtype)
     if kind.kind not in "biuf" or kind == np.float16:
         raise TypeError(
-            "dtype must be float32, float64, a type of integers or bool (float16 holds neither "
-            f"most maps' values nor UNSEEN), got {dtype!r}"
+            "dtype must be float32, float64, a type of integers or bool (float16 can represent "
+            f"neither the values of most maps nor UNSEEN), got {dtype!r}"
         )
     return kind
 
@@ -333,7 +333,7 @@ def _check_paths(
 ) -> list[Path]:
     files = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(p) for p in paths]
     if not files:
-        raise ValueError("paths must name at least one file, got none")
+        raise ValueError("paths must contain at least one file, got none")
     return files
 
 
@@ -341,9 +341,9 @@ def _check_field(field: int | Sequence[int]) -> tuple[int, ...]:
     columns = (field,) if isinstance(field, (int, np.integer)) else tuple(field)
     for column in columns:
         if isinstance(column, bool) or not isinstance(column, (int, np.integer)):
-            raise TypeError(f"field must be an integer or several, got {field!r}")
+            raise TypeError(f"field must be an integer or a sequence of integers, got {field!r}")
         if column < 0:
-            raise ValueError(f"field must be zero or more, got {column}")
+            raise ValueError(f"field must not be negative, got {column}")
     if not columns:
-        raise ValueError("field must name at least one column, got none")
+        raise ValueError("field must contain at least one column, got none")
     return tuple(int(column) for column in columns)

@@ -42,7 +42,7 @@ class SkySimulation:
     cosmologies : tuple of Cosmology, default PAPER_COSMOLOGIES
         The cosmologies, one per class. The label of a class is its position.
     maps_per_class : int, default 100
-        Number of maps of each class. With the default, the demonstration takes some minutes.
+        Number of maps of each class. With the default, the demonstration takes a few minutes.
     nside : int, default 64
         Resolution, a power of two. Pixels are 55 arcminutes wide at 64. The signal has multipoles
         up to ``lmax = 2 * nside``, above which HEALPix maps alias.
@@ -91,9 +91,9 @@ class SkySimulation:
         cosmologies = tuple(self.cosmologies)
         for cosmology in cosmologies:
             if not isinstance(cosmology, Cosmology):
-                raise TypeError(f"cosmologies must hold Cosmology objects, got {cosmology!r}")
+                raise TypeError(f"cosmologies must contain Cosmology objects, got {cosmology!r}")
         if not cosmologies:
-            raise ValueError("cosmologies must hold at least one Cosmology, got none")
+            raise ValueError("cosmologies must contain at least one Cosmology, got none")
         for name, least in (("maps_per_class", 1), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -253,7 +253,7 @@ def _draw_all(simulation: SkySimulation, progress: bool) -> tuple[Maps, Labels]:
     noise = math.sqrt(noise_variance(spectra, simulation.signal_to_noise))
     make_drawer = _lognormal_drawer if simulation.lognormal else _gaussian_drawer
     drawers = [make_drawer(spectrum, simulation) for spectrum in spectra]
-    # one stream per class and one of it per map, independent of the numbers of classes and maps
+    # one stream per class, and from it one per map, whatever the numbers of classes and maps
     streams = [
         stream.spawn(per_class) for stream in np.random.SeedSequence(simulation.seed).spawn(classes)
     ]
@@ -316,7 +316,7 @@ def _load(path: Path, simulation: SkySimulation) -> tuple[Maps, Labels] | None:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             parameters, maps, labels = str(file["parameters"]), file["maps"], file["labels"]
     except Exception as error:  # zipfile and NumPy raise almost anything on damaged files
-        logger.warning("cannot read %s (%s); the skies are drawn anew", path, error)
+        logger.warning("cannot read %s (%s); simulating the skies again", path, error)
         return None
     count = len(simulation.cosmologies) * simulation.maps_per_class
     if (
@@ -324,7 +324,7 @@ def _load(path: Path, simulation: SkySimulation) -> tuple[Maps, Labels] | None:
         or (maps.dtype, maps.shape) != (np.float32, (count, 12 * simulation.nside**2, 1))
         or (labels.dtype, labels.shape) != (np.int32, (count,))
     ):
-        logger.warning("%s holds other maps than its name says; they are drawn anew", path)
+        logger.warning("%s contains maps that do not match its name; simulating them again", path)
         return None
     return maps, labels
 

@@ -27,7 +27,7 @@ def spectral(sampling: Sampling, graph: GraphLike | None = None) -> Spectral:
     Parameters
     ----------
     sampling, graph
-        As for `laplacian`.
+        See `laplacian`.
 
     Returns
     -------
@@ -38,12 +38,12 @@ def spectral(sampling: Sampling, graph: GraphLike | None = None) -> Spectral:
     Raises
     ------
     TypeError, ValueError
-        As for `laplacian`.
+        See `laplacian`.
 
     Warns
     -----
     DisconnectedGraphWarning
-        As for `laplacian`.
+        See `laplacian`.
     """
     resolved = resolve_graph(sampling, graph)
 
@@ -84,8 +84,8 @@ def laplacian(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
     Raises
     ------
     TypeError
-        If `sampling` is not a `Sampling`, `graph` is not a graph, or the edges or the Laplacian are
-        not defined for this kind of sampling.
+        If `sampling` is not a `Sampling`, `graph` is not a `Graph`, an integer or a string, or the
+        edges or the Laplacian are not defined for this kind of sampling.
     ValueError
         If `graph` is an invalid number or name, no number of neighbors reaches its ``max_error``,
         its edges are not defined for this sampling (several points coincide, for instance), or
@@ -94,13 +94,13 @@ def laplacian(sampling: Sampling, graph: GraphLike | None = None) -> csr_array:
     Warns
     -----
     DisconnectedGraphWarning
-        If the graph has more connected components than the sampled region: filters pass nothing
-        from one to another.
+        If the graph has more connected components than the sampled region: filters carry no
+        information from one to another.
 
     Notes
     -----
     All pixels of a row at a pole are one point of the sphere and one vertex of the graph.
-    `deepsphere.graph.coincident` says what follows for maps that vary along such a row.
+    `deepsphere.graph.coincident` explains the consequences for maps that vary along such a row.
 
     References: Perraudin et al., arXiv 1810.12186, section 3; Defferrard et al., arXiv 2012.15000.
 
@@ -121,7 +121,7 @@ def rescaled_laplacian(
     Parameters
     ----------
     sampling, graph
-        As for `laplacian`.
+        See `laplacian`.
     scale : float, default 1
         Fraction of the interval to use, see `rescale`.
 
@@ -133,7 +133,7 @@ def rescaled_laplacian(
     Raises
     ------
     TypeError
-        As for `laplacian`.
+        See `laplacian`.
     ValueError
         As for `laplacian`, or if `scale` is not in (0, 1].
     """

@@ -72,14 +72,16 @@ class DistinctPoints(Sampling):
         return len(self.firsts)
 
     def coarsen(self, levels: int = 1) -> NoReturn:
-        """Raise NotImplementedError: distinct points have no other levels."""
-        raise NotImplementedError("distinct points have no other levels")
+        """Raise NotImplementedError, because distinct points have no other levels."""
+        raise NotImplementedError(
+            "distinct points have no other levels: use those of the original sampling"
+        )
 
     refine = coarsen
 
     def get_config(self) -> dict[str, Any]:
-        """Raise NotImplementedError: the original sampling is saved instead."""
-        raise NotImplementedError("write the sampling itself")
+        """Raise NotImplementedError, because the original sampling is saved instead."""
+        raise NotImplementedError("distinct points cannot be saved: save the original sampling")
 
     def _identity(self) -> tuple[Any, ...]:
         return (self.original,)

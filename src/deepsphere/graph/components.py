@@ -17,8 +17,8 @@ from deepsphere.sampling.lonlat import to_lonlat
 from deepsphere.sampling.rings import RingSampling
 
 NEGLIGIBLE = 1e-9
-"""Entries of a Laplacian below this fraction of the largest are ignored, because their edges carry
-nothing in single precision. They join points far beyond the width of the Gaussian kernel."""
+"""Entries of a Laplacian below this fraction of the largest are ignored. Their edges have no effect
+in single precision. They join points far beyond the width of the Gaussian kernel."""
 
 NEAR = 2.0
 """Largest distance between adjacent points of a region, in pixel spacings, on even samplings."""
@@ -27,7 +27,7 @@ SHOWN = 3  # number of places that a message lists
 
 
 class DisconnectedGraphWarning(UserWarning):
-    """A graph has several connected components, between which filters pass nothing."""
+    """A graph has several connected components, between which filters carry no information."""
 
 
 def warn_if_disconnected(laplacian: csr_array, sampling: Sampling, graph: Graph) -> None:
@@ -72,21 +72,21 @@ def _message(
     places = ", ".join(f"({lon:.1f}, {lat:.1f})" for lon, lat in lonlat[some])
     if sampling.crowded:
         advice = (
-            "use the default graph, or Graph(k, spread=True) with k of 8 or more, which "
-            "spreads the neighbors where the points of a grid crowd"
+            "use the default graph, or Graph(k, spread=True) with k of 8 or more, which spreads "
+            "the neighbors where the points of a grid are crowded"
         )
     elif isinstance(sampling.whole, Scattered):
         advice = (
-            "take more neighbors, or a wider kernel such as Graph(20, width=0.1); or leave out "
+            "use more neighbors, or a wider kernel such as Graph(20, width=0.1); or leave out "
             "points that are far from all others"
         )
     else:
-        advice = "take more neighbors"
+        advice = "use more neighbors"
     regions = "" if expected == 1 else f", on {expected} separate regions"
     return (
-        f"{graph!r} on {sampling!r} is in {pieces} pieces{regions}: {len(cut_off)} of "
-        f"{len(sampling)} points are cut off from the largest one, and filters bring nothing from "
-        f"one to another. They lie at latitudes from {lonlat[:, 1].min():.1f} to "
+        f"{graph!r} on {sampling!r} has {pieces} pieces{regions}: {len(cut_off)} of "
+        f"{len(sampling)} points are cut off from the largest one, and filters carry no "
+        f"information between the pieces. They lie at latitudes from {lonlat[:, 1].min():.1f} to "
         f"{lonlat[:, 1].max():.1f}, for instance at (longitude, latitude) {places}. What to do: "
         f"{advice}"
     )

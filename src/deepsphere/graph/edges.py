@@ -109,7 +109,7 @@ def mesh_weights(sampling: Sampling) -> csr_array:
     -------
     csr_array of float64, shape (n, n)
         Symmetric weights, about six per point. Triangles with an edge longer than three times the
-        median are left out, because on a part of the sphere they span what is not sampled.
+        median are left out, because on a part of the sphere they span regions that are not sampled.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def mesh_weights(sampling: Sampling) -> csr_array:
     hull = ConvexHull(points)
     if len(hull.vertices) < n:
         raise ValueError(
-            f"{n - len(hull.vertices)} of {n} points of {sampling!r} lie where another one does, "
+            f"{n - len(hull.vertices)} of {n} points of {sampling!r} coincide with another one, "
             "so there is no mesh; use nearest neighbors"
         )
     triangles = hull.simplices
@@ -146,7 +146,7 @@ def mesh_weights(sampling: Sampling) -> csr_array:
         columns += [end, start]
         values += [0.5 * cotangents, 0.5 * cotangents]
     weights = _gathered(n, np.concatenate(rows), np.concatenate(columns), np.concatenate(values))
-    # Exactly 0 but for rounding: the weight of the diagonal of four points on a circle.
+    # Exactly 0 except for rounding: the weight of the diagonal of four points on a circle.
     weights.data[np.abs(weights.data) < 1e-12] = 0.0
     weights.eliminate_zeros()
     return weights
@@ -184,12 +184,12 @@ def grid_weights(sampling: Sampling) -> csr_array:
     nlat, nlon = getattr(sampling, "nlat", None), getattr(sampling, "nlon", None)
     if nlat is None or nlon is None or nlat * nlon != len(sampling):
         raise TypeError(
-            f"edges='grid' are for Equiangular and GaussLegendre grids, got {sampling!r}"
+            f"edges='grid' requires an Equiangular or GaussLegendre grid, got {sampling!r}"
         )
     if nlon % 2 or nlon < 4:
         raise ValueError(
-            f"edges='grid' continue across the poles, which needs an even number "
-            f"of longitudes of four or more; got nlon={nlon}"
+            "edges='grid' continues across the poles, which requires an even number of "
+            f"longitudes, at least four; got nlon={nlon}"
         )
     number = np.arange(nlat * nlon).reshape(nlat, nlon)
     across = np.roll(number, nlon // 2, axis=1)
@@ -230,7 +230,7 @@ def adjacent_weights(sampling: Sampling) -> csr_array:
         If `sampling` is not a `Healpix`.
     """
     if not isinstance(sampling, Healpix):
-        raise TypeError(f"edges='adjacent' are for Healpix samplings, got {sampling!r}")
+        raise TypeError(f"edges='adjacent' requires a Healpix sampling, got {sampling!r}")
     from astropy_healpix import neighbours
 
     pixels = sampling.pixels

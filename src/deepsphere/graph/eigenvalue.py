@@ -20,7 +20,7 @@ DENSE_SIZE = 64  # up to this size a dense solver is as fast
 def largest_eigenvalue(laplacian: csr_array) -> float:
     """Estimate the largest eigenvalue of a symmetric Laplacian from below, to 1e-4 or better.
 
-    Filters need only a bound, for which `MARGIN` leaves 2 %. The precision serves to reproduce
+    Filters need only a bound, for which `MARGIN` leaves 2 %. The higher precision reproduces
     earlier implementations, which solved to machine precision: outputs of a layer at nside 8 differ
     from theirs by up to 5e-3 with a residual of 1e-3, and by less than 1e-5 with one of 1e-4.
 

@@ -17,8 +17,8 @@ CHUNK = 2**16
 
 
 FRACTIONS = (1 / 16, 1 / 4, 1 / 2, 1, 3 / 2)
-"""Degrees that represent the band, in units of nside: from large scales to where the power of maps
-ends."""
+"""Degrees that represent the band, in units of nside: from large scales to the end of the power of
+maps."""
 
 
 def resolution(sampling: Sampling) -> float:
@@ -72,7 +72,7 @@ def check_degrees(degrees: Sequence[int]) -> NDArray[np.int64]:
     if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"degrees must be integers, got {degrees!r}")
     if array.min() < 1:
-        raise ValueError(f"degrees must be one or more, got {array.min()}")
+        raise ValueError(f"degrees must be at least 1, got {array.min()}")
     return array.astype(np.int64)
 
 
@@ -154,7 +154,7 @@ def spectrum(
     Parameters
     ----------
     matrix, points, degrees, rows, areas
-        As for `isotropy_error`.
+        See `isotropy_error`.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def spectrum(
     Raises
     ------
     TypeError, ValueError
-        As for `isotropy_error`.
+        See `isotropy_error`.
 
     Examples
     --------

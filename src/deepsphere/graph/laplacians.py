@@ -100,25 +100,25 @@ def _checked_weights(weights: csr_array) -> csr_array:
     weights = csr_array(weights, dtype=np.float64)
     if not np.isfinite(weights.data).all():
         count = np.count_nonzero(~np.isfinite(weights.data))
-        raise ValueError(f"weights must be finite, got {count} that are NaN or infinite")
+        raise ValueError(f"weights must be finite, got {count} NaN or infinite ones")
     if weights.data.min(initial=0) < 0:
         count = np.count_nonzero(weights.data < 0)
         raise ValueError(
-            f"weights must be zero or more, got {count} that are negative, down to "
+            f"weights must not be negative, got {count} negative ones, down to "
             f"{weights.data.min():g}: their Laplacian could have eigenvalues below 0"
         )
     if weights.diagonal().any():
         row = np.flatnonzero(weights.diagonal())[0]
         raise ValueError(
-            f"weights join different points, but vertex {row} has an edge to itself of weight "
-            f"{weights.diagonal()[row]:g}; use weights.setdiag(0)"
+            f"weights must join different points, but vertex {row} has an edge to itself with "
+            f"weight {weights.diagonal()[row]:g}; use weights.setdiag(0)"
         )
     difference = abs(weights - weights.T)
     largest = abs(weights).max() if weights.nnz else 0.0
     if difference.nnz and difference.max() > ROUNDING * largest:
         raise ValueError(
-            "weights must be symmetric, but those of the two directions of an edge differ by up "
-            f"to {difference.max():g}; take the mean (weights + weights.T) / 2, or the maximum"
+            "weights must be symmetric, but the two directions of an edge differ by up to "
+            f"{difference.max():g}; take the mean (weights + weights.T) / 2, or the maximum"
         )
     return weights
 
@@ -143,8 +143,8 @@ def build_spectral(sampling: Sampling, graph: Graph) -> Spectral:
     TypeError
         If the edges or the Laplacian are not defined for this kind of sampling.
     ValueError
-        If the graph is not resolved, the edges are not defined for this sampling (several points
-        coincide, for instance), or optimal weights are unstable.
+        If `graph` has not been resolved, the edges are not defined for this sampling (several
+        points coincide, for instance), or optimal weights are unstable.
     """
     found = _on_distinct_points(distinct(sampling), graph)
     return Spectral(spread_back(found.laplacian, sampling), found.eigenvalue)
@@ -156,7 +156,7 @@ def _on_distinct_points(sampling: Sampling, graph: Graph) -> Spectral:
         choice = kind if isinstance(kind, Optimal) else Optimal()
         return Spectral(*optimal_laplacian(sampling, graph, choice))
     if kind is None:
-        raise ValueError(f"{graph!r} says no Laplacian: pass it through resolve_graph first")
+        raise ValueError(f"{graph!r} has no Laplacian: pass it through resolve_graph first")
     build = registered_laplacian(kind)
     if build is not None:
         result = build(sampling, graph)

@@ -1,4 +1,4 @@
-"""Polynomials of a Laplacian that remove what a coarser sampling cannot hold."""
+"""Polynomials of a Laplacian that remove the scales that a coarser sampling cannot resolve."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def low_pass(
     matrix : csr_array, shape (len(sampling), len(sampling))
         The rescaled Laplacian.
     sampling : Sampling
-        Where it acts.
+        Sampling on which it acts.
     degree : int
         Spherical-harmonic degree to halve.
     order : int, optional

@@ -75,7 +75,7 @@ def nearest_neighbors(
     if k == 0:
         nothing = np.zeros(0, dtype=np.int64)
         return Neighbors(nothing, nothing, np.zeros(0))
-    # An unbalanced tree is faster to build, and as good for evenly spread points.
+    # An unbalanced tree is faster to build, and equally good for evenly spread points.
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
     todo, found = np.arange(n) if centers is None else centers, []
     spare = 1
@@ -121,7 +121,8 @@ def edges_to_nearest(points: NDArray[np.float64], neighbors: int) -> csr_array:
     if len(distances) and distances.min() < COINCIDENT:
         raise ValueError(
             f"points must be distinct, but vertices {rows[distances.argmin()]} and "
-            f"{columns[distances.argmin()]} coincide: a sampling says which ones do in `places`"
+            f"{columns[distances.argmin()]} coincide; Sampling.places lists the points that "
+            "coincide"
         )
     starts = np.searchsorted(rows, np.arange(n + 1))
     index = np.int32 if len(rows) < 2**30 else np.int64

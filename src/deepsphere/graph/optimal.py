@@ -45,7 +45,7 @@ a polynomial of order 20 amplifies some maps 3 800 times."""
 
 
 class UnstableWeightsError(ValueError):
-    """The points are too uneven for optimal weights with a stable Laplacian."""
+    """The points are too uneven for a stable Laplacian with optimal weights."""
 
 
 class Surroundings(NamedTuple):
@@ -61,9 +61,9 @@ def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tupl
     Parameters
     ----------
     sampling : Sampling
-        n distinct points on the sphere or a part of it, about evenly spread. On a part, the weights
-        are those of the whole sphere without the edges that lead out of the part, because weights
-        fitted to one-sided neighborhoods give unstable operators.
+        n distinct points on the sphere or a part of it, roughly evenly spread. On a part, the
+        weights are those of the whole sphere without the edges that lead out of the part, because
+        weights fitted to one-sided neighborhoods give unstable operators.
     graph : Graph
         The graph; only its ``edges``, ``neighbors`` and ``spread`` matter.
     choice : Optimal
@@ -80,7 +80,7 @@ def optimal_laplacian(sampling: Sampling, graph: Graph, choice: Optimal) -> tupl
     Raises
     ------
     UnstableWeightsError
-        If the points are too uneven for weights with a stable Laplacian.
+        If the points are too uneven for a stable Laplacian with optimal weights.
     """
     count = points_on_sphere(sampling)
     meridian = None

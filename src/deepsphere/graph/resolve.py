@@ -74,10 +74,10 @@ def choose_neighbors(sampling: Sampling, graph: Graph) -> int:
     Raises
     ------
     TypeError
-        If `sampling` is not a `Sampling`, or `graph` is not a graph.
+        If `sampling` is not a `Sampling`, or `graph` is not a `Graph`, an integer or a string.
     ValueError
-        If the graph has no ``max_error``, or no candidate reaches it. The message says which number
-        comes closest.
+        If the graph has no ``max_error``, or no candidate reaches it. The message names the number
+        that comes closest.
 
     Notes
     -----
@@ -212,15 +212,15 @@ def _none_reached(sampling: Sampling, graph: Graph, found: dict[int, float]) -> 
             "Graph(laplacian='normalized', max_error=...)"
         )
     if isinstance(kind, Optimal) and kind.symmetric:
-        advice = "use symmetric=False, a lower band_limit, or a larger error"
+        advice = "use symmetric=False, a lower band_limit, or a larger max_error"
     elif kind == "optimal" or isinstance(kind, Optimal):
-        advice = "use a lower band_limit, as in Optimal(band_limit=1), or a larger error"
+        advice = "use a lower band_limit, as in Optimal(band_limit=1), or a larger max_error"
     else:
-        advice = "use laplacian='optimal', or a larger error"
+        advice = "use laplacian='optimal' or a larger max_error"
     return (
-        f"no Laplacian {kind!r} of {CANDIDATES[0]} to {CANDIDATES[-1]} neighbors on {sampling!r} "
-        f"has an equivariance error of {graph.max_error:g} or less: the best has about "
-        f"{found[best]:.2g}, with {best} neighbors; {advice}"
+        f"no Laplacian {kind!r} with {CANDIDATES[0]} to {CANDIDATES[-1]} neighbors on "
+        f"{sampling!r} has an equivariance error of {graph.max_error:g} or less: the best error "
+        f"is about {found[best]:.2g}, with {best} neighbors; {advice}"
     )
 
 

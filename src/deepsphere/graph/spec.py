@@ -15,7 +15,7 @@ from deepsphere.graph.neighbors import check_neighbors
 from deepsphere.sampling import Sampling
 
 DEFAULT_NEIGHBORS = 20
-"""The papers' choice. More neighbors make filters more equivariant, and cost more."""
+"""The papers' choice. More neighbors make filters more equivariant but cost more."""
 
 EDGES = ("nearest", "mesh", "grid", "adjacent")
 """Names of the sets of edges, see `deepsphere.graph.edges`."""
@@ -116,7 +116,7 @@ class Graph:
     neighbors : int, optional
         Number of nearest neighbors, clipped to the number of points minus one. Two points are
         joined if either is among the neighbors of the other. Defaults to 20, the papers' choice.
-        More neighbors make filters more equivariant to rotation, and cost more.
+        More neighbors make filters more equivariant to rotation but cost more.
     edges : {"nearest", "mesh", "grid", "adjacent"}, default "nearest"
         Which points are joined, see `deepsphere.graph.edges`:
 
@@ -130,11 +130,12 @@ class Graph:
     spread : bool, optional
         Whether to spread the neighbors of a point over a disc instead of taking the nearest ones.
         At the poles of longitude-latitude grids, the nearest points all lie on one ring: the graph
-        falls apart, and no weights make a good filter of it. If True, the neighbors are spread over
-        the disc that holds `neighbors` points at the mean density, so neighborhoods have about the
-        same size everywhere; see `deepsphere.graph.spread.edges_to_spread`. On even samplings this
-        changes little. Defaults to True on `Equiangular`, `GaussLegendre` and `ReducedGaussian`
-        grids and parts of them (`Sampling.crowded`), and to False on all other samplings.
+        falls apart, and no choice of weights gives a good filter. If True, the neighbors are spread
+        over the disc that holds `neighbors` points at the mean density, so neighborhoods have about
+        the same size everywhere; see `deepsphere.graph.spread.edges_to_spread`. On even samplings
+        this changes little. Defaults to True on `Equiangular`, `GaussLegendre` and
+        `ReducedGaussian` grids and parts of them (`Sampling.crowded`), and to False on all other
+        samplings.
     laplacian : str or Optimal, optional
         Which Laplacian:
 
@@ -150,7 +151,7 @@ class Graph:
     max_error : float, optional
         Largest equivariance error of the Laplacian, between 0 (commutes with rotations) and 2
         (output unrelated to the input). Give it instead of `neighbors` to use the smallest number
-        of neighbors that reaches it; `deepsphere.graph.choose_neighbors` says how the error is
+        of neighbors that reaches it; `deepsphere.graph.choose_neighbors` describes how the error is
         measured.
 
     Raises
@@ -197,13 +198,13 @@ class Graph:
             for name in ("neighbors", "spread", "max_error"):
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"{name}={getattr(self, name)!r} is for edges='nearest', got edges="
-                        f"{self.edges!r}; give one or the other"
+                        f"{name}={getattr(self, name)!r} requires edges='nearest', got "
+                        f"edges={self.edges!r}; give one or the other"
                     )
             if self.width != "tuned":
                 raise ValueError(
-                    f"width={self.width!r} is for edges='nearest', got edges={self.edges!r}, which "
-                    "have weights of their own"
+                    f"width={self.width!r} requires edges='nearest', got edges={self.edges!r}, "
+                    "which has its own weights; leave out the width"
                 )
             return None
         if self.max_error is None:
@@ -215,8 +216,8 @@ class Graph:
             )
         if not isinstance(self.width, str):
             raise ValueError(
-                f"width must be one of {', '.join(WIDTHS)} with max_error, as a number fits one "
-                f"number of neighbors; got {self.width}"
+                f"width must be one of {', '.join(WIDTHS)} with max_error, because a number suits "
+                f"only one number of neighbors; got {self.width}"
             )
         return None
 
@@ -231,7 +232,7 @@ class Graph:
         """
         if self.neighbors is None:
             raise ValueError(
-                f"{self!r} says no number of neighbors: pass it through "
+                f"{self!r} has no number of neighbors: pass it through "
                 "deepsphere.graph.resolve_graph(sampling, graph) if it has max_error"
             )
         return self.neighbors
@@ -317,8 +318,9 @@ def refuse_parts(arguments: dict[str, Any]) -> None:
     if given:
         parts = [f"{name}={value!r}" for name, value in given.items()]
         raise TypeError(
-            "layers and models take their graph as one argument: use graph=Graph("
-            f"{', '.join(parts)}), with Graph from deepsphere; got {' and '.join(parts)}"
+            "layers and models take their graph as a single argument: use "
+            f"graph=Graph({', '.join(parts)}), with Graph from deepsphere; got "
+            f"{' and '.join(parts)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Edges to neighbors that are spread over a disc of constant size, for points that crowd."""
+"""Edges to neighbors that are spread over a disc of constant size, for crowded points."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def edges_to_spread(
     count: float | None = None,
     meridian: Meridian | None = None,
 ) -> csr_array:
-    """Join each point to its nearest neighbors or, where points crowd, to neighbors in a disc.
+    """Join each point to its nearest neighbors or, where crowded, to neighbors in a disc.
 
     The disc is the one that holds `neighbors` points at the mean density. If it holds no more than
     that around a point, the point takes its nearest neighbors. If it holds more, the point takes
@@ -50,8 +50,8 @@ def edges_to_spread(
     -------
     csr_array of float64, shape (n, n)
         Chord distances along the edges; symmetric, with sorted rows. Edges run both ways, so a
-        point has up to about twice `neighbors` edges where points crowd. A pole of a grid has only
-        the edges that it took itself; otherwise all points around would be joined to it.
+        point has up to about twice `neighbors` edges where points are crowded. A pole of a grid has
+        only the edges that it took itself; otherwise all points around it would be joined to it.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def spread_along(
     Parameters
     ----------
     points, neighbors, count, meridian
-        As for `edges_to_spread`.
+        See `edges_to_spread`.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def spread_neighbors(
     Parameters
     ----------
     points, neighbors, count
-        As for `edges_to_spread`.
+        See `edges_to_spread`.
     centers : ndarray of int64, optional
         Indices of the points that take neighbors. Defaults to all.
 

@@ -93,8 +93,8 @@ def gaussian_weights(
         error; it is known on HEALPix (`kernel_width`) and on the samplings of `TUNED`, and falls
         back to ``"average"`` on others.
     spread : bool, optional
-        Whether to spread neighbors where points crowd (see `deepsphere.graph.spread`) instead of
-        always taking the nearest. The mean distance is then the mean over the edges. Defaults to
+        Whether to spread neighbors where points are crowded (see `deepsphere.graph.spread`) instead
+        of always taking the nearest. The mean distance is then the mean over the edges. Defaults to
         `sampling.crowded`, which is True on longitude-latitude grids.
 
     Returns

@@ -74,9 +74,9 @@ def best_width(
     points, areas = sampling.points, sampling.areas
     neighbors = check_neighbors(neighbors)
     if vertices < 1:
-        raise ValueError(f"vertices must be one or more, got {vertices}")
+        raise ValueError(f"vertices must be at least 1, got {vertices}")
     if len(points) < 3:
-        raise ValueError(f"a width can be sought among three points or more, got {len(points)}")
+        raise ValueError(f"the search for a width needs at least three points, got {len(points)}")
     if degrees is None:
         nside = resolution(sampling)
         degrees = sorted({max(1, round(fraction * nside)) for fraction in FRACTIONS})

@@ -37,16 +37,17 @@ def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
 class SphereLayer(SublayerState, Features, keras.layers.Layer):
     """Base class of layers that work on the points of a sampling.
 
-    The sampling is given to the constructor, or later by the surrounding model (`bind`), or in the
-    functional API by the layer before. The input has shape ``(batch, len(sampling), channels)``.
-    Integers and booleans are cast to the layer's precision; complex numbers raise TypeError.
+    The sampling comes from the constructor, later from the surrounding model (`bind`), or in the
+    functional API from the previous layer. The input has shape
+    ``(batch, len(sampling), channels)``. Integers and booleans are cast to the layer's precision;
+    complex numbers raise TypeError.
 
     To write a subclass:
 
     - add its own arguments to `get_config`;
     - override `compute_output_sampling` if it changes the resolution;
     - call ``super().build`` first if it has weights or sublayers, to check the input;
-    - override `bind` if the constructor makes sublayers on another resolution than the input's;
+    - override `bind` if the constructor makes sublayers at another resolution than the input's;
     - if it mixes pixels, take ``mask`` in `call` and leave out unobserved pixels (see
       `deepsphere.layers.masking`).
 
@@ -122,9 +123,9 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         """Return the sampling of the input; raise ValueError if none was set."""
         if self.sampling is None:
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} does not know where its input is sampled: "
-                "give it sampling=..., put it into a deepsphere.models.Sequential, or call it on "
-                "the output of another layer in the functional API"
+                f"{type(self).__name__} {self.name!r} does not know the sampling of its input: "
+                "pass sampling=..., add it to a deepsphere.models.Sequential, or call it on the "
+                "output of another layer in the functional API"
             )
         return self.sampling
 
@@ -191,9 +192,9 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
             own, new = (resolve_graph(sampling, each) for each in (self.graph_spec, graph))
             if own != new:
                 raise ValueError(
-                    f"{type(self).__name__} {self.name!r} runs on {own}, but its place in the "
-                    f"model is on {new}. Make a new layer for each model, or give both models or "
-                    "the layer the same graph=..."
+                    f"{type(self).__name__} {self.name!r} runs on {own}, but its model runs on "
+                    f"{new}. Make a new layer for each model, or pass the same graph=... to both "
+                    "models or to the layer"
                 )
         self._graph_is_of_model = True
 

@@ -44,8 +44,8 @@ class Features:
         device = getattr(getattr(x, "device", None), "type", None)
         if device == "meta" and keras.ops.zeros(()).device.type != "meta":
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} is given a tensor on PyTorch's meta device, "
-                "which holds no numbers: ask for the shape of the output by compute_output_shape"
+                f"{type(self).__name__} {self.name!r} got a tensor on PyTorch's meta device, "
+                "which holds no numbers: to get the shape of the output, call compute_output_shape"
             )
 
     def _as_features(self, inputs: Any) -> Any:

@@ -116,8 +116,8 @@ class GraphConv(SphereConv):
         self.order = check_count("order", order, least=0)
         if self.order > MOST_ORDER:
             raise ValueError(
-                f"order must be at most {MOST_ORDER}, got {order}: each order costs a product with "
-                "the Laplacian, and a filter reaches as many edges far"
+                f"order must be at most {MOST_ORDER}, got {order}: each order costs one product "
+                "with the Laplacian and extends the filter by one edge"
             )
         self.depthwise = bool(depthwise)
         self.graph_spec = None if graph is None else as_graph(graph)
@@ -299,7 +299,8 @@ class ChebyshevConv(GraphConv):
         Keras activation. Default: the identity.
     kernel_initializer : str or keras.Initializer, optional
         Initial kernel. Default: truncated normal with standard deviation
-        ``1 / sqrt(channels (order + 1.5) / 2)``, which about keeps the variance of the input.
+        ``1 / sqrt(channels (order + 1.5) / 2)``, which approximately preserves the variance of the
+        input.
     bias_initializer : str or keras.Initializer, default "zeros"
         Initial bias.
     kernel_regularizer, bias_regularizer : str or keras.Regularizer, optional
@@ -324,8 +325,8 @@ class ChebyshevConv(GraphConv):
 
     Notes
     -----
-    Defferrard, Bresson & Vandergheynst, arXiv 1606.09375, equation 5; on the sphere, Perraudin
-    et al., arXiv 1810.12186. The initial kernel keeps the variance because
+    Defferrard, Bresson & Vandergheynst, arXiv 1606.09375, equation 5; on the sphere, Perraudin et
+    al., arXiv 1810.12186. The initial kernel preserves the variance because
     ``sum_{k <= order} T_k(s)^2`` is about ``(order + 1.5) / 2``.
 
     Examples
@@ -341,7 +342,7 @@ class ChebyshevConv(GraphConv):
     default_scale: ClassVar[float] = 0.75
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
-        """Return an initializer that about keeps the variance of the input."""
+        """Return an initializer that approximately preserves the variance of the input."""
         deviation = 1 / sqrt(channels * (self.order + 1.5) / 2)
         return keras.initializers.TruncatedNormal(stddev=deviation)
 

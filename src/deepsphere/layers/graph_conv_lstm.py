@@ -139,8 +139,8 @@ def open_forget_gates(shape: Any, dtype: Any = None) -> Any:
 class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
     """Convolutional LSTM on the sphere, for sequences of maps.
 
-    An LSTM whose matrices are graph convolutions: ``[i, f, g, o] = [x, h] * W + b``, with
-    ``c = sigmoid(f) c + sigmoid(i) tanh(g)`` and ``h = sigmoid(o) tanh(c)``. Its kernel has
+    An LSTM with graph convolutions instead of matrix products: ``[i, f, g, o] = [x, h] * W + b``,
+    with ``c = sigmoid(f) c + sigmoid(i) tanh(g)`` and ``h = sigmoid(o) tanh(c)``. Its kernel has
     ``4 (order + 1) (channels + filters) filters`` weights, whatever the number of points.
 
     Input shape ``(batch, time, points, channels)``. Output shape ``(batch, points, filters)``, or
@@ -189,8 +189,8 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
 
     Notes
     -----
-    It requires TensorFlow 2.21 on that backend: with 2.18, training crashes in one run of four;
-    2.19 and 2.20 were not tried.
+    On the TensorFlow backend the layer requires TensorFlow 2.21: with 2.18, training crashes in one
+    run of four; 2.19 and 2.20 were not tried.
 
     Shi et al., "Convolutional LSTM network", arXiv 1506.04214, without the peephole connections
     (pointwise products of gates with the cell state); with graph convolutions, Seo et al., arXiv
@@ -303,7 +303,7 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
         if mask is not None and len(mask.shape) != 2:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} needs a mask of shape (batch, time), which "
-                f"marks the steps that count, got {tuple(mask.shape)}: to leave out pixels, use "
+                f"marks the time steps to use, got {tuple(mask.shape)}: to leave out pixels, use "
                 "deepsphere.models.TemporalUNet(mask=...)"
             )
         unroll = self.unroll
@@ -311,8 +311,8 @@ class GraphConvLSTM(SublayerState, Features, keras.layers.RNN):
             if sequences.shape[1] is None:
                 raise ValueError(
                     f"{type(self).__name__} {self.name!r} needs a known number of steps to train "
-                    f"on TensorFlow, got inputs of shape {tuple(sequences.shape)}: give "
-                    "keras.Input the number, or train on another backend"
+                    f"on TensorFlow, got inputs of shape {tuple(sequences.shape)}: pass the "
+                    "number to keras.Input, or train on another backend"
                 )
             self.unroll = True
         try:

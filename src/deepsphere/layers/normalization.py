@@ -1,4 +1,4 @@
-"""Keras' normalization layers, fixed for evaluation after few training steps and for export."""
+"""Keras' normalization layers, improved for evaluation after few training steps and for export."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` with moving averages that are accurate from the first step.
 
     Keras starts the moving averages at mean 0 and variance 1 and moves them by ``1 - momentum`` per
-    step. For about ``3 / (1 - momentum)`` steps, evaluation thus differs much from training. This
-    layer moves them by ``max(1 - momentum, 50 / (t + 49))`` in step ``t``, so the first step
-    sets them to the statistics of its batch. Until `momentum` takes over, around step
+    step. For about ``3 / (1 - momentum)`` steps, evaluation thus differs considerably from
+    training. This layer moves them by ``max(1 - momentum, 50 / (t + 49))`` in step ``t``, so the
+    first step sets them to the statistics of its batch. Until `momentum` takes over, around step
     ``50 / (1 - momentum)``, the averages cover the last few percent of all steps. Arguments, shapes
     and weights are those of `keras.layers.BatchNormalization`.
 
@@ -30,7 +30,7 @@ class BatchNormalization(Features, keras.layers.BatchNormalization):
         (from a file of Keras' layer, or set by `set_weights`) are treated as those of a long
         training.
     use_moving_statistics : bool
-        Whether training, too, normalizes by the moving averages and does not update them. Initially
+        Whether training also normalizes by the moving averages, without updating them. Initially
         False. Set it before a training function is compiled, or use
         `deepsphere.callbacks.FreezeBatchNorm`. It is not saved.
 

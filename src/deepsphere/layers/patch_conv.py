@@ -90,8 +90,8 @@ class PatchConv(_PatchLayer):
         If `filters` or `levels` is not an integer, or `sampling` is not a `Sampling`.
     ValueError
         If `filters` or `levels` is less than 1, the sampling has no resolution coarser by `levels`,
-        or the points of a coarser one do not follow each other, as they do on HEALPix. When the
-        layer is built: if the input does not have the sampling's number of pixels.
+        or the points that share a coarser point are not adjacent in memory, as they are on HEALPix.
+        When the layer is built: if the input does not have the sampling's number of pixels.
 
     Examples
     --------
@@ -160,8 +160,8 @@ class PatchConvTranspose(_PatchLayer):
         If `filters` or `levels` is not an integer, or `sampling` is not a `Sampling`.
     ValueError
         If `filters` or `levels` is less than 1, or the points of the finer sampling that share a
-        coarser one do not follow each other, as they do on HEALPix. When the layer is built: if the
-        input does not have the sampling's number of pixels.
+        coarser point are not adjacent in memory, as they are on HEALPix. When the layer is built:
+        if the input does not have the sampling's number of pixels.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def _branching(sampling: Sampling) -> int:
     """Return the number of points per coarser point; raise ValueError if they are not adjacent."""
     if sampling.branching is None:
         raise ValueError(
-            f"patches need points that lie in the order of their hierarchy, as on HEALPix, which "
-            f"those of {sampling!r} do not; use Pool and Unpool"
+            "patches need points in the order of their hierarchy, as on HEALPix, but those of "
+            f"{sampling!r} are in another order; use Pool and Unpool instead"
         )
     return sampling.branching

@@ -291,8 +291,8 @@ class MaxUnpool(Unpool):
         after, before = input_shape
         if tuple(before[1:]) != (self.output_points, after[2]):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} needs as second input what was pooled, of "
-                f"shape (batch, {self.output_points}, {after[2]}), got {tuple(before)}"
+                f"{type(self).__name__} {self.name!r} needs the input of Pool as its second "
+                f"input, with shape (batch, {self.output_points}, {after[2]}), got {tuple(before)}"
             )
         super().build(after)
         self.input_spec = None  # the one set above describes a single input
@@ -304,7 +304,7 @@ class MaxUnpool(Unpool):
         after, before = inputs
         coarse, fine = (None, None) if mask is None else mask
         largest = super().call(self._pool(before, mask=fine), coarse)
-        # The maximum of values with NaN is NaN, which equals nothing.
+        # If a value is NaN, so is the maximum, and NaN equals nothing.
         chosen = keras.ops.equal(before, largest) | keras.ops.isnan(before)
         return keras.ops.where(chosen, super().call(after, coarse), keras.ops.zeros_like(before))
 

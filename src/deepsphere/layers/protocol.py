@@ -49,13 +49,13 @@ def require_same_sampling(layer: Any, sampling: Sampling) -> None:
     if layer.sampling is None or layer.sampling == sampling:
         return
     remedy = (
-        "Make the model for that sampling"
+        "Build the model for that sampling"
         if isinstance(layer, keras.Model)
         else "Leave out its sampling=..., and make a new layer for each model"
     )
     raise ValueError(
-        f"{type(layer).__name__} {layer.name!r} is on {layer.sampling}, but its place in the model "
-        f"is on {sampling}. {remedy}"
+        f"{type(layer).__name__} {layer.name!r} is on {layer.sampling}, but the model puts it on "
+        f"{sampling}. {remedy}"
     )
 
 
@@ -75,8 +75,7 @@ def bind(layer: Any, sampling: Sampling, graph: Graph | None = None) -> Any:
     Returns
     -------
     keras.layers.Layer
-        The same layer, except for layers of the earlier TensorFlow implementation, which others
-        replace.
+        The same layer, or a replacement for layers of the earlier TensorFlow implementation.
 
     Raises
     ------
@@ -115,9 +114,9 @@ def without_sampling(layer: Any, written: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same for models, which need their sampling, and for layers that do not follow the
-        protocol. Without the shapes that the layer was built for if the sampling is left out,
-        because Keras would build it before it is bound.
+        The same dict for models, which need their sampling, and for layers that do not follow the
+        protocol. If the sampling is left out, so are the shapes that the layer was built for,
+        because Keras would otherwise build the layer before it is bound.
     """
     config = dict(written["config"])
     if follows_protocol(layer):
@@ -142,7 +141,7 @@ def find_output_sampling(layer: Any) -> Sampling | None:
     ----------
     layer : keras.layers.Layer
         A layer or model of this package, a wrapper around one, or a functional model that contains
-        some, the last of which counts.
+        some; the last of them counts.
 
     Returns
     -------
@@ -169,7 +168,7 @@ def compute_output_sampling(layer: Any, sampling: Sampling) -> Sampling:
     Parameters
     ----------
     layer : keras.layers.Layer
-        Any layer. Those without a sampling are taken to keep it.
+        Any layer. Layers without a sampling are assumed to preserve it.
     sampling : Sampling
         Sampling of the input.
 

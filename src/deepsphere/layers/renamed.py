@@ -50,7 +50,7 @@ def with_new_names(config: dict[str, Any], renamed: Mapping[str, str]) -> dict[s
 
 
 def refuse_old_names(owner: str, arguments: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
-    """Raise TypeError if one of a constructor's further arguments has its old name."""
+    """Raise TypeError if a keyword argument of a constructor has an old name."""
     for name, value in arguments.items():
         if name in renamed:
             raise TypeError(f"{owner} takes {renamed[name]}=..., not {name}={value!r}")

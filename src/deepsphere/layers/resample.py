@@ -61,7 +61,7 @@ class Resample(SphereLayer):
     --------
     >>> import numpy as np
     >>> from deepsphere.sampling import Equiangular, Healpix
-    >>> layer = Resample(sampling=Healpix(8), sampling=Equiangular(16, 32))
+    >>> layer = Resample(Healpix(8), sampling=Equiangular(16, 32))
     >>> tuple(layer(np.zeros((2, 512, 5), "float32")).shape)
     (2, 768, 5)
 
@@ -70,8 +70,8 @@ class Resample(SphereLayer):
     >>> x = np.ones((1, 512, 1), "float32")
     >>> x[0, 100:200] = np.nan
     >>> count = lambda y: int(np.isnan(np.asarray(y)).sum())
-    >>> keeping = Resample(sampling=Healpix(8), sampling=Equiangular(16, 32))
-    >>> skipping = Resample(sampling=Healpix(8), sampling=Equiangular(16, 32), skip_missing=True)
+    >>> keeping = Resample(Healpix(8), sampling=Equiangular(16, 32))
+    >>> skipping = Resample(Healpix(8), sampling=Equiangular(16, 32), skip_missing=True)
     >>> count(keeping(x)) > count(skipping(x)) > 0
     True
     """
@@ -112,7 +112,7 @@ class Resample(SphereLayer):
         )
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Interpolate observed pixels; without any nearby, return 0, or NaN with `skip_missing`."""
+        """Interpolate observed pixels; where none is near, return 0, or NaN with `skip_missing`."""
         if self.skip_missing:
             return self._skip_missing(x, mask)
         y = self._map(hide(x, mask))

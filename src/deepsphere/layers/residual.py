@@ -74,10 +74,9 @@ class ResidualBlock(SphereLayer):
         a `Graph`, an integer or a string.
     ValueError
         If `normalization` or `graph` is an unknown name, `normalization_config` is given without
-        `normalization`, `alpha` is
-        not finite, `drop_path` is not in [0, 1), or `conv` is on another sampling or changes the
-        resolution. When the layer is built: if `conv` changes the number of channels, or the input
-        does not have the sampling's number of pixels.
+        `normalization`, `alpha` is not finite, `drop_path` is not in [0, 1), or `conv` is on
+        another sampling or changes the resolution. When the layer is built: if `conv` changes the
+        number of channels, or the input does not have the sampling's number of pixels.
 
     Notes
     -----
@@ -124,7 +123,7 @@ class ResidualBlock(SphereLayer):
         check_normalization(normalization, *NORMS)
         if normalization is None and normalization_config:
             raise ValueError(
-                "normalization_config is for normalization='batch' or 'layer', got "
+                "normalization_config requires normalization='batch' or 'layer', got "
                 f"{normalization_config!r}"
             )
         super().__init__(sampling=conv.sampling if sampling is None else sampling, **kwargs)
@@ -187,8 +186,8 @@ class ResidualBlock(SphereLayer):
         output = sampling if conv is None else conv.compute_output_sampling(sampling)
         if output != sampling:
             raise ValueError(
-                f"conv must keep the resolution, but {type(conv).__name__} leads from {sampling} "
-                f"to {output}"
+                f"conv must preserve the sampling, but {type(conv).__name__} maps {sampling} to "
+                f"{output}"
             )
         return sampling
 
@@ -209,8 +208,8 @@ class ResidualBlock(SphereLayer):
         new_shape = tuple(self.conv1.compute_output_shape(shape))
         if new_shape[1:] != shape[1:]:
             raise ValueError(
-                f"conv must keep pixels and channels, but makes {new_shape} of inputs of shape "
-                f"{shape}; leave its filters at None, or set them to {shape[2]}"
+                f"conv must preserve pixels and channels, but turns inputs of shape {shape} into "
+                f"{new_shape}; leave its filters at None, or set them to {shape[2]}"
             )
         for layer in (self.conv1, self.norm1, self.conv2, self.norm2):
             if layer is not None:

@@ -71,7 +71,7 @@ class SmoothPool(Pool):
 
     With a mask, the filter uses observed points only and is divided by its observed fraction.
 
-    `ConvPool` has a learned filter that starts from this one and is as isotropic.
+    `ConvPool` has a learned filter that starts from this one and is equally isotropic.
     `GaussianSmoothing` applies a beam of a given width in degrees.
 
     Examples

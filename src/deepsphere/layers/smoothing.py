@@ -214,8 +214,8 @@ class GaussianSmoothing(SphereLayer):
         sigmas, channels = self.sigmas, int(input_shape[2])  # type: ignore[arg-type]
         if sigmas.ndim and len(sigmas) != channels:
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} has widths for {len(sigmas)} channels, "
-                f"got an input of {channels}"
+                f"{type(self).__name__} {self.name!r} has widths for {len(sigmas)} channels, got "
+                f"an input with {channels}"
             )
         widths, group = np.unique(np.broadcast_to(sigmas, channels), return_inverse=True)
         sampling = self.require_sampling()
@@ -277,10 +277,10 @@ def _check_widths(name: str, widths: Any) -> float | list[float]:
         values = np.asarray(widths, dtype=float)
     except (TypeError, ValueError):
         raise TypeError(
-            f"{name} must be a number, or one for each channel; got {widths!r}"
+            f"{name} must be a number, or one number per channel; got {widths!r}"
         ) from None
     if values.ndim > 1 or values.size == 0:
-        raise ValueError(f"{name} must be a number, or one for each channel; got {widths!r}")
+        raise ValueError(f"{name} must be a number, or one number per channel; got {widths!r}")
     if not all(isfinite(value) and value >= 0 for value in values.flat):
         raise ValueError(f"{name} must not be negative or infinite, got {widths!r}")
     return values.tolist()

@@ -48,7 +48,7 @@ class SurveyMask(SphereLayer):
     >>> from deepsphere.sampling import Footprint, Healpix, regions
     >>> mask = regions.disc(Healpix(8), lon=0, lat=0, radius=40)
     >>> footprint = Footprint.from_mask(mask, coarse_nside=4, nest=True)
-    >>> layer = SurveyMask(footprint.observed, footprint.sampling)
+    >>> layer = SurveyMask(footprint.observed, sampling=footprint.sampling)
     >>> x = np.full((1, len(footprint.sampling), 1), np.nan, "float32")
     >>> x[:, footprint.observed] = 1
     >>> bool(np.isfinite(np.asarray(layer(x))).all())
@@ -62,7 +62,8 @@ class SurveyMask(SphereLayer):
             length, _, pixels = mask.partition(":")
             if not length.isdecimal():
                 raise ValueError(
-                    f"mask must be an array of bool, or text that get_config wrote; got {mask!r}"
+                    "mask must be an array of bool, or a string written by get_config; got "
+                    f"{mask!r}"
                 )
             observed = np.zeros(int(length), dtype=bool)
             observed[decode_pixels(pixels)] = True
@@ -72,8 +73,8 @@ class SurveyMask(SphereLayer):
                 observed = observed & ~np.ma.getmaskarray(np.ma.asarray(mask))
         if observed.dtype != bool or observed.ndim != 1 or not observed.any():
             raise ValueError(
-                "mask must hold one bool per pixel, some of them True; "
-                f"got {observed.dtype} of shape {observed.shape}"
+                "mask must hold one bool per pixel, at least one of them True; got "
+                f"{observed.dtype} of shape {observed.shape}"
             )
         self._observed = observed
         super().__init__(sampling=sampling, **kwargs)

@@ -83,9 +83,9 @@ class Autoencoder(SphereModel):
         or `decoder_filters` is not an integer, or `graph` is not a `Graph`, an integer or a string.
     ValueError
         If one of these integers is less than 1 (`order`: less than 0), `pooling` or `graph` is an
-        unknown name, `filters` is empty, `decoder_filters` does not have one entry less, `mask`
-        does not hold one bool per pixel or is False everywhere, or the sampling has too few coarser
-        levels.
+        unknown name, `filters` is empty, `decoder_filters` does not have one entry fewer than
+        `filters`, `mask` does not hold one bool per pixel or is False everywhere, or the sampling
+        has too few coarser levels.
 
     Notes
     -----
@@ -133,8 +133,8 @@ class Autoencoder(SphereModel):
         self.decoder_filters = check_widths("decoder_filters", decoder_filters, least=0)
         if len(self.decoder_filters) != between:
             raise ValueError(
-                f"decoder_filters must hold one number less than filters, which is {between} (the "
-                f"last step leads to the channels of the input), got {self.decoder_filters}"
+                f"decoder_filters must have one entry fewer than filters, that is {between} (the "
+                f"last step restores the channels of the input), got {self.decoder_filters}"
             )
         self.order = check_count("order", order, least=0)
         self.activation = keras.activations.get(activation)

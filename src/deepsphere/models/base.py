@@ -31,7 +31,7 @@ def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int,
         raise TypeError(f"{name} must be a sequence of integers, got {widths!r}")
     checked = tuple(check_count(f"each of {name}", width, least=1) for width in widths)
     if len(checked) < least:
-        raise ValueError(f"{name} must hold at least {least} numbers, got {checked}")
+        raise ValueError(f"{name} must have a length of at least {least}, got {checked}")
     return checked
 
 
@@ -102,9 +102,9 @@ def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
             found.append(share(found[-1].coarsen()))
         except ValueError as error:
             raise ValueError(
-                f"the network goes down {steps} levels, but {sampling} has {len(found) - 1} that "
-                "are coarser and complete. Give fewer filters, or a finer sampling, or extend a "
-                "part of the sphere to whole coarse pixels (deepsphere.extend_pixels)"
+                f"the network goes down {steps} levels, but {sampling} has {len(found) - 1} "
+                "complete coarser levels. Use fewer filters or a finer sampling, or extend a part "
+                "of the sphere to whole coarse pixels (deepsphere.extend_pixels)"
             ) from error
     return found
 
@@ -120,8 +120,8 @@ class SphereModel(SavedModel, ObservedPixels):
     sampling : Sampling
         Sampling of the input.
     mask : array_like of bool, shape (len(sampling),), optional
-        True at observed pixels, see `deepsphere.layers.SurveyMask`. Losses and metrics get these
-        pixels only: predictions of shape ``(batch, observed pixels, channels)``.
+        True at observed pixels, see `deepsphere.layers.SurveyMask`. Losses and metrics receive only
+        these pixels: predictions of shape ``(batch, observed pixels, channels)``.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`.
@@ -216,7 +216,7 @@ class SphereModel(SavedModel, ObservedPixels):
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Write the model for other runtimes, see `keras.Model.export`."""
-        if self.built:  # Keras requires a call before, also of loaded models
+        if self.built:  # Keras requires a call first, even of a loaded model
             self(keras.Input(self._map_shape))
         super().export(filepath, *args, **kwargs)
 

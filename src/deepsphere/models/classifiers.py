@@ -76,8 +76,8 @@ def fcn_classifier(
         `deepsphere.layers.ConvPool`; ``"patch"`` for the learned `deepsphere.layers.PatchConv`.
         Learned poolings keep the number of channels.
     statistics : str, default "mean"
-        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`. Kinds with several
-        values per channel are followed by a dense layer with one unit per class.
+        Statistics over the pixels, see `deepsphere.layers.Statistics`. If there are several values
+        per channel, a dense layer with one unit per class follows.
     output_bias : bool, default False
         Whether the last layer has a bias. The default is that of the paper. Use a bias to regress
         values whose mean is not 0.
@@ -176,8 +176,8 @@ def cnn_classifier(
 pooling, output_bias, output_activation, mask, name, **conv
         See `fcn_classifier`.
     statistics : str, optional
-        Kind of statistics over the pixels, see `deepsphere.layers.Statistics`. Default: none; all
-        pixels and channels are flattened.
+        Statistics over the pixels, see `deepsphere.layers.Statistics`. Default: none; all pixels
+        and channels are flattened.
     hidden : sequence of int, default ()
         Number of units of each hidden dense layer, with bias and `activation`.
     dropout : float, default 0
@@ -269,7 +269,7 @@ def vit_classifier(
     normalization : {"layer", None}, default "layer"
         Normalization in the blocks, see `deepsphere.layers.TransformerBlock`.
     statistics : str, default "mean"
-        Kind of statistics over the coarse pixels, see `deepsphere.layers.Statistics`.
+        Statistics over the coarse pixels, see `deepsphere.layers.Statistics`.
     dropout : float, default 0
         Fraction of the inputs of the dense layer that is dropped in training.
     output_activation : str or callable, default "softmax"

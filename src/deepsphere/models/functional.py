@@ -21,14 +21,14 @@ from deepsphere.sampling import Sampling
 class Model(SavedModel, ObservedPixels, Functional):
     """Functional `keras.Model` whose losses and metrics use observed pixels only.
 
-    The masks of `SurveyMask` layers are followed to each output. As in
+    The model traces the masks of its `SurveyMask` layers to each output. As in
     `deepsphere.models.Sequential`, targets, predictions and sample weights are restricted to the
     observed pixels; elsewhere targets are arbitrary, including NaN. A model may have several
     outputs, with and without pixels and on different resolutions, each with its own losses and
     metrics.
 
-    The first layer must be given its ``sampling``; those after it take that of their input. Files,
-    frozen and quantized layers are handled as in the other models of this package.
+    The first layer needs the argument ``sampling``; later layers take the sampling of their input.
+    Files, frozen and quantized layers are handled as in the other models of this package.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Model(SavedModel, ObservedPixels, Functional):
     [100, 25]
     """
 
-    # No constructor: Keras recognizes functional models by the arguments of theirs.
+    # No constructor here, because Keras recognizes functional models by its arguments.
 
     @property
     def sampling(self) -> Sampling | None:
@@ -99,7 +99,7 @@ class Model(SavedModel, ObservedPixels, Functional):
         if not mask.any():
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} has no observed pixel in its output "
-                f"{output.name!r}: the masks of its layers have none in common"
+                f"{output.name!r}: the masks of its layers do not overlap; mask fewer pixels"
             )
         return None if mask.all() else mask[0]
 

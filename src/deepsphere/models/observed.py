@@ -69,9 +69,9 @@ class ObservedPixels(Features, keras.Model):
         if len(leaves) != len(observed):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r} has {len(observed)} outputs, some with "
-                f"unobserved pixels, and got {what} for {len(leaves)}: give one for each, in a "
-                f"list or in a dict by name ({', '.join(map(str, names)) or 'none'}), anything "
-                "of its shape where an output has no loss"
+                f"unobserved pixels, but got {what} for {len(leaves)}: give one for each, as a "
+                f"list or as a dict by name ({', '.join(map(str, names)) or 'none'}), with any "
+                "values of the right shape for an output without a loss"
             )
         return keras.tree.pack_sequence_as(
             values,
@@ -155,9 +155,9 @@ class ObservedPixels(Features, keras.Model):
         # Keras expects one class per map and would take pixels for classes.
         if class_weight is not None and self.predicts_maps():
             raise ValueError(
-                "class_weight is for models with one class per map, and the output of "
-                f"{self.name!r} has one per pixel; give the weight of each pixel instead, by "
-                "sample_weight of shape (batch, pixels)"
+                "class_weight is for models with one class per map, but the output of "
+                f"{self.name!r} has one per pixel; give the weight of each pixel as sample_weight "
+                "of shape (batch, pixels) instead"
             )
 
     def predicts_maps(self) -> bool:

@@ -179,8 +179,8 @@ class SavedModel(SublayerState):
         superfluous = superfluous_weights(self, store)
         if superfluous:
             raise ValueError(
-                f"the file holds weights for which {type(self).__name__} {self.name!r} has no "  # type: ignore[attr-defined]
-                f"place:\n{_listed(superfluous)}\nLoad it with skip_mismatch=True to leave them out"
+                f"the file holds weights that {type(self).__name__} {self.name!r} does not "  # type: ignore[attr-defined]
+                f"have:\n{_listed(superfluous)}\nLoad it with skip_mismatch=True to leave them out"
             )
 
     def get_config(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def size_of_weights(model: keras.Model) -> int:
 def refuse_legacy_file(model: Any, name: str | None = None) -> None:
     """Raise ValueError with the format to use; `name` is None if Keras has begun the file."""
     path = Path("model.h5" if name is None else name)
-    begun = "" if name is not None else "; the file that Keras has begun holds no model"
+    begun = "" if name is not None else "; the file that Keras has started contains no model"
     raise ValueError(
         f"{type(model).__name__} {model.name!r} cannot be saved as {name or 'HDF5'}: the HDF5 "
         "format of Keras 2 loses the samplings, and such a file could not be loaded. Save "

@@ -35,8 +35,8 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         Sampling of the input, for example ``Healpix(64)``.
     layers : sequence of keras.layers.Layer, optional
         The layers, in order; `add` appends more. As in Keras, a layer that is added to two models
-        shares its weights between them. Both must then have the same sampling and graph at that
-        place.
+        shares its weights between them. Both models must then have the same sampling and graph at
+        that layer.
     graph : Graph, int or str, optional
         Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
         Default: `deepsphere.Graph()`.
@@ -49,8 +49,8 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         If `sampling` is not a `Sampling`, or `graph` is not a `Graph`, an integer or a string.
     ValueError
         If `graph` is an unknown name, a layer is on another sampling or on the graph of another
-        model, or the sampling lacks a resolution that a layer needs or does not fill its coarse
-        pixels.
+        model, or the sampling lacks a resolution that a layer needs or only partly covers its
+        coarse pixels.
 
     Examples
     --------

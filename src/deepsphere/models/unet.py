@@ -34,7 +34,7 @@ class UNet(SphereModel):
     """U-Net from maps to maps at the same resolution: segmentation, denoising, forecasts.
 
     The encoder applies two graph convolutions and a pooling at each resolution. The decoder goes
-    back up and joins the encoder's features at each resolution. Input shape
+    back up and combines them with the encoder's features at each resolution. Input shape
     ``(batch, len(sampling), channels)`` with any number of channels, output shape
     ``(batch, len(sampling), outputs)``.
 
@@ -43,10 +43,11 @@ class UNet(SphereModel):
     sampling : Sampling
         Sampling of the maps. It needs ``len(filters) - 1`` coarser levels.
     outputs : int
-        Number of channels of the output: that of the classes, or that of the input for denoising.
+        Number of channels of the output: the number of classes, or the number of input channels for
+        denoising.
     filters : sequence of int, default (64, 128, 256, 512)
         Number of channels at each resolution, from fine to coarse. The default is that of the paper
-        with one level less, because coarse maps of the sphere have few pixels.
+        with one level fewer, because coarse maps of the sphere have few pixels.
     order : int, default 4
         Degree of the polynomials of the graph convolutions.
     block : {"plain", "residual"}, default "plain"
@@ -54,8 +55,8 @@ class UNet(SphereModel):
         al., arXiv 1512.03385); where the number of channels changes, a linear map per pixel adapts
         the input.
     skip : {"concatenate", "add"}, default "concatenate"
-        How the decoder joins the encoder's features. The default is that of the paper; ``"add"``
-        halves the input channels of the following convolution.
+        How the decoder combines its features with the encoder's. The default is that of the paper;
+        ``"add"`` halves the input channels of the following convolution.
     pooling : str, default "max"
         ``"max"``, ``"mean"`` or ``"area"`` for `deepsphere.layers.Pool`; ``"smooth_max"``,
         ``"smooth_mean"`` or ``"smooth_area"`` for `deepsphere.layers.SmoothPool`, which applies a

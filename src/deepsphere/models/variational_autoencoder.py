@@ -77,7 +77,7 @@ mask, **kwargs
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Set before the base's constructor, which builds the model.
+        # Set before calling the base constructor, which builds the model.
         self.beta = float(beta)
         if not 0 <= self.beta < float("inf"):
             raise ValueError(f"beta must be finite and at least 0, got {beta}")

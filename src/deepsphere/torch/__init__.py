@@ -2,7 +2,7 @@
 
 The layout is ``(batch, pixels, channels)``: channels come last, unlike in PyTorch's own
 convolutions. Modules run the same operations as the layers of `deepsphere.layers`, and
-`load_keras_weights` and `copy_to_keras` exchange weights with these.
+`load_keras_weights` and `copy_to_keras` exchange weights with them.
 """
 
 from deepsphere.extras import require

@@ -1,4 +1,4 @@
-"""What modules that hold sparse operators share."""
+"""Base class of modules with sparse operators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepsphere.ops.operator import SparseOperator
 
 
 class OnGraph(nn.Module):
-    """Base of the modules that hold sparse operators.
+    """Base class of modules with sparse operators.
 
     A module prepares its operators when it is made, moved or loaded, so that ``torch.compile``
     finds them as constants of its graph. An operator is saved without what backends made of it.
@@ -30,7 +30,7 @@ class OnGraph(nn.Module):
         return self
 
     def _prepare(self, like: Tensor) -> None:
-        """Make the constants for the device and the precision of a tensor."""
+        """Prepare the constants for the device and precision of a tensor."""
         # Neither tensors without data nor the fake ones of tracers say where features will be.
         if type(like) is not Tensor or like.is_meta:
             like = torch.empty(0, device="cpu")

@@ -25,9 +25,9 @@ class BatchNorm(nn.Module):
     """Batch normalization over batch and pixels, without factor and offset.
 
     In training mode it normalizes by the statistics of the batch and updates the running averages;
-    in evaluation mode it uses these. Step ``t`` moves the averages by ``max(momentum, 50 / (t +
-    49))``, the first one all the way, so that evaluation is right from the first steps; see
-    `deepsphere.layers.BatchNormalization`.
+    in evaluation mode it uses these. Step ``t`` moves the averages by
+    ``max(momentum, 50 / (t + 49))``. The first step thus replaces them, which makes evaluation
+    accurate from the start; see `deepsphere.layers.BatchNormalization`.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class BatchNorm(nn.Module):
     eps : float, default 1e-5
         Added to the variance.
     momentum : float, default 0.1
-        How far a step moves the running averages in long trainings.
+        Fraction by which a step moves the running averages in long trainings.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def reset_parameters(self) -> None:
-        """Forget the batches seen so far."""
+        """Reset the running averages."""
         self.running_mean.zero_()
         self.running_var.fill_(1)
         self.num_batches_tracked.zero_()
@@ -102,10 +102,10 @@ class ChebyshevConv(OnGraph):
         Degree of the polynomials: ``order + 1`` terms. The output at a pixel depends on pixels up
         to `order` edges away.
     sampling : Sampling
-        Where the input is sampled, for instance ``Healpix(64)``.
+        Sampling of the input, for instance ``Healpix(64)``.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`; a number means that many nearest neighbors. Default: the
-        one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`; an integer is a number of nearest neighbors.
+        Default: `deepsphere.Graph()`, which adapts to the sampling.
     normalization : {None, "batch"}, optional
         ``"batch"``: a `BatchNorm` before bias and activation, computed together with the filter.
     activation : str or callable, optional
@@ -114,7 +114,8 @@ class ChebyshevConv(OnGraph):
     bias : bool, default True
         Whether to add a bias to each output channel.
     scale : float, default 0.75
-        Part of [-1, 1] that the spectrum fills, as in `deepsphere.layers.ChebyshevConv`.
+        Fraction of the interval [-1, 1] that the spectrum fills, as in
+        `deepsphere.layers.ChebyshevConv`.
 
     Attributes
     ----------
@@ -128,10 +129,13 @@ class ChebyshevConv(OnGraph):
     Raises
     ------
     TypeError
-        If a number is not an integer, `sampling` not a sampling, or `activation` not a function.
+        If `in_channels`, `out_channels` or `order` is not an integer, `sampling` is not a
+        `Sampling`, `graph` is not a `Graph`, an integer or a string, or `activation` is not a
+        function.
     ValueError
-        If a number is too small, a name is unknown, or `scale` is not in (0, 1]. When called: if
-        the input has another shape.
+        If `in_channels` or `out_channels` is less than 1, `order` is negative, `normalization`,
+        `activation` or `graph` is an unknown name, or `scale` is not in (0, 1]. When called: if the
+        input does not have shape ``(batch, len(sampling), in_channels)``.
 
     Examples
     --------
@@ -179,11 +183,11 @@ class ChebyshevConv(OnGraph):
 
     @property
     def output_sampling(self) -> Sampling:
-        """Where the output is sampled: where the input is."""
+        """Sampling of the output, the same as that of the input."""
         return self.sampling
 
     def reset_parameters(self) -> None:
-        """Draw the weight from a distribution that keeps the variance; set the bias to 0."""
+        """Draw the weight such that the variance is preserved, and set the bias to 0."""
         deviation = 1 / sqrt(self.in_channels * (self.order + 1.5) / 2)
         nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
         if self.bias is not None:
@@ -196,12 +200,12 @@ class ChebyshevConv(OnGraph):
         weight, bias = self.weight, self.bias
         if self.norm is None:
             y = operations.chebyshev_filter(x, weight, self.operator, bias, included)
-        elif self.norm.training and x.shape[0]:  # the norm may be frozen by itself
+        elif self.norm.training and x.shape[0]:  # the norm may be frozen separately
             y, mean, variance = operations.normalized_filter(
                 x, weight, self.operator, bias, self.norm.eps, included
             )
             self.norm.update(mean, variance)
-        else:  # by the running averages, which go into weight and bias
+        else:  # folds the running averages into weight and bias
             dtype = torch.promote_types(weight.dtype, torch.float32)
             factor = torch.rsqrt(self.norm.running_var.to(dtype) + self.norm.eps)
             shift = -self.norm.running_mean.to(dtype) * factor

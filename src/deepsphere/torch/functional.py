@@ -18,9 +18,9 @@ def check_features(x: Tensor, sampling: Sampling, points: int, channels: int | N
     Parameters
     ----------
     x : Tensor, shape (batch, len(sampling), channels)
-        What a module was called on.
+        Input of a module.
     sampling : Sampling
-        Where its input is sampled.
+        Sampling of the input.
     points : int
         ``len(sampling)``, which PyTorch's compiler cannot trace on every sampling.
     channels : int, optional
@@ -31,7 +31,7 @@ def check_features(x: Tensor, sampling: Sampling, points: int, channels: int | N
     TypeError
         If `x` is not a tensor of real floating-point numbers.
     ValueError
-        If its shape is another one.
+        If `x` does not have shape ``(batch, len(sampling), channels)``.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"the input must be a torch.Tensor, got {type(x).__name__}")

@@ -1,4 +1,4 @@
-"""Modules that change where features are sampled."""
+"""Modules that change the sampling of features."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ class Pool(OnGraph):
     mode : {"max", "mean", "area"}, default "max"
         Maximum, mean, or mean weighted by area, see `deepsphere.layers.Pool`.
     sampling : Sampling
-        Where the input is sampled.
+        Sampling of the input.
 
     Raises
     ------
     TypeError
-        If `levels` is not an integer or `sampling` not a sampling.
+        If `levels` is not an integer or `sampling` is not a `Sampling`.
     ValueError
-        If `mode` is unknown, or the sampling has no such coarser resolution.
+        If `levels` is less than 1, `mode` is unknown, or the sampling has no resolution coarser by
+        `levels`.
 
     Examples
     --------
@@ -106,7 +107,7 @@ class Pool(OnGraph):
 
 
 class SmoothPool(Pool):
-    """Remove what the coarser sampling cannot hold by a low-pass filter, then pool.
+    """Remove the scales that the coarser points cannot resolve, then pool.
 
     More equivariant to rotations than `Pool`; see `deepsphere.layers.SmoothPool`.
 
@@ -118,12 +119,13 @@ class SmoothPool(Pool):
         Spherical-harmonic degree that the filter halves, in units of nside of the coarser sampling,
         or of ``sqrt(pi / 3 / area)`` of its points; above 0, at most 3.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`. Default: the one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`. Default: `deepsphere.Graph()`, which adapts
+        to the sampling.
 
     Raises
     ------
     TypeError, ValueError
-        As for `Pool`; ValueError also if `cutoff` is out of range.
+        Under the conditions listed at `Pool`; ValueError also if `cutoff` is not in (0, 3].
     """
 
     def __init__(
@@ -165,7 +167,8 @@ class _LowPass(OnGraph):
 
     def _prepare(self, like: Tensor) -> None:
         super()._prepare(like)
-        # From double precision each time: a module may go to half precision and come back.
+        # Convert from double precision each time, because a module may change to half precision and
+        # back.
         dtype = torch.promote_types(self._like.dtype, torch.float32)
         for name, values in self._exact.items():
             tensor = torch.tensor(values, dtype=dtype, device=self._like.device)
@@ -186,26 +189,27 @@ class _LowPass(OnGraph):
 
 
 class Unpool(OnGraph):
-    """Bring features to a finer sampling: each point takes those of the coarser one it is part of.
+    """Copy features to a finer sampling: each point takes those of its coarser point.
 
-    Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(output_sampling),
-    channels)``. A point that is part of several coarser ones takes their mean by its shares.
+    Input shape ``(batch, pixels, channels)``, output shape
+    ``(batch, len(output_sampling), channels)``. A point that belongs to several coarser points
+    takes their mean, weighted by its shares.
 
     Parameters
     ----------
     levels : int, default 1
         Number of resolution levels to go up.
     sampling : Sampling
-        Where the input is sampled.
+        Sampling of the input.
     finer : Sampling, optional
-        Where the output is sampled. Default: ``sampling.refine(levels)``.
+        Sampling of the output. Default: ``sampling.refine(levels)``.
 
     Raises
     ------
     TypeError
-        If `levels` is not an integer or `sampling` not a sampling.
+        If `levels` is not an integer or `sampling` is not a `Sampling`.
     ValueError
-        If `finer` does not become `sampling` when it is coarsened.
+        If `levels` is less than 1, or ``finer.coarsen(levels)`` differs from `sampling`.
     """
 
     def __init__(
@@ -229,7 +233,7 @@ class Unpool(OnGraph):
         self._prepare(torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Repeat, or take means by the shares."""
+        """Repeat the features, or take weighted means."""
         check_features(x, self.sampling, self._points)
         if self.operator is not None:
             return apply_map(x, self.operator, self._output_points)
@@ -243,15 +247,16 @@ class Unpool(OnGraph):
 class PatchConvTranspose(nn.Module):
     """Learned up-sampling by one level: a linear map from each pixel to the pixels of its patch.
 
-    Input shape ``(batch, pixels, in_channels)``, output shape ``(batch, pixels * children,
-    out_channels)``; needs points that lie in the order of their hierarchy, as on HEALPix.
+    Input shape ``(batch, pixels, in_channels)``, output shape
+    ``(batch, pixels * children, out_channels)``; the points must be in the order of their
+    hierarchy, as on HEALPix.
 
     Parameters
     ----------
     in_channels, out_channels : int
         Number of input and output channels.
     sampling : Sampling
-        Where the input is sampled.
+        Sampling of the input.
 
     Attributes
     ----------
@@ -263,9 +268,9 @@ class PatchConvTranspose(nn.Module):
     Raises
     ------
     TypeError
-        If a number is not an integer or `sampling` not a sampling.
+        If `in_channels` or `out_channels` is not an integer, or `sampling` is not a `Sampling`.
     ValueError
-        If the points do not lie in the order of their hierarchy.
+        If the points are not in the order of their hierarchy.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, sampling: Sampling) -> None:
@@ -275,8 +280,8 @@ class PatchConvTranspose(nn.Module):
         self.sampling = check_sampling(sampling)
         if not sampling.branching:
             raise ValueError(
-                f"patches need points that lie in the order of their hierarchy, as on HEALPix, "
-                f"which those of {sampling!r} do not; use Unpool"
+                "patches need points in the order of their hierarchy, as on HEALPix, but those of "
+                f"{sampling!r} are in another order; use Unpool instead"
             )
         self.output_sampling = sampling.refine(1)
         self._points = len(sampling)
@@ -300,27 +305,27 @@ class PatchConvTranspose(nn.Module):
 
 
 class Resample(OnGraph):
-    """Bring features from one sampling to any other.
+    """Interpolate features from one sampling to any other.
 
     Input shape ``(batch, pixels, channels)``, output shape ``(batch, len(target), channels)``.
 
     Parameters
     ----------
     target : Sampling
-        Where the output is sampled.
+        Sampling of the output.
     method : {"conservative", "bilinear", "inverse_distance", "nearest"}, default "conservative"
         How to interpolate, see `deepsphere.sampling.resampling.interpolation_matrix`.
     sampling : Sampling
-        Where the input is sampled.
+        Sampling of the input.
     neighbors : int, default 4
         Number of points that ``"inverse_distance"`` uses.
 
     Raises
     ------
     TypeError
-        If a sampling is not one.
+        If `target` or `sampling` is not a `Sampling`.
     ValueError
-        If `method` is unknown, or points of the target lie where the input is not sampled.
+        If `method` is unknown, or the input's sampling does not cover some points of the target.
     """
 
     def __init__(

@@ -27,43 +27,47 @@ UNPOOLINGS = ("patch", "repeat")
 class UNet(nn.Module):
     """U-Net on the sphere, as `deepsphere.models.UNet` with plain blocks.
 
-    At each resolution two graph convolutions, then a pooling; on the way up each resolution is
-    joined with what was there on the way down. Input shape ``(batch, pixels, in_channels)``, output
-    shape ``(batch, pixels, out_channels)``: **channels come last**.
+    The encoder applies two graph convolutions and a pooling at each resolution. The decoder goes
+    back up and combines its features with the encoder's at each resolution. Input shape
+    ``(batch, pixels, in_channels)``, output shape ``(batch, pixels, out_channels)``: **channels
+    come last**.
 
     Parameters
     ----------
     in_channels, out_channels : int
         Number of input and output channels.
     sampling : Sampling
-        Where input and output are sampled. It needs ``len(filters) - 1`` coarser levels.
+        Sampling of input and output. It needs ``len(filters) - 1`` coarser levels.
     filters : sequence of int, default (64, 128, 256, 512)
         Number of channels at each resolution, from fine to coarse.
     order : int, default 4
         Degree of the polynomials of the graph convolutions.
     graph : Graph, int or str, optional
-        The graph, see `deepsphere.Graph`. Default: the one that suits the sampling.
+        Graph on the sampling, see `deepsphere.Graph`. Default: `deepsphere.Graph()`, which adapts
+        to the sampling.
     normalization : {"batch", None}, default "batch"
         Normalization in the convolutions.
     activation : str or callable, default "relu"
         Activation of the convolutions.
     pooling : str, default "max"
-        ``"max"``, ``"mean"``, ``"area"``, or one of these after ``"smooth_"`` (`SmoothPool`).
+        ``"max"``, ``"mean"`` or ``"area"``, with the prefix ``"smooth_"`` for `SmoothPool`.
     unpooling : {"patch", "repeat"}, optional
         ``"patch"``: `PatchConvTranspose`. ``"repeat"``: a linear map of the channels, then
-        `Unpool`. Default: ``"patch"`` where the points lie in the order of their hierarchy, as on
-        HEALPix, ``"repeat"`` otherwise.
+        `Unpool`. Default: ``"patch"`` where the points are in the order of their hierarchy, as on
+        HEALPix, otherwise ``"repeat"``.
     skip : {"concatenate", "add"}, default "concatenate"
-        How features of the way down and the way up are joined.
+        How the decoder combines its features with the encoder's.
     output_activation : callable, optional
         Function of the output. Default: none.
 
     Raises
     ------
     TypeError
-        If a number is not an integer, or `sampling` not a sampling.
+        If `in_channels`, `out_channels`, `order` or an entry of `filters` is not an integer, or
+        `sampling` is not a `Sampling`.
     ValueError
-        If a name is unknown, or the sampling has too few coarser levels.
+        If `filters` is empty, `graph`, `normalization`, `activation`, `pooling`, `unpooling` or
+        `skip` is an unknown name, or the sampling has too few coarser levels.
 
     Examples
     --------
@@ -94,7 +98,7 @@ class UNet(nn.Module):
         self.sampling = self.output_sampling = check_sampling(sampling)
         widths = [check_count(width, "each of filters") for width in filters]
         if not widths:
-            raise ValueError("filters must hold at least one number")
+            raise ValueError("filters must not be empty")
         if unpooling is None:
             unpooling = "patch" if sampling.branching else "repeat"
         for name, value, choices in (
@@ -147,7 +151,7 @@ class UNet(nn.Module):
         self.last = nn.Linear(widths[0], check_count(out_channels, "out_channels"))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Go down, keep what was found at each resolution, and come up again."""
+        """Apply the encoder, keep the features of each resolution, and apply the decoder."""
         x = self.down[0](x)
         kept = []
         for pool, down in zip(self.pools, self.down[1:], strict=True):

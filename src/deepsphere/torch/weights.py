@@ -1,4 +1,4 @@
-"""Weights from and to the Keras layers of this package."""
+"""Exchange of weights with the Keras layers of this package."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load_keras_weights(module: nn.Module, layer: Any) -> None:
         A `ChebyshevConv`, `PatchConvTranspose` or `UNet`, a linear layer, or a
         `torch.nn.Sequential` of such modules and of modules without weights.
     layer : keras.layers.Layer
-        Its counterpart: built, and of the same sizes; for a `torch.nn.Sequential`, a model whose
+        Its built counterpart with the same shapes; for a `torch.nn.Sequential`, a model whose
         layers with weights are in the same order. It may be on any backend.
 
     Raises
@@ -35,7 +35,7 @@ def load_keras_weights(module: nn.Module, layer: Any) -> None:
     TypeError
         If a module has no counterpart among Keras' layers.
     ValueError
-        If the layer is not built, or a shape differs.
+        If the layer is not built or differs from the module in structure or shapes.
     """
     values = []
     for target, variable, to_torch, _ in _tensors(module, layer):
@@ -44,7 +44,7 @@ def load_keras_weights(module: nn.Module, layer: Any) -> None:
         value = torch.as_tensor(np.array(to_torch(array), order="C"))
         if value.shape != target.shape:
             raise ValueError(
-                f"{variable.path} holds {tuple(value.shape)}, but the module needs "
+                f"{variable.path} has shape {tuple(value.shape)}, but the module needs "
                 f"{tuple(target.shape)}"
             )
         values.append((target, value))
@@ -59,9 +59,9 @@ def copy_to_keras(module: nn.Module, layer: Any) -> None:
     Parameters
     ----------
     module : nn.Module
-        Where the weights come from.
+        Source of the weights.
     layer : keras.layers.Layer
-        Where they go: built, and of the same sizes.
+        Target of the weights: built, with the same shapes.
 
     Raises
     ------
@@ -75,7 +75,8 @@ def copy_to_keras(module: nn.Module, layer: Any) -> None:
         value = to_keras(tensor.numpy())
         if value.shape != tuple(variable.shape):
             raise ValueError(
-                f"{variable.path} needs {tuple(variable.shape)}, but the module holds {value.shape}"
+                f"{variable.path} needs shape {tuple(variable.shape)}, but the module has "
+                f"{value.shape}"
             )
         values.append((variable, value))
     for variable, value in values:  # all of them fit
@@ -83,9 +84,9 @@ def copy_to_keras(module: nn.Module, layer: Any) -> None:
 
 
 def _tensors(module: nn.Module, layer: Any) -> Iterator[tuple[Tensor, Any, Any, Any]]:
-    """Yield tensors, the variables of Keras that they stand for, and the changes of layout."""
+    """Yield tensors with the corresponding Keras variables and changes of layout."""
     if not layer.built:
-        raise ValueError(f"{layer.name!r} is not built: call it, or its build, first")
+        raise ValueError(f"{layer.name!r} is not built: call it or its build method first")
     for one, other in _pairs(module, layer):
         if isinstance(one, ChebyshevConv):
             _check_filter(one, other)
@@ -111,7 +112,7 @@ def _tensors(module: nn.Module, layer: Any) -> Iterator[tuple[Tensor, Any, Any, 
 
 
 def _check_filter(conv: ChebyshevConv, other: Any) -> None:
-    """Raise if a Keras layer computes something else than the module."""
+    """Raise ValueError if a Keras layer computes something different from the module."""
     if getattr(other, "basis", None) != "chebyshev" or other.depthwise:
         raise TypeError(f"{other.name!r} is not a ChebyshevConv that mixes channels")
     for what, ours, theirs in (
@@ -127,7 +128,7 @@ def _check_filter(conv: ChebyshevConv, other: Any) -> None:
 def _statistics(norm: BatchNorm, other: Any) -> Iterator[tuple[Tensor, Any, Any, Any]]:
     yield norm.running_mean, other.moving_mean, _same, _same
     yield norm.running_var, other.moving_variance, _same, _same
-    # Averages that Keras' layer was given without their number count as those of long training.
+    # Averages without a count are treated as those of a long training.
     known = float(other.moving_steps.numpy()) > 0
     at_start = not other.moving_mean.numpy().any() and (other.moving_variance.numpy() == 1).all()
     yield (
@@ -143,7 +144,7 @@ def _same(value: Array) -> Array:
 
 
 def _pairs(module: nn.Module, layer: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the modules that hold weights, each with its counterpart."""
+    """Yield the modules with weights, each with its counterpart."""
     if isinstance(module, (ChebyshevConv, PatchConvTranspose, nn.Linear)):
         yield module, layer
     elif isinstance(module, UNet):
@@ -153,7 +154,7 @@ def _pairs(module: nn.Module, layer: Any) -> Iterator[tuple[Any, Any]]:
                 f"{len(layer.down_blocks)}"
             )
         if any(pool.weights for pool in layer.pools):
-            raise ValueError(f"{layer.name!r} has learned poolings, which the module has not")
+            raise ValueError(f"{layer.name!r} has learned poolings, but the module has none")
         for i, block in enumerate(module.down):
             yield from _of_block(block, layer.down_blocks[i])
         for i, (unpool, block) in enumerate(zip(module.unpools, module.up, strict=True)):
@@ -172,7 +173,9 @@ def _pairs(module: nn.Module, layer: Any) -> Iterator[tuple[Any, Any]]:
         for one, other in zip(ours, theirs, strict=True):
             yield from _pairs(one, other)
     elif not isinstance(module, (Pool, Unpool, Resample)):
-        raise TypeError(f"{type(module).__name__} has no counterpart among the layers of Keras")
+        raise TypeError(
+            f"{type(module).__name__} has no counterpart among the Keras layers of DeepSphere"
+        )
 
 
 def _of_block(block: Any, other: Any) -> Iterator[tuple[Any, Any]]:
