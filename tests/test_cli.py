@@ -72,7 +72,7 @@ def test_the_only_backend_is_chosen_and_named(without_keras, capsys, tmp_path):
     assert cli._choose_backend(None)
     assert os.environ["KERAS_BACKEND"] == "jax"
     message = capsys.readouterr().err
-    assert "using Keras' backend jax, the only one that is installed" in message
+    assert "using Keras' backend jax, the only one installed" in message
     assert "set KERAS_BACKEND=jax" in message
     assert cli._choose_backend(None)  # now it is what the user wants
     assert capsys.readouterr().err == ""
@@ -191,7 +191,7 @@ def test_output_that_cannot_be_written(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(equivariance_table, "laplacian_errors", None)
     (tmp_path / "file").write_text("text")
     for name, message in (
-        ("file", "is a file; name a directory for the results"),
+        ("file", "is a file; choose a directory for the results"),
         ("file/below", "cannot be written to: Not a directory"),
     ):
         assert cli.main([command, "--output", str(tmp_path / name)]) == 1
@@ -260,7 +260,7 @@ def test_info_errors_are_one_line(tmp_path, capsys):
     for path, message in (
         (absent, "there is no file"),
         (tmp_path, "there is no file"),
-        (text, "is not a model as model.save('....keras') writes it"),
+        (text, "is not a model saved with model.save('....keras')"),
         (damaged, "cannot be loaded: "),
         (foreign, "has no layer of DeepSphere"),
     ):

@@ -132,7 +132,7 @@ def test_no_compiler(monkeypatch):
     )
     assert the_action() == warning  # said once
     found = doctor.examine().sections["Kernels"]
-    assert found["in use"] == "none, but the portable form"
+    assert found["in use"] == "none; the portable form runs instead"
     assert found["compiler"] == "none: there is no C compiler"
     monkeypatch.setenv("DEEPSPHERE_COMPILED", "off")
     assert "compiler" not in doctor.examine().sections["Kernels"]
@@ -160,7 +160,7 @@ def test_a_cache_that_is_damaged(cache):
     assert first.startswith(f"{graph} is damaged (")
     assert second.startswith(f"{library} is damaged (the file is damaged): delete it")
     assert found.sections["Cache"]["damaged"] == f"{graph.name}, {library.name}"
-    assert found.sections["Cache"]["left over"].startswith("1 of killed processes")
+    assert found.sections["Cache"]["left over"].startswith("1 from killed processes")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no modes there")
@@ -172,7 +172,7 @@ def test_a_cache_that_others_may_write_to(cache):
 
 def test_a_cache_that_cannot_be_written(cache, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert the_action().startswith(f"nothing new can be kept in {cache}")
+    assert the_action().startswith(f"{cache} is not writable")
 
 
 def test_a_cache_that_is_off(monkeypatch):

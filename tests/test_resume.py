@@ -74,7 +74,7 @@ def test_a_damaged_state_is_not_used(damage, tmp_path, whole):
             damage
         ]
     )
-    with pytest.warns(UserWarning, match="goes on after epoch 2, since what was kept later"):
+    with pytest.warns(UserWarning, match="resuming after epoch 2, because later states"):
         result = fit(tmp_path, 5)
     assert_equal(result, whole)
 
@@ -83,7 +83,7 @@ def test_a_training_never_begins_anew_in_silence(tmp_path):
     fit(tmp_path, 2)
     for path in state_files(tmp_path):
         path.write_bytes(b"")
-    with pytest.raises(OSError, match=r"no state of the training in .* can be read; delete"):
+    with pytest.raises(OSError, match=r"no training state in .* can be read; delete"):
         fit(tmp_path, 3)
 
 
@@ -97,7 +97,7 @@ def test_another_training_is_refused(tmp_path):
         fit(tmp_path, 2, callbacks=[keras.callbacks.TerminateOnNaN()])
     with pytest.raises(ValueError, match="steps per epoch was 3 and is 2"):
         fit(tmp_path, 2, batch_size=3)
-    with pytest.raises(ValueError, match="must not hold another Resume"):
+    with pytest.raises(ValueError, match="must not contain another Resume"):
         Resume(tmp_path, [Resume(tmp_path)])
 
 

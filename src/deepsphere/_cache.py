@@ -1,6 +1,6 @@
-"""Caches for what is slow to build: in memory up to a limit, and on disk for large matrices.
+"""Caches of results that are slow to compute: in memory, and on disk for large matrices.
 
-`clear_cache` empties all that are in memory.
+`clear_cache` empties all caches in memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _clearing: list[Callable[[], None]] = []
 """Functions that empty the caches in memory."""
 
 FILE = 2
-"""Version of the file layout; files with another one are never read."""
+"""Version of the file layout; files with another version are never read."""
 
 _told: set[str] = set()
 """Warnings already issued: a directory is requested often, but its problem is reported once."""
@@ -44,7 +44,7 @@ def matrix_bytes(matrix: csr_array) -> int:
 class MemoryCache(Generic[Value]):
     """A cache in memory that drops the least recently used values beyond a total size.
 
-    It lives as long as the process, as `clear_cache` knows it.
+    It lives as long as the process, because `clear_cache` refers to it.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:
         try:
             path = Path(name).expanduser()
         except RuntimeError as error:  # no home directory, as in some containers
-            tell(f"keeping no graphs on disk: no directory {name} ({error})")
+            tell(f"graphs are not cached on disk: there is no directory {name} ({error})")
             continue
         fault = distrust(path)
         if fault is None:
@@ -209,7 +209,7 @@ class DiskCache:
             _write(path, text, matrix, number)
             remove_leftovers(directory)
         except OSError as error:
-            logger.warning("could not keep a graph in %s (%s)", path, error)
+            logger.warning("could not write a graph to %s (%s)", path, error)
         return matrix, number
 
 
@@ -250,7 +250,7 @@ def read_matrix(
             raise ValueError(f"it was made for {made_for:.200}")
         shape = tuple(int(length) for length in file["shape"])
         if size is not None and shape != (size, size):
-            raise ValueError(f"its matrix has shape {shape} where {(size, size)} is right")
+            raise ValueError(f"its matrix has shape {shape} instead of {(size, size)}")
         number = float(file["number"])
         arrays = file["data"], file["indices"], file["indptr"]
     if [array.dtype.kind for array in arrays] != ["f", "i", "i"]:

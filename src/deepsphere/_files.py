@@ -74,7 +74,7 @@ def check_directory(path: Path, space: int = 2**20) -> None:
         If the directory cannot be created or written to, `path` is a file, or the disk is full.
     """
     if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{path} is a file; name a directory for the results")
+        raise NotADirectoryError(f"{path} is a file; choose a directory for the results")
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe-{uuid.uuid4().hex}"
@@ -158,7 +158,9 @@ def require_space(folder: Path, size: int) -> None:
     if not hasattr(os, "posix_fallocate"):
         free = shutil.disk_usage(folder).free
         if free < size:
-            raise OSError(errno.ENOSPC, f"{size} bytes are needed and {free} are free", str(folder))
+            raise OSError(
+                errno.ENOSPC, f"{size} bytes are needed, but only {free} are free", str(folder)
+            )
         return
     with tempfile.TemporaryFile(dir=folder) as file:
         os.posix_fallocate(file.fileno(), 0, max(size, 1))

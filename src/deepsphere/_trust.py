@@ -27,8 +27,8 @@ def distrust(path: Path) -> str | None:
     Returns
     -------
     str or None
-        One line with the first fault and its remedy. Always None on Windows, which has no such
-        owners and modes.
+        One line with the first fault and its remedy. Always None on Windows, where owners and modes
+        work differently.
     """
     if os.name == "nt":
         return None
@@ -113,7 +113,7 @@ def _fault(entry: Path, status: os.stat_result, last: bool) -> str | None:
         return None
     if not status.st_mode & stat.S_IWOTH and not last and _is_private_group(status.st_gid):
         return None
-    return f"others may write to {entry}; if you trust what is there: chmod go-w {entry}"
+    return f"others may write to {entry}; if you trust its contents: chmod go-w {entry}"
 
 
 def _in_user_namespace() -> bool:

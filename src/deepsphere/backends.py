@@ -35,7 +35,7 @@ def configured_backend() -> tuple[str, str]:
 
 
 def missing_backend(name: str) -> str:
-    """Return a message that says what to do if a backend is missing."""
+    """Return a message with the remedy for a missing backend."""
     installed = installed_backends()
     text = (
         f"Keras' backend {name!r}, which is not installed. Either install it (pip install "

@@ -13,9 +13,9 @@ class FreezeBatchNorm(keras.callbacks.Callback):
     """Freeze the statistics of batch normalization after a fraction of the training.
 
     Batch statistics vary from batch to batch, which adds noise to every step. The noise helps at
-    first, but where labels hardly depend on noise of their own, it later limits the accuracy. After
-    the given fraction, batch normalization works as in evaluation: it normalizes by its moving
-    averages and no longer updates them. Its other weights continue to train.
+    first, but where the labels themselves are hardly noisy, it later limits the accuracy. After the
+    given fraction, batch normalization works as in evaluation: it normalizes by its moving averages
+    and no longer updates them. Its other weights continue to train.
 
     The callback works with all models that use `deepsphere.layers.BatchNormalization`, such as
     ``ChebyshevConv(normalization="batch")`` and the models of this package. Freezing compiles the
@@ -68,7 +68,7 @@ class FreezeBatchNorm(keras.callbacks.Callback):
         if not found:
             raise ValueError(
                 f"the model {self.model.name!r} has no batch normalization to freeze; build it "
-                "before fit if its layers are made on the way"
+                "before fit if its layers are created on the first call"
             )
         self._norms = found
         self._before = [layer.use_moving_statistics for layer in found]

@@ -117,8 +117,8 @@ def _choose_backend(wanted: str | None) -> bool:
         if len(installed) != 1 or source in ("--backend", "KERAS_BACKEND"):
             raise ImportError(f"this command needs {missing_backend(backend)}")
         print(
-            f"deepsphere: using Keras' backend {installed[0]}, the only one that is installed "
-            f"({source} is {backend}); to choose it yourself, set KERAS_BACKEND={installed[0]}",
+            f"deepsphere: using Keras' backend {installed[0]}, the only one installed ({source} "
+            f"is {backend}); to choose it explicitly, set KERAS_BACKEND={installed[0]}",
             file=sys.stderr,
         )
         backend = installed[0]
@@ -132,8 +132,10 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepsphere",
         description="Graph convolutional neural networks for the sphere.",
-        epilog="Exit status: 0 if all went well; 1 if not, or if doctor found something to do; 2 "
-        "if the command line cannot be understood.",
+        epilog=(
+            "Exit status: 0 on success; 1 on failure, or if doctor found a problem; 2 if the "
+            "command line is invalid."
+        ),
     )
     parser.add_argument(
         "--version", action=_Version, nargs=0, help="show program's version number and exit"
@@ -142,40 +144,52 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="train a network on simulated skies and show what it learned",
-        description="Simulate weak-lensing skies of two cosmologies, train the quick-start "
-        "network to tell them apart, compare it with two baselines, and write pictures, figures "
-        "and the network. Takes a few minutes.",
+        description=(
+            "Simulate weak-lensing skies of two cosmologies, train the quick-start network to "
+            "distinguish them, compare it with two baselines, and write a report with plots, and "
+            "the network. Takes a few minutes."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     demo.set_defaults(run=_demo, needs_keras=True)
     demo.add_argument("--output", type=Path, default=Path("demo"), help="directory for the results")
     demo.add_argument("--backend", choices=BACKENDS, help="Keras backend (default: Keras' own)")
     demo.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
-    demo.add_argument("--lognormal", action="store_true", help="lognormal maps, not Gaussian ones")
     demo.add_argument(
-        "--signal-to-noise", type=float, default=1.0, help="power of the signal over the noise's"
+        "--lognormal", action="store_true", help="simulate lognormal instead of Gaussian maps"
+    )
+    demo.add_argument(
+        "--signal-to-noise", type=float, default=1.0, help="ratio of the powers of signal and noise"
     )
     demo.add_argument("--nside", type=int, default=64, help="resolution of the maps")
     demo.add_argument("--maps", type=int, default=100, help="number of maps of each class")
     demo.add_argument("--epochs", type=int, default=25, help="passes over the training maps")
-    demo.add_argument("--cache", type=Path, help="directory for simulated maps (in the output's)")
+    demo.add_argument(
+        "--cache",
+        type=Path,
+        help="directory for simulated maps (default: in the output directory)",
+    )
     info = commands.add_parser(
         "info",
         help="describe a saved network",
-        description="Describe the layers of a network that Keras saved: resolution, channels, "
-        "receptive field (the radius around a pixel outside of which no input has an influence, at "
-        "most), parameters, and multiply-adds for one map.",
+        description=(
+            "Describe the layers of a saved Keras network: resolution, channels, receptive field "
+            "(an upper bound of the radius around a pixel within which inputs affect it), "
+            "parameters, and multiply-adds for one map."
+        ),
     )
     info.set_defaults(run=_info, needs_keras=True)
-    info.add_argument("model", type=Path, help="the file, which ends in .keras")
+    info.add_argument("model", type=Path, help="the .keras file")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.add_argument("--backend", choices=BACKENDS, help="Keras backend (default: Keras' own)")
     equivariance = commands.add_parser(
         "equivariance",
-        help="measure how equivariant to rotations graph Laplacians are",
-        description="Measure the equivariance error of graph Laplacians for each degree "
-        "of spherical harmonics (the expectation, exactly), and compare it with the combinatorial "
-        "Laplacian on the same edges.",
+        help="measure the equivariance of graph Laplacians to rotations",
+        description=(
+            "Measure the equivariance error of graph Laplacians for each spherical-harmonic "
+            "degree (its exact expectation), and compare it with the combinatorial Laplacian on "
+            "the same edges."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     equivariance.set_defaults(run=_equivariance, backend=None, needs_keras=True)
@@ -183,10 +197,12 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         _add_equivariance(equivariance)
     doctor = commands.add_parser(
         "doctor",
-        help="examine this installation and say what to do",
-        description="Print versions, backends, processors and threads, the C compiler, the "
-        "compiled kernels, the cache, optional libraries, and what to do about what is wrong. Exit "
-        "status 0 if nothing is, otherwise 1.",
+        help="examine this installation and suggest remedies",
+        description=(
+            "Print versions, backends, processors and threads, the C compiler, the compiled "
+            "kernels, the cache and optional libraries, and a remedy for each problem. Exit "
+            "status 0 if there is no problem, otherwise 1."
+        ),
     )
     doctor.set_defaults(run=_doctor, needs_keras=False)
     doctor.add_argument("--json", action="store_true", help="print JSON")
@@ -205,10 +221,13 @@ def _add_equivariance(equivariance: argparse.ArgumentParser) -> None:
     from deepsphere.graph.spec import EDGES, LAPLACIANS
 
     equivariance.add_argument(
-        "--nside", type=int, default=32, help="resolution of HEALPix; sqrt(n / 12) of others, about"
+        "--nside",
+        type=int,
+        default=32,
+        help="HEALPix resolution; about sqrt(n / 12) for other samplings",
     )
     equivariance.add_argument(
-        "--sampling", choices=SIZES, default="healpix", help="how the sphere is sampled"
+        "--sampling", choices=SIZES, default="healpix", help="sampling of the sphere"
     )
     equivariance.add_argument(
         "--neighbors",
@@ -216,16 +235,18 @@ def _add_equivariance(equivariance: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[_graph(number) for number in ("8", "20", "40")],
         metavar="NUMBER",
-        help="numbers of nearest neighbors; auto:1e-4 for the smallest number with an error of "
-        "1e-4 or less; spread:20 or spread:auto:1e-4 to spread them where points crowd; or edges "
-        f"by name: {', '.join(EDGES[1:])}",
+        help=(
+            "numbers of nearest neighbors; auto:1e-4 for the smallest number with an error of "
+            "1e-4 or less; spread:20 or spread:auto:1e-4 to spread them where points are crowded; "
+            f"or the name of a set of edges: {', '.join(EDGES[1:])}"
+        ),
     )
     equivariance.add_argument(
         "--laplacian",
         nargs="+",
         choices=LAPLACIANS,
         default=["combinatorial"],
-        help="which Laplacians",
+        help="Laplacians to measure",
     )
     equivariance.add_argument(
         "--degrees", type=int, nargs="+", help="degrees (default: nside / 16 to 3/2 nside)"
@@ -271,7 +292,7 @@ def _graph(text: str) -> Graph:
         return as_graph(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"{text}: {error}; write, for instance, 20 or auto:1e-4"
+            f"{text}: {error}; use, for instance, 20 or auto:1e-4"
         ) from error
 
 
@@ -345,7 +366,7 @@ def _report(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a model as model.save('....keras') writes it")
+        raise ValueError(f"{path} is not a model saved with model.save('....keras')")
     try:
         with zipfile.ZipFile(path) as archive:
             saved = json.loads(archive.read("metadata.json"))

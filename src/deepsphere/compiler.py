@@ -90,7 +90,9 @@ def find_compiler() -> list[str]:
         raise RuntimeError(f"CC={named!r} is not a command ({error})") from error
     if command:
         if shutil.which(command[0]) is None:
-            raise RuntimeError(f"CC={named!r}, but there is no program {command[0]!r}")
+            raise RuntimeError(
+                f"CC={named!r}, but there is no program {command[0]!r}; correct or unset CC"
+            )
         return command
     for name in ("cc", "gcc", "clang"):
         found = shutil.which(name)
@@ -99,8 +101,8 @@ def find_compiler() -> list[str]:
     if find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "cc"]
     raise RuntimeError(
-        "there is no C compiler (cc, gcc, clang, or what the environment variable CC names); "
-        "install one, or: pip install 'deepsphere-keras[compiled]'"
+        "there is no C compiler (cc, gcc, clang, or the one that the environment variable CC "
+        "names); install one, or run: pip install 'deepsphere-keras[compiled]'"
     )
 
 
@@ -160,7 +162,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def processor() -> str:
-    """Return a text that differs between processors that should not share compiled code."""
+    """Return a string that differs between processors that should not share compiled code."""
     system = [platform.system(), platform.machine(), platform.processor()]
     if platform.system() == "Darwin":
         system.append(_run(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]).stdout)

@@ -145,9 +145,9 @@ def _versions(findings: Findings) -> None:
     old = _version("deepsphere")
     if old is not None:
         findings.actions.append(
-            f"the distribution deepsphere {old} is installed too. It has the same import name, and "
-            "its files and ours overwrite each other: pip uninstall deepsphere deepsphere-keras, "
-            "then install deepsphere-keras again"
+            f"the distribution deepsphere {old} is installed too. It has the same import name, "
+            "and the files of the two distributions overwrite each other: pip uninstall "
+            "deepsphere deepsphere-keras, then install deepsphere-keras again"
         )
 
 
@@ -159,7 +159,7 @@ def _backends(findings: Findings) -> None:
     findings.sections["Backends"] = rows
     if chosen not in BACKENDS:
         findings.actions.append(
-            f"DeepSphere does not run on the backend {chosen!r} that {source} names: set "
+            f"DeepSphere does not run on the backend {chosen!r}, which {source} selects: set "
             f"KERAS_BACKEND to {', '.join(BACKENDS)}"
         )
         return
@@ -180,7 +180,9 @@ def _backends(findings: Findings) -> None:
             f"a filter gives wrong numbers on {chosen} (relative error {found['error']:.1e}): "
             "please report it with this output; DEEPSPHERE_COMPILED=off may help until then"
         )
-    findings.sections["Kernels"] = {"in use": found["library"] or "none, but the portable form"}
+    findings.sections["Kernels"] = {
+        "in use": found["library"] or "none; the portable form runs instead"
+    }
     findings.actions.extend(found["warnings"])
 
 
@@ -255,8 +257,8 @@ def _cache(findings: Findings) -> None:
     if not os.access(next(p for p in (directory, *directory.parents) if p.exists()), os.W_OK):
         rows["writable"] = "no"
         findings.actions.append(
-            f"nothing new can be kept in {directory}: make it writable, or name another directory "
-            "by DEEPSPHERE_CACHE"
+            f"{directory} is not writable: make it writable, or choose another directory with "
+            "DEEPSPHERE_CACHE"
         )
     if not directory.is_dir():
         rows["size"] = "not made yet"
@@ -269,12 +271,14 @@ def _cache(findings: Findings) -> None:
     damaged = {path: damage for path in files if (damage := _damage(path))}
     rows["damaged"] = ", ".join(path.name for path in damaged) or "none"
     findings.actions.extend(
-        f"{path} is damaged ({damage}): delete it, it is built again when it is needed"
+        f"{path} is damaged ({damage}): delete it; it is rebuilt when it is needed"
         for path, damage in damaged.items()
     )
     leftovers = sum(map(is_leftover, files))
     if leftovers:
-        rows["left over"] = f"{leftovers} of killed processes; they go when something is kept"
+        rows["left over"] = (
+            f"{leftovers} from killed processes; removed when the cache is next written"
+        )
 
 
 def _damage(path: Path) -> str | None:

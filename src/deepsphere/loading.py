@@ -35,7 +35,7 @@ WITHOUT_KERAS = (
     *("__main__", "backends", "cli", "compat", "compiler", "data", "doctor", "extras", "graph"),
     *("loading", "ops", "processors", "sampling", "torch"),
 )
-"""Modules that can be imported without Keras, as all whose names start with ``_`` can."""
+"""Modules that can be imported without Keras, like all modules whose names start with ``_``."""
 
 OPERATIONS_WITH_KERAS = (
     *("arguments", "attention", "blockwise", "filters", "mapping", "products", "randomness"),
@@ -92,7 +92,7 @@ class _Waiting:
                 try:
                     _import_all()
                 except Exception as error:  # importing Keras itself has succeeded
-                    logger.warning("Keras does not know the layers of DeepSphere: %s", error)
+                    logger.warning("cannot register the layers of DeepSphere with Keras: %s", error)
 
         # Patch the instance, because a wrapper would hide other methods of the loader.
         vars(loader)["exec_module"] = execute_and_register

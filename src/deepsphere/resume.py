@@ -102,20 +102,20 @@ class Resume(keras.callbacks.Callback):
         self.folder = Path(folder)
         self.callbacks = list(callbacks)
         if any(isinstance(callback, Resume) for callback in self.callbacks):
-            raise ValueError("callbacks must not hold another Resume")
+            raise ValueError("callbacks must not contain another Resume")
         self.seed = int(seed)
         for name in _BATCH_HOOKS:  # Keras calls a hook at every batch only if it is overridden
             if any(_overrides(callback, name) for callback in self.callbacks):
                 setattr(self, name, self._forward(name))
 
     def set_model(self, model: keras.Model) -> None:
-        """Set the model, also of the other callbacks."""
+        """Set the model of this and the other callbacks."""
         super().set_model(model)
         for callback in self.callbacks:
             callback.set_model(model)
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Set the parameters of training, also of the other callbacks."""
+        """Set the training parameters of this and the other callbacks."""
         super().set_params(params)
         for callback in self.callbacks:
             callback.set_params(params)
@@ -146,7 +146,7 @@ class Resume(keras.callbacks.Callback):
         self._pending: dict[str, Any] | None = None
         if shuffles_without_seed():
             warnings.warn(
-                "no random seed is set, and TensorFlow will shuffle in another order after "
+                "no random seed is set, so TensorFlow will shuffle in another order after "
                 "resuming; call keras.utils.set_random_seed before fit",
                 stacklevel=2,
             )
@@ -172,8 +172,8 @@ class Resume(keras.callbacks.Callback):
                 continue
             if errors:
                 warnings.warn(
-                    f"training goes on after epoch {state['epoch']}, since what was kept later "
-                    f"cannot be read: {'; '.join(errors)}",
+                    f"resuming after epoch {state['epoch']}, because later states cannot be read: "
+                    f"{'; '.join(errors)}",
                     stacklevel=3,
                 )
             self._refuse_another(state["identity"], path)
@@ -184,8 +184,8 @@ class Resume(keras.callbacks.Callback):
             self.model._initial_epoch = finished
             return {**state, "arrays": arrays}
         raise OSError(
-            f"no state of the training in {self.folder} can be read; delete the folder to begin "
-            "anew: " + "; ".join(errors)
+            f"no training state in {self.folder} can be read; delete the folder to start again: "
+            + "; ".join(errors)
         )
 
     def _refuse_another(self, identity: dict[str, Any], path: Path) -> None:
@@ -193,12 +193,12 @@ class Resume(keras.callbacks.Callback):
         if difference is not None:
             raise ValueError(
                 f"{path} is the state of another training: {difference}. Train the same model, or "
-                "give Resume another folder"
+                "choose another folder for Resume"
             )
         if not self.model.built:
             raise ValueError(
-                f"there is a state of the training in {self.folder}, but the model is not built; "
-                "build it before fit, as in model.build((None, pixels, channels))"
+                f"{self.folder} contains a training state, but the model is not built; build it "
+                "before fit, as in model.build((None, pixels, channels))"
             )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

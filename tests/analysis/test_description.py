@@ -286,5 +286,5 @@ def test_errors():
         describe(ChebyshevConv(2))
     with pytest.raises(ValueError, match="is not built: call it once"):
         describe(Sequential(SPHERE, [ChebyshevConv(2)]))
-    with pytest.raises(ValueError, match="has no layer of DeepSphere"):
+    with pytest.raises(ValueError, match="has no DeepSphere layer"):
         describe(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))

@@ -152,11 +152,11 @@ def test_isotropy_is_of_one_channel_and_one_sampling():
         ({"degrees": [0]}, ValueError, "degrees must be at least 1, got 0"),
         ({"degrees": [21]}, ValueError, "at most 20 on .* got 21"),
         ({"rotations": 0}, ValueError, "rotations must be at least 1, got 0"),
-        ({"channels": 2}, ValueError, "only layers have channels; got channels=2"),
+        ({"channels": 2}, ValueError, "only layers and models have channels; got channels=2"),
         ({"what": lambda f: f[0]}, ValueError, r"must return an array of shape \(16, pixels\)"),
-        ({"what": lambda f: f[:, :5]}, ValueError, "5 pixels, as has no coarser level"),
+        ({"what": lambda f: f[:, :5]}, ValueError, "5 pixels, but no coarser level"),
         ({"what": laplacian(Healpix(4))}, ValueError, "acts on 192 pixels, but .* has 768"),
-        ({"output_sampling": Healpix(4)}, ValueError, "say where the output is sampled"),
+        ({"output_sampling": Healpix(4)}, ValueError, "pass the sampling of the output"),
     ],
 )
 def test_errors(arguments, error, message):

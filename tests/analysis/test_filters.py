@@ -140,7 +140,7 @@ def test_layers_of_nested_and_functional_models(model):
     assert graph_convolution("encoder/conv", outer) is encoder.layers[0]
     assert graph_convolution("network/block/conv2", outer) is model.layers[1].conv2
     assert graph_convolution(-1, outer) is model.layers[1].conv1
-    with pytest.raises(ValueError, match="layer 0 is a InputLayer, no graph convolution; its"):
+    with pytest.raises(ValueError, match="layer 0 is a InputLayer, not a graph convolution; its"):
         graph_convolution(0, outer)
 
 
@@ -190,14 +190,14 @@ def test_no_such_layer(model):
         graph_convolution(4, model)
     with pytest.raises(ValueError, match="got -5"):
         graph_convolution(-5, model)
-    with pytest.raises(ValueError, match=f"'pool' is a Pool, no graph convolution; {every}"):
+    with pytest.raises(ValueError, match=f"'pool' is a Pool, not a graph convolution; {every}"):
         graph_convolution("pool", model)
-    with pytest.raises(ValueError, match="layer 3 is a Dense, no graph convolution"):
+    with pytest.raises(ValueError, match="layer 3 is a Dense, not a graph convolution"):
         graph_convolution(3, model)
-    with pytest.raises(ValueError, match="no graph convolution at all"):
+    with pytest.raises(ValueError, match="it has no graph convolution"):
         graph_convolution("a", keras.Sequential([keras.layers.Dense(1)]))
     for layer in ("mono", 0):
-        with pytest.raises(ValueError, match=f"{layer!r} is a name or an index: give the model"):
+        with pytest.raises(ValueError, match=f"{layer!r} is a name or an index: pass the model"):
             graph_convolution(layer)
     for layer in (None, True, 1.0, ["mono"]):
         with pytest.raises(TypeError, match="must be a layer, its name or its index"):

@@ -106,9 +106,9 @@ def test_errors():
     with pytest.raises(ValueError, match="is not built"):
         layerwise_equivariance(Sequential(SPHERE, [ChebyshevConv(2, 3)]), smooth_maps(1))
     plain = keras.Sequential([keras.Input((768, 1)), keras.layers.Dense(2)])
-    with pytest.raises(TypeError, match="sampling must say where the maps are"):
+    with pytest.raises(TypeError, match="sampling must be the sampling of the maps"):
         layerwise_equivariance(plain, smooth_maps(1))
     assert len(layerwise_equivariance(plain, smooth_maps(1), SPHERE)) == 1
     cut = network(keras.layers.Cropping1D((0, 4)))
-    with pytest.raises(ValueError, match=r"makes 764 pixels of Healpix.nside=8."):
+    with pytest.raises(ValueError, match=r"returns 764 pixels for Healpix.nside=8."):
         layerwise_equivariance(cut, smooth_maps(1))

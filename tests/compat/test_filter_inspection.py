@@ -118,9 +118,11 @@ def test_layers_by_name_index_and_object(model):
     )
     (only,) = model.get_gsp_filters("res/conv2")
     np.testing.assert_array_equal(only.coefficients, second.coefficients)
-    with pytest.raises(ValueError, match=r"'pool' is a Pool, no graph convolution; .*'res/conv2'"):
+    with pytest.raises(
+        ValueError, match=r"'pool' is a Pool, not a graph convolution; .*'res/conv2'"
+    ):
         model.get_gsp_filters("pool")
-    with pytest.raises(ValueError, match="PatchConvTranspose, no graph convolution"):
+    with pytest.raises(ValueError, match="PatchConvTranspose, not a graph convolution"):
         model.get_gsp_filters(4)
 
 
@@ -210,7 +212,7 @@ def test_plot_of_sections(model):
     own = Figure().add_subplot()
     (figure,) = model.plot_filters_section("mono", 0, 0, ax=own)
     assert figure is own.figure
-    with pytest.raises(ValueError, match="ax has room for one filter, got 2"):
+    with pytest.raises(ValueError, match="ax has room for only one filter, got 2"):
         model.plot_filters_section("mono", ax=own)
     with pytest.raises(ValueError, match="choose one of the layers 'res/conv1', 'res/conv2'"):
         model.plot_filters_section("res", 0, 0, ax=own)

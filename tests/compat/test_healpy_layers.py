@@ -378,7 +378,9 @@ class TestSmoothing:
             assert not noise[..., 1].any()
             # 20 000 numbers: their deviation is known to 0.5 %.
             assert noise[:, :100, 0].std() == pytest.approx(0.5, rel=0.02)
-        with pytest.raises(ValueError, match="white_noise_sigma has 3 channels, the input 2"):
+        with pytest.raises(
+            ValueError, match="white_noise_sigma has 3 channels, but the input has 2"
+        ):
             hl.HealpySmoothing(4, np.arange(192), fwhm=1.0, white_noise_sigma=[1, 2, 3])(x)
 
     def test_attributes(self):

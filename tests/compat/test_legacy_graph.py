@@ -67,5 +67,5 @@ class Elsewhere(Sampling):
 
 
 def test_other_samplings():
-    with pytest.raises(TypeError, match="for Healpix samplings only"):
+    with pytest.raises(TypeError, match="requires a Healpix sampling"):
         laplacian(Elsewhere(), Graph(8, laplacian="normalized_tf2"))

@@ -53,7 +53,7 @@ def test_indices_on_the_equator(nside, radius):
 def test_as_many_pixels_as_there_are():
     pixels, _ = get_index_equator(4, 100)
     assert len(set(pixels)) == 15  # of 16
-    with pytest.raises(ValueError, match="0 or more; got -1"):
+    with pytest.raises(ValueError, match="a nonnegative number of pixels; got -1"):
         get_index_equator(4, -1)
     with pytest.raises(ValueError, match="power of two"):
         get_index_equator(3, 1)
@@ -94,7 +94,7 @@ def test_section_in_given_axes():
     assert figure is axes.figure
     assert axes.lines[0].get_label() == "here"
     assert axes.get_title() == "one of 1"
-    with pytest.raises(ValueError, match="ax has room for one filter, got 6"):
+    with pytest.raises(ValueError, match="ax has room for only one filter, got 6"):
         plot_filters_section(Bank(FULL), ax=axes)
 
 

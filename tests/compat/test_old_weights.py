@@ -205,7 +205,7 @@ def test_no_file(tmp_path, convolutional):
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_tf2_weights(convolutional, tmp_path / "missing.h5")
     (tmp_path / "text.h5").write_text("nothing")
-    with pytest.raises(ValueError, match="neither an HDF5 file nor a checkpoint"):
+    with pytest.raises(ValueError, match="neither an HDF5 file nor a TensorFlow checkpoint"):
         load_tf2_weights(convolutional, tmp_path / "text.h5")
 
 

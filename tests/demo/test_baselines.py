@@ -125,7 +125,7 @@ def test_baselines_tell_amplitudes_apart():
         (np.ones((2, 12 * 9, 1)), None, "nside a power of two; got 108 pixels"),
         (np.full((1, PIXELS, 1), np.nan), None, "must be finite, got 3072 values"),
         (np.ones((1, PIXELS, 1)), 48, "lmax must be from 2 to 47 for nside 16, got 48"),
-        (np.zeros((1, PIXELS, 1)), None, "no power at some multipoles"),
+        (np.zeros((1, PIXELS, 1)), None, "zero power at some multipoles"),
     ],
 )
 def test_bad_maps(maps, lmax, message):
@@ -136,10 +136,10 @@ def test_bad_maps(maps, lmax, message):
 @pytest.mark.parametrize(
     ("train_labels", "test_width", "message"),
     [
-        (np.zeros(10), 3, r"two classes or more.*got \{0.0: 10\}"),
-        (np.arange(10) == 0, 3, "two maps or more each"),
+        (np.zeros(10), 3, r"at least two classes.*got \{0.0: 10\}"),
+        (np.arange(10) == 0, 3, "at least two maps each"),
         (np.arange(9) % 2, 3, r"train_features and train_labels.*got \(10, 3\) and \(9,\)"),
-        (np.arange(10) % 2, 4, "as many columns as each other, got 3 and 4"),
+        (np.arange(10) % 2, 4, "the same number of columns, got 3 and 4"),
     ],
 )
 def test_bad_sets(train_labels, test_width, message):

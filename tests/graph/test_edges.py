@@ -108,7 +108,7 @@ def test_errors(sampling, edges, error, match):
 
 @pytest.mark.parametrize("options", [{"edges": "mesh"}, {"width": 0.1}, {"spread": True}], ids=str)
 def test_old_ties_are_those_of_the_nearest_neighbors(options):
-    with pytest.raises(ValueError, match="is that of the nearest neighbors with the tuned width"):
+    with pytest.raises(ValueError, match="requires nearest neighbors and the tuned width"):
         laplacian(SPHERE, Graph(**options, laplacian="normalized_tf2"))
 
 

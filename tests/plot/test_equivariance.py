@@ -83,7 +83,7 @@ def test_wrong_lines_are_refused():
         plot_equivariance({})
     with pytest.raises(ValueError, match=r"got shapes \(1,\) and \(2,\) for 'a'"):
         plot_equivariance({"a": ([1, 2], [1])})
-    with pytest.raises(ValueError, match="can be told apart; got 9 and 1"):
+    with pytest.raises(ValueError, match="can be distinguished; got 9 and 1"):
         plot_equivariance({str(i): ([1], [1]) for i in range(9)})
 
 
@@ -112,7 +112,9 @@ def test_networks_are_compared():
     assert legend(figure) == ["one", "other"]
     first, second = (line.get_ydata() for line in figure.axes[0].lines[::2])
     assert (first < second).all()
-    with pytest.raises(ValueError, match="must have the same layers, 'other' has others"):
+    with pytest.raises(
+        ValueError, match="must have the same types of layers, but 'other' has others"
+    ):
         plot_layerwise_equivariance({"one": LAYERS, "other": LAYERS[:2]})
-    with pytest.raises(ValueError, match="a layer or more"):
+    with pytest.raises(ValueError, match="at least one layer"):
         plot_layerwise_equivariance([])

@@ -315,7 +315,7 @@ def test_wrong_arguments_are_named(layer):
         plot_filter_coefficients(layer, max_channels=0)
     with pytest.raises(ValueError, match="max_filters must be from 1 to 8"):
         plot_filter_responses(layer, max_filters=9)
-    with pytest.raises(ValueError, match="points must be 2 or more, got 1"):
+    with pytest.raises(ValueError, match="points must be at least 2, got 1"):
         plot_filter_responses(layer, points=1)
     with pytest.raises(ValueError, match="width_degrees must be above 0"):
         plot_filter_sections(layer, width_degrees=0)

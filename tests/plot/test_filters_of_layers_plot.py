@@ -120,9 +120,9 @@ def test_layers_are_given_by_name_index_or_object(plot):
     assert " of block/conv1" in plot(model.layers[2]).get_suptitle()
     assert " of last" in plot(-1, model=model).get_suptitle()
     assert " of conv2" in plot(model.layers[2].conv2).get_suptitle()
-    with pytest.raises(ValueError, match="give the model too"):
+    with pytest.raises(ValueError, match="pass the model, too"):
         plot("first")
-    with pytest.raises(ValueError, match="is a Pool, no graph convolution"):
+    with pytest.raises(ValueError, match="is a Pool, not a graph convolution"):
         plot("pool", model=model)
 
 

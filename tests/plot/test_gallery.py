@@ -61,5 +61,5 @@ def test_equal_classes_are_numbered():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="give one sampling or more, got none"):
+    with pytest.raises(ValueError, match="samplings must contain at least one sampling, got none"):
         plot_sampling_gallery([])

@@ -79,7 +79,7 @@ def test_it_can_be_drawn(figure, tmp_path):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="give from 1 to 8 samplings, got 0"):
+    with pytest.raises(ValueError, match="must contain 1 to 8 samplings, got 0"):
         plot_hierarchy({})
     with pytest.raises(ValueError, match=r"levels must be from 1 to 4 .*, got 5"):
         plot_hierarchy(SAMPLINGS, 5)

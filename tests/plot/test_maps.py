@@ -306,7 +306,7 @@ def test_close_up_around_a_pixel_and_beyond_the_footprint():
     figure = plot_gnomonic(pixels + 0.0, sampling, 37, 3.0)
     array = image_of(figure).get_array()
     assert array[array.shape[0] // 2, array.shape[1] // 2] == 37
-    with pytest.raises(ValueError, match="take a center inside the footprint"):
+    with pytest.raises(ValueError, match="choose a center inside the footprint"):
         plot_gnomonic(pixels + 0.0, sampling, (225.0, -60.0), 3.0)
 
 
@@ -335,7 +335,7 @@ def test_wrong_arguments_are_named():
         plot_maps([], sampling)
     with pytest.raises(ValueError, match="got 1 for 2"):
         plot_maps([values, values], sampling, ["one"])
-    with pytest.raises(ValueError, match="columns must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
         plot_maps([values], sampling, columns=0)
     with pytest.raises(ValueError, match="from 0 to 47"):
         plot_gnomonic(values, sampling, 48)

@@ -27,13 +27,13 @@ def test_history_draws_what_was_recorded():
         np.testing.assert_array_equal(lines["Training"].get_xydata()[:, 0], [1, 2, 3, 4])
         np.testing.assert_array_equal(lines["Training"].get_ydata(), HISTORY[name])
         np.testing.assert_array_equal(lines["Validation"].get_ydata(), HISTORY[f"val_{name}"])
-        assert lines["Least validation loss (epoch 3)"].get_xdata()[0] == 3
+        assert lines["Lowest validation loss (epoch 3)"].get_xdata()[0] == 3
     np.testing.assert_array_equal(rate.lines[0].get_ydata(), HISTORY["learning_rate"])
     assert loss.get_yscale() == rate.get_yscale() == "log"
     assert accuracy.get_yscale() == "linear"
     assert figure.get_suptitle() == "Run 1"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["Training", "Validation", "Least validation loss (epoch 3)"]
+    assert names == ["Training", "Validation", "Lowest validation loss (epoch 3)"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_history_finds_the_metric():
 
 
 def test_history_of_the_wrong_form_is_refused():
-    with pytest.raises(ValueError, match="must hold 'loss'; got accuracy"):
+    with pytest.raises(ValueError, match="must contain 'loss'; got accuracy"):
         plot_history({"accuracy": [1.0]})
     with pytest.raises(ValueError, match="no epoch"):
         plot_history({"loss": []})
@@ -112,7 +112,7 @@ def test_long_class_names_do_not_overlap():
 def test_confusion_of_the_wrong_form_is_refused():
     with pytest.raises(ValueError, match=r"square, got shape \(2, 3\)"):
         plot_confusion(np.ones((2, 3)))
-    with pytest.raises(ValueError, match="zero or more, got -1"):
+    with pytest.raises(ValueError, match="must not contain negative counts, got -1"):
         plot_confusion([[1, -1], [0, 1]])
     with pytest.raises(ValueError, match="got 1 for 2"):
         plot_confusion(np.eye(2), ["one"])

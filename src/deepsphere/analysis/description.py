@@ -116,10 +116,10 @@ def describe(model: keras.Model) -> list[LayerDescription]:
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
     if not any(follows_protocol(layer) for layer in model._flatten_layers()):
-        raise ValueError(f"model {model.name!r} has no layer of DeepSphere")
+        raise ValueError(f"model {model.name!r} has no DeepSphere layer")
     if not model.built:
         raise ValueError(
-            f"model {model.name!r} is not built: call it once, or its build((None, pixels, "
+            f"model {model.name!r} is not built: call it once, or call build((None, pixels, "
             "channels))"
         )
     rows: list[LayerDescription] = []

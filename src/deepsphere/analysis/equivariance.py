@@ -113,7 +113,7 @@ def equivariance_error(
         isotropy form.
     TypeError
         If `sampling` is not a `Sampling`, `degrees` is empty, `degrees`, `rotations` or `channels`
-        are not integers, or `what` is of none of the types above.
+        are not integers, or `what` has none of the types above.
     ValueError
         If `form` is unknown; if a degree is below 1 or above the band limit of the rotation form;
         if `rotations` or `channels` is less than 1, or `channels` is not 1 for a matrix or
@@ -168,7 +168,7 @@ def equivariance_error(
 
 
 _ELSEWHERE = (
-    'form "isotropy" is for linear maps from one channel to one on the same pixels; use '
+    'form "isotropy" requires a linear map from one channel to one on the same pixels; use '
     'form="rotation"'
 )
 
@@ -189,7 +189,9 @@ def _function(what: Any, channels: int | None) -> tuple[Apply, int]:
             channels = _built_for(what)
         return keras_function(what), check_count("channels", channels, least=1)
     if channels not in (None, 1):
-        raise ValueError(f"only layers have channels; got channels={channels!r} for {what!r}")
+        raise ValueError(
+            f"only layers and models have channels; got channels={channels!r} for {what!r}"
+        )
     if issparse(what):
         return (lambda fields: (what @ fields[:, :, 0].T).T[:, :, None]), 1
     if not callable(what):
@@ -202,8 +204,8 @@ def _function(what: Any, channels: int | None) -> tuple[Apply, int]:
         result = np.asarray(what(fields[:, :, 0]), dtype=np.float64)
         if result.ndim != 2 or len(result) != len(fields):
             raise ValueError(
-                f"the function must return an array of shape ({len(fields)}, pixels) for one of "
-                f"shape {fields.shape[:2]}, got shape {result.shape}"
+                f"the function must return an array of shape ({len(fields)}, pixels) for an input "
+                f"of shape {fields.shape[:2]}, got shape {result.shape}"
             )
         return result[:, :, None]
 
@@ -312,8 +314,8 @@ def decompose(maps: Floats, sampling: Sampling) -> NDArray[np.complex128]:
     """
     if maps.ndim != 3 or maps.shape[1] != len(sampling):
         raise ValueError(
-            f"maps on {sampling!r} have the shape (batch, {len(sampling)}, channels), got "
-            f"{maps.shape}: say where the output is sampled, as output_sampling=..."
+            f"maps on {sampling!r} must have shape (batch, {len(sampling)}, channels), got "
+            f"{maps.shape}: pass the sampling of the output as output_sampling=..."
         )
     return analyze(np.moveaxis(maps, 2, 1), sampling)
 
@@ -354,8 +356,8 @@ def coarser(sampling: Sampling, pixels: int) -> Sampling:
             break
     if len(level) != pixels:
         raise ValueError(
-            f"the output has {pixels} pixels, as has no coarser level of {sampling!r}: say where "
-            "it is sampled, as output_sampling=..."
+            f"the output has {pixels} pixels, but no coarser level of {sampling!r} has that "
+            "number: pass its sampling as output_sampling=..."
         )
     return level
 
@@ -377,7 +379,7 @@ def _check_linear(apply: Apply, width: int, pixels: int, rng: np.random.Generato
         share = excess / np.linalg.norm(images)
         raise ValueError(
             f"{_ELSEWHERE}: this one is not linear, F(f + 2 g) differs from F(f) + 2 F(g) by "
-            f"{share:.1e} (is there a bias or an activation?)"
+            f"{share:.1e} (does it have a bias or an activation?)"
         )
 
 

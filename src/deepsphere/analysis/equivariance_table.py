@@ -70,7 +70,7 @@ class LaplacianResult(NamedTuple):
 def curve_degrees(sampling: Sampling) -> list[int]:
     """Return the degrees for a plot: those of the table, and eight per factor of two.
 
-    They end at 2.5 nside. Beyond, maps on these points hardly determine the field.
+    They end at 2.5 nside. Beyond that, maps on these points hardly determine the field.
     """
     last = max(2.0, 2.5 * resolution(sampling))
     steps = np.geomspace(1, last, math.ceil(8 * math.log2(last)) + 1)

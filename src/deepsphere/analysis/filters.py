@@ -22,7 +22,7 @@ LayerLike: TypeAlias = "keras.layers.Layer | str | int"
 
 
 def graph_convolution(layer: LayerLike, model: keras.layers.Layer | None = None) -> GraphConv:
-    """Return a graph convolution, given by itself, its name or its index.
+    """Return a graph convolution, given as an object, its name or its index.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def graph_convolution(layer: LayerLike, model: keras.layers.Layer | None = None)
         For a layer or model that contains several graph convolutions, the first is returned.
     model : keras.Model, optional
         Model in which names and indices are looked up; not needed if `layer` is an object. Layers
-        passed to a `deepsphere.models.Sequential`, which copies them, stand for their copies.
+        passed to a `deepsphere.models.Sequential` that copies them stand for their copies.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def graph_convolution(layer: LayerLike, model: keras.layers.Layer | None = None)
 def graph_convolutions(
     layer: LayerLike, model: keras.layers.Layer | None = None
 ) -> dict[str, GraphConv]:
-    """Return all graph convolutions in a layer, given by itself, its name or its index.
+    """Return all graph convolutions in a layer, given as an object, its name or its index.
 
     Parameters
     ----------
@@ -94,11 +94,11 @@ def graph_convolutions(
         raise TypeError(f"layer must be a graph convolution, got {type(found).__name__}")
     if not result:
         raise ValueError(
-            f"layer {layer!r} is a {type(found).__name__}, no graph convolution{_choice(model)}"
+            f"layer {layer!r} is a {type(found).__name__}, not a graph convolution{_choice(model)}"
         )
     for name, one in result.items():
         if not one.built:
-            raise ValueError(f"layer {name!r} has no weights yet: build it or call it once")
+            raise ValueError(f"layer {name!r} has no weights yet: build the layer or call it once")
     return result
 
 
@@ -115,7 +115,9 @@ def _look_up(layer: LayerLike, model: keras.layers.Layer | None) -> tuple[str, k
     if isinstance(layer, bool) or not isinstance(layer, (str, int, np.integer)):
         raise TypeError(f"layer must be a layer, its name or its index, got {layer!r}")
     if model is None:
-        raise ValueError(f"layer {layer!r} is a name or an index: give the model too, as model=...")
+        raise ValueError(
+            f"layer {layer!r} is a name or an index: pass the model, too, as model=..."
+        )
     if isinstance(layer, str):
         for path, one in _below(model):
             if path == layer:
@@ -147,7 +149,7 @@ def _choice(model: keras.layers.Layer | None) -> str:
     """List the graph convolutions of a model, for the end of an error message."""
     names = [] if model is None else [n for n, one in _below(model) if isinstance(one, GraphConv)]
     if not names:
-        return "; it has no graph convolution at all"
+        return "; it has no graph convolution"
     return f"; its graph convolutions are {', '.join(map(repr, names))}"
 
 

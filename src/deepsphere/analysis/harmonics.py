@@ -152,7 +152,7 @@ def analyze(maps: Floats, sampling: Sampling) -> Coefficients:
     if missing:
         raise ValueError(
             f"{missing} of {array.size} values are missing (masked, NaN or UNSEEN) or infinite; "
-            "harmonic coefficients need maps of the whole sphere: fill them first"
+            "harmonic coefficients require maps of the whole sphere: fill these values first"
         )
     return _least_squares(array.astype(np.float64), sampling)
 
@@ -163,11 +163,11 @@ def check_whole(sampling: Sampling) -> None:
     share = sampling.areas.sum() / (4 * pi)
     if abs(share - 1) > 0.01:
         raise ValueError(
-            f"maps can be rotated on the whole sphere only; {sampling!r} covers {share:.1%} of it"
+            f"only maps of the whole sphere can be rotated; {sampling!r} covers {share:.1%} of it"
         )
     degree = band_limit(sampling)
     if degree < 1:
-        raise ValueError(f"{sampling!r} has too few points to rotate maps on it")
+        raise ValueError(f"{sampling!r} has too few points to rotate maps; use a finer sampling")
     rng = np.random.default_rng(0)
     truth = np.zeros(((degree + 1) * (degree + 2)) // 2, dtype=np.complex128)
     truth[:] = rng.normal(size=len(truth)) + 1j * rng.normal(size=len(truth))
@@ -176,8 +176,8 @@ def check_whole(sampling: Sampling) -> None:
     error = np.linalg.norm(found - truth) / np.linalg.norm(truth)
     if error > 1e-4:  # on HEALPix 1e-8
         raise ValueError(
-            f"the points of {sampling!r} do not determine fields up to degree {degree}: "
-            f"their coefficients come back with an error of {error:.1e}"
+            f"the points of {sampling!r} do not determine fields up to degree {degree}: their "
+            f"coefficients are recovered only with an error of {error:.1e}"
         )
 
 

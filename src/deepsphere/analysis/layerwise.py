@@ -66,12 +66,12 @@ def layerwise_equivariance(
         A built stack of layers, such as a `deepsphere.models.Sequential`. It runs in inference
         mode.
     maps : array_like, shape (batch, pixels, channels)
-        Typical inputs of the model, for example from the test set. They are first band-limited
-        (to 2.5 nside on HEALPix), since only then their rotation is known.
+        Typical inputs of the model, for example from the test set. They are first band-limited (to
+        2.5 nside on HEALPix), because only then is their rotation known.
     sampling : Sampling, optional
         Sampling of the maps, of the whole sphere. Default: that of the model.
     rotations : int, default 4
-        Number of random rotations of each map. A few suffice, since the error is also averaged
+        Number of random rotations of each map. A few suffice, because the error is also averaged
         over maps.
     seed : int, default 0
         Seed of the rotations.
@@ -115,15 +115,15 @@ def layerwise_equivariance(
     if not isinstance(model, keras.Sequential):
         raise TypeError(
             "model must be a stack of layers, a keras.Sequential or deepsphere.models.Sequential, "
-            f"got {type(model).__name__}; of any model, equivariance_error(..., form='rotation') "
-            "measures the whole"
+            f"got {type(model).__name__}; for any other model, use equivariance_error(..., "
+            "form='rotation')"
         )
     if not model.built:
         raise ValueError(f"model {model.name!r} is not built: call it once on the maps")
     sampling = sampling or getattr(model, "sampling", None)
     if not isinstance(sampling, Sampling):
         raise TypeError(
-            f"sampling must say where the maps are, such as Healpix(64), got {sampling!r}"
+            f"sampling must be the sampling of the maps, such as Healpix(64), got {sampling!r}"
         )
     fields = np.asarray(maps, dtype=np.float64)
     if fields.ndim != 3 or fields.shape[1] != len(sampling) or not len(fields):
@@ -197,6 +197,6 @@ def _output_sampling(
         return coarser(sampling, output.shape[1])
     except ValueError as error:
         raise ValueError(
-            f"layer {layer.name!r} makes {output.shape[1]} pixels of {sampling!r}; it is not known "
-            "where they are"
+            f"layer {layer.name!r} returns {output.shape[1]} pixels for {sampling!r}, but their "
+            "positions are unknown"
         ) from error

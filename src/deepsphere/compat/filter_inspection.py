@@ -190,7 +190,7 @@ class FilterInspection:
         filters = self.get_gsp_filters(layer, ind_in, ind_out)
         if ax is not None and len(filters) > 1:
             names = ", ".join(repr(one.name) for one in filters)
-            raise ValueError(f"ax has room for one filter: choose one of the layers {names}")
+            raise ValueError(f"ax has room for only one filter: choose one of the layers {names}")
         return [
             plot_filters_section(
                 one, len(one.coefficients), title=title, figsize=figsize, ax=ax, **kwargs

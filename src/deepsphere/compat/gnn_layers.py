@@ -78,7 +78,7 @@ def note_ignored(where: str, **arguments: Any) -> None:
     """Log which arguments of the old code no longer have an effect."""
     for name, value in arguments.items():
         if value is not None:
-            logger.info("%s: %s=%r is ignored, it is no longer needed", where, name, value)
+            logger.info("%s: ignoring %s=%r, which is no longer needed", where, name, value)
 
 
 def new_residual_arguments(

@@ -418,7 +418,7 @@ class HealpySmoothing(GaussianSmoothing):
         Multiplies the width of channel c by ``sqrt(repetitions[c])``, equivalent to repeated
         smoothing.
     white_noise_sigma : float or sequence of float, optional
-        Standard deviation, for all channels or each, of Gaussian noise that is added in training,
+        Standard deviation, for all channels or for each, of the Gaussian noise added in training,
         after smoothing and before masking. Default: no noise.
     data_path, max_batch_size, spmm_backend, fwhm_base
         Ignored. No files are written, large products are split automatically, there is only one
@@ -542,7 +542,8 @@ class HealpySmoothing(GaussianSmoothing):
         """Build the layer; raise ValueError if the noise has another number of channels."""
         if self._noise is not None and self._noise.size not in (1, input_shape[-1]):
             raise ValueError(
-                f"white_noise_sigma has {self._noise.size} channels, the input {input_shape[-1]}"
+                f"white_noise_sigma has {self._noise.size} channels, but the input has "
+                f"{input_shape[-1]}"
             )
         super().build(input_shape)
 
@@ -601,8 +602,8 @@ def _mask_array(mask: Any, pixels: int) -> NDArray[Any]:
     array = array.reshape(*array.shape, *(1,) * (2 - array.ndim))
     if array.ndim != 2 or len(array) != pixels or not array.any():
         raise ValueError(
-            f"mask must have shape ({pixels},) or ({pixels}, channels), some of it not 0; "
-            f"got shape {np.shape(mask)}"
+            f"mask must have shape ({pixels},) or ({pixels}, channels), not 0 everywhere; got "
+            f"shape {np.shape(mask)}"
         )
     if array.dtype == bool or np.isin(array, (0, 1)).all():
         return array.astype(bool)
@@ -620,7 +621,7 @@ def _noise_array(sigma: Any) -> NDArray[np.float32] | None:
     array = np.atleast_1d(np.asarray(sigma, dtype=np.float32))
     if array.ndim > 1 or not np.isfinite(array).all() or (array < 0).any():
         raise ValueError(
-            "white_noise_sigma must be a number that is not negative, or one for each channel; "
-            f"got {sigma!r}"
+            "white_noise_sigma must be a nonnegative number or one such number per channel; got "
+            f"{sigma!r}"
         )
     return array if array.any() else None

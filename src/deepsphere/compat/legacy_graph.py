@@ -1,8 +1,8 @@
 """The graph of deepsphere-cosmo-tf2, edge for edge: ``Graph(laplacian="normalized_tf2")``.
 
-Where neighbors are equally distant, that code took those that rounding put first. Networks trained
-with it reproduce their numbers only on the same edges, so this module computes pixel coordinates
-with the same rounding, bit for bit.
+Where neighbors are equally distant, that code took the neighbors that happened to come first after
+rounding. Networks trained with it reproduce their numbers only on the same edges, so this module
+computes pixel coordinates with the same rounding, bit for bit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def old_laplacian(sampling: Sampling, graph: Graph) -> csr_array:
     sampling : Healpix
         The sphere or a part of it, with n pixels.
     graph : Graph
-        The number of neighbors. It must not ask for anything that the old code could not do.
+        The number of neighbors. It must not request anything that the old code did not support.
 
     Returns
     -------
@@ -52,11 +52,11 @@ def old_laplacian(sampling: Sampling, graph: Graph) -> csr_array:
         If the graph names edges other than the nearest neighbors, spreads them, or sets a width.
     """
     if not isinstance(sampling, Healpix):
-        raise TypeError(f"this Laplacian is for Healpix samplings only, got {sampling!r}")
+        raise TypeError(f"laplacian 'normalized_tf2' requires a Healpix sampling, got {sampling!r}")
     if graph.edges != "nearest" or graph.width != "tuned" or graph.spread:
         raise ValueError(
-            "laplacian 'normalized_tf2' is that of the nearest neighbors with the tuned width, "
-            f"got {graph!r}; leave out edges, width and spread, or use 'normalized'"
+            "laplacian 'normalized_tf2' requires nearest neighbors and the tuned width, got "
+            f"{graph!r}; leave out edges, width and spread, or use 'normalized'"
         )
     return laplacian_of_weights(first_neighbors_weights(sampling, graph.neighbor_count))
 
@@ -89,7 +89,7 @@ def first_neighbors_weights(sampling: Sampling, neighbors: int) -> csr_array:
         If `neighbors` is less than 1.
     """
     if not isinstance(sampling, Healpix):
-        raise TypeError(f"this Laplacian is for Healpix samplings only, got {sampling!r}")
+        raise TypeError(f"laplacian 'normalized_tf2' requires a Healpix sampling, got {sampling!r}")
     n = len(sampling)
     k = min(check_neighbors(neighbors), n - 1)
     points = _healpy_points(sampling)

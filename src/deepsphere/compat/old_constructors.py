@@ -37,9 +37,10 @@ def refuse_old_checkpoint(old: bool) -> None:
     """
     if old:
         raise ValueError(
-            "this checkpoint was written by deepsphere-cosmo-tf2, whose layers had other parts: "
-            "load it by model.load_weights(path), or by deepsphere.compat.load_tf2_weights(model, "
-            "path) if the model holds several networks"
+            "this checkpoint was written by deepsphere-cosmo-tf2, whose layers had a different "
+            "structure: load it with model.load_weights(path), or with "
+            "deepsphere.compat.load_tf2_weights(model, path) if the model contains several "
+            "networks"
         )
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class FilterBank(Protocol):
-    """Attributes of filters that the functions of this module use."""
+    """Filter attributes that the functions of this module use."""
 
     @property
     def n_filters(self) -> int:
@@ -171,8 +171,8 @@ def plot_filters_section(
     sampling = require_healpix(filters.sampling, _name(filters))
     if ax is not None and filters.n_filters > 1:
         raise ValueError(
-            f"ax has room for one filter, got {filters.n_filters}: choose one by ind_in and "
-            "ind_out, or give no ax"
+            f"ax has room for only one filter, got {filters.n_filters}: choose one with ind_in "
+            "and ind_out, or leave out ax"
         )
     if sampling.is_full:
         position = int(get_index_equator(sampling.nside, 0)[1])
@@ -242,7 +242,7 @@ def get_index_equator(nside: int, radius: int) -> tuple[NDArray[np.int64], int]:
 
     middle = len(Healpix(nside)) // 2  # in RING order, in which the equator is contiguous
     if radius < 0:
-        raise ValueError(f"radius must be a number of pixels, 0 or more; got {radius}")
+        raise ValueError(f"radius must be a nonnegative number of pixels; got {radius}")
     radius = min(radius, 2 * nside - 1)
     ring = np.arange(middle - radius, middle + radius + 1)
     pixels = np.asarray(ring2nest(nside, ring), dtype=np.int64)

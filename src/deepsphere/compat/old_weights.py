@@ -73,10 +73,10 @@ def load_tf2_weights(
     term of the basis.
     """
     if not model.built:
-        raise ValueError(f"{model.name!r} has no weights yet: build it, or call it once, before")
+        raise ValueError(f"{model.name!r} has no weights yet: build it or call it once first")
     part = describe(model)
     matches, unused = _read(part, Path(path))
-    problems = [f"{unused[0]!r} and {len(unused) - 1} more are in the file only"] if unused else []
+    problems = [f"{unused[0]!r} and {len(unused) - 1} more are only in the file"] if unused else []
     values = []
     for weight, array in matches:
         if array is None:
@@ -88,7 +88,7 @@ def load_tf2_weights(
             value = array
         if value.shape != tuple(weight.variable.shape):
             problems.append(
-                f"{_label(weight)} has shape {tuple(weight.variable.shape)}, {array.shape} in "
+                f"{_label(weight)} has shape {tuple(weight.variable.shape)}, but {array.shape} in "
                 "the file"
             )
             continue
@@ -111,7 +111,7 @@ def _label(weight: Weight) -> str:
 
 
 def is_old_weights(path: str | os.PathLike[str]) -> bool:
-    """Whether a path holds weights saved by Keras 2 or by deepsphere-cosmo-tf2."""
+    """Return whether a path holds weights saved by Keras 2 or by deepsphere-cosmo-tf2."""
     path = Path(path)
     if _checkpoint_prefix(path) is not None:
         return True
@@ -133,11 +133,11 @@ def _read(part: Part, path: Path) -> tuple[list[Match], list[str]]:
         return _read_checkpoint(part, prefix)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no weights at {path}: give a file *.h5, the prefix of a checkpoint, or the folder of "
-            "a checkpoint manager"
+            f"no weights at {path}: pass an *.h5 file, the prefix of a checkpoint, or the folder "
+            "of a checkpoint manager"
         )
     if not h5py.is_hdf5(path):
-        raise ValueError(f"{path} is neither an HDF5 file nor a checkpoint of TensorFlow")
+        raise ValueError(f"{path} is neither an HDF5 file nor a TensorFlow checkpoint")
     with h5py.File(path, "r") as file:
         legacy = _legacy_group(file)
         return _read_hdf5(part, file) if legacy is None else _read_legacy(part, legacy)
@@ -257,7 +257,10 @@ def _open_checkpoint(prefix: Path) -> tuple[Any, Any]:
     messages = require("tensorflow.core.protobuf.trackable_object_graph_pb2", extra="tensorflow")
     reader = tensorflow.train.load_checkpoint(str(prefix))
     if "_CHECKPOINTABLE_OBJECT_GRAPH" not in reader.get_variable_to_shape_map():
-        raise ValueError(f"{prefix} is a checkpoint of TensorFlow 1, which this cannot read")
+        raise ValueError(
+            f"{prefix} is a TensorFlow 1 checkpoint, which cannot be read; convert it with "
+            "TensorFlow 2"
+        )
     graph = messages.TrackableObjectGraph()
     graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
     return reader, graph.nodes

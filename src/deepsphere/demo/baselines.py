@@ -64,7 +64,7 @@ def power_spectrum_features(maps: ArrayLike, lmax: int | None = None) -> NDArray
             # One iteration reduces the quadrature error from 1 % to 0.1 % of the power.
             features[index, channel] = healpy.anafast(ring, lmax=lmax, iter=1)[2:]
     if not np.all(features > 0):
-        raise ValueError("a map has no power at some multipoles (is it constant?)")
+        raise ValueError("a map has zero power at some multipoles (is it constant?); leave it out")
     return np.log(features).reshape(count, -1)
 
 
@@ -127,13 +127,13 @@ def linear_svm_accuracy(
     test_features, test_labels = _check_set("test", test_features, test_labels)
     if train_features.shape[1] != test_features.shape[1]:
         raise ValueError(
-            "train_features and test_features must have as many columns as each other, "
-            f"got {train_features.shape[1]} and {test_features.shape[1]}"
+            "train_features and test_features must have the same number of columns, got "
+            f"{train_features.shape[1]} and {test_features.shape[1]}"
         )
     classes, counts = np.unique(train_labels, return_counts=True)
     if len(classes) < 2 or counts.min() < 2:
         raise ValueError(
-            "train_labels must hold two classes or more with two maps or more each, got "
+            "train_labels must contain at least two classes with at least two maps each, got "
             f"{dict(zip(classes.tolist(), counts.tolist(), strict=True))}"
         )
     pipeline = require("sklearn.pipeline", "baselines")

@@ -74,15 +74,16 @@ def draw_pictures(
             plot_history(history),
             "training",
             "Training",
-            "Loss and accuracy after each epoch; validation is on the test maps, by which nothing "
-            "is chosen. Early on the running statistics of batch normalization lag behind the "
-            "weights, and validation jumps; it settles as the learning rate falls along a cosine.",
+            "Loss and accuracy after each epoch; validation uses the test maps, which influence "
+            "no choice. Early on, the running statistics of batch normalization lag behind the "
+            "weights, so validation fluctuates; it settles as the learning rate falls along a "
+            "cosine.",
         ),
         (
             plot_confusion(confusion, class_names),
             "confusion",
             "Test maps",
-            "True against predicted class of the maps that the network never trained on.",
+            "True and predicted class of the maps that the network never trained on.",
         ),
         (
             plot_filter_coefficients(first),
@@ -94,8 +95,8 @@ def draw_pictures(
             plot_filter_responses(first),
             "spectral",
             "Filters: spectral domain",
-            "What the first layer's filters multiply each graph frequency by: small eigenvalues "
-            "of the Laplacian are large scales on the sphere.",
+            "The factor by which the first layer's filters multiply each graph frequency: small "
+            "eigenvalues of the Laplacian are large scales on the sphere.",
         ),
         (
             plot_filter_sections(first),

@@ -48,8 +48,8 @@ def write_report(
     *,
     title: str = "Telling two universes apart",
     introduction: str = (
-        "A graph convolutional network on the sphere learned to tell maps of two cosmologies "
-        "apart. These are its results on maps that it never saw."
+        "A graph convolutional network on the sphere learned to distinguish maps of two "
+        "cosmologies. These are its results on maps that it never saw."
     ),
     model_file: str = "model.keras",
 ) -> Path:
@@ -135,7 +135,9 @@ def _headline(accuracies: Mapping[str, float]) -> str:
     baselines = {name: value for name, value in accuracies.items() if name != "test_accuracy"}
     if "test_accuracy" not in accuracies:
         return "The accuracy of the network was not measured."
-    text = f"The network is right on {_percent(accuracies['test_accuracy'])} of the test maps"
+    text = (
+        f"The network classifies {_percent(accuracies['test_accuracy'])} of the test maps correctly"
+    )
     if not baselines:
         return f"{text}."
     best = max(baselines, key=lambda name: baselines[name])
@@ -165,7 +167,7 @@ def _comparison(accuracies: Mapping[str, float], maps: Any) -> str:
             f'<td class="track"><div class="{kind}"><b style="width:{100 * value:.2f}%"></b>'
             f'{whisker}</div></td><td class="number">{_percent(value)}{note}</td></tr>'
         )
-    text = "Share of test maps put into the right class."
+    text = "Share of test maps classified correctly."
     if maps:
         text += (
             f" In brackets and as thin lines: 95% confidence intervals from {int(maps)} test maps."
@@ -215,8 +217,8 @@ def _reload(model_file: str) -> str:
         "model.summary()"
     )
     return (
-        "<section><h2>Use the trained network</h2>"
-        f"<p>It is saved beside this page:</p><pre><code>{escape(code)}</code></pre></section>"
+        "<section><h2>Use the trained network</h2><p>It is saved next to this "
+        f"page:</p><pre><code>{escape(code)}</code></pre></section>"
     )
 
 

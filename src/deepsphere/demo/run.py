@@ -203,13 +203,11 @@ def run_demo(
         path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     page = write_report(output, metrics, pictures)
 
-    _say(
-        f"Done in {metrics['total_seconds']:.0f} s: share of {len(test_rows)} test maps told right"
-    )
+    _say(f"Done in {metrics['total_seconds']:.0f} s: accuracy on {len(test_rows)} test maps")
     print(f"  DeepSphere network                {metrics['test_accuracy']:6.1%}")
     print(f"  linear SVM on the power spectrum  {metrics['baseline_accuracy']:6.1%}")
     print(f"  linear SVM on the variance        {metrics['variance_accuracy']:6.1%}")
-    print(f"\n{page} shows the rest; {output / 'model.keras'} is the network.")
+    print(f"\nThe full report is {page}; the network is {output / 'model.keras'}.")
     return metrics
 
 

@@ -3,8 +3,8 @@
 Each function returns a new `matplotlib.figure.Figure`. It opens no pyplot figure and changes no
 global Matplotlib parameter. Importing this package does not import Matplotlib. Save a plot with
 ``figure.savefig("name.png")`` (or ``.pdf``, ``.svg``). The plots of deepsphere-cosmo-tf2,
-`plot_filters_gnomonic` and `plot_filters_section`, are in `deepsphere.compat.old_plots` and can be
-imported from here, too; they open pyplot figures.
+`plot_filters_gnomonic` and `plot_filters_section`, are in `deepsphere.compat.old_plots` and can
+also be imported from here; they open pyplot figures.
 """
 
 from typing import Any

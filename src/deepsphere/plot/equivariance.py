@@ -171,11 +171,13 @@ def plot_layerwise_equivariance(
     networks = dict(rows) if isinstance(rows, Mapping) else {"": rows}
     first = next(iter(networks.values()), ())
     if not first:
-        raise ValueError("rows must hold a layer or more")
+        raise ValueError("rows must contain at least one layer")
     types = [row.type for row in first]
     for name, one in networks.items():
         if [row.type for row in one] != types:
-            raise ValueError(f"all networks must have the same layers, {name!r} has others")
+            raise ValueError(
+                f"all networks must have the same types of layers, but {name!r} has others"
+            )
     places = np.arange(len(first))
     spread = 0.5 / len(networks)
     with house_style():
@@ -223,8 +225,8 @@ def _styles(labels: Sequence[Label]) -> dict[Label, dict[str, Any]]:
     seconds = list(dict.fromkeys(second for _, second in pairs))
     if len(firsts) > len(COLORS) or len(seconds) > len(DASHES):
         raise ValueError(
-            f"at most {len(COLORS)} colors with {len(DASHES)} kinds of dashes can be told apart; "
-            f"got {len(firsts)} and {len(seconds)}"
+            f"at most {len(COLORS)} colors with {len(DASHES)} kinds of dashes can be "
+            f"distinguished; got {len(firsts)} and {len(seconds)}"
         )
     return {
         label: {

@@ -109,11 +109,11 @@ def require_healpix(sampling: Sampling | None, name: str) -> Healpix:
     """
     if sampling is None:
         raise ValueError(
-            f"the filters of {name!r} have no shape on the sphere: the layer is on no sampling, "
-            "only on a graph given by its matrix"
+            f"the filters of {name!r} have no shape on the sphere: the layer has no sampling, "
+            "only a graph given by a matrix"
         )
     if not isinstance(sampling, Healpix):
-        raise TypeError(f"layer {name!r} must lie on a HEALPix sampling, got {sampling!r}")
+        raise TypeError(f"layer {name!r} must be on a HEALPix sampling, got {sampling!r}")
     return sampling
 
 

@@ -123,7 +123,7 @@ def plot_filter_responses(
         As in `plot_filter_coefficients`; ValueError also if `points` is less than 2.
     """
     if points < 2:
-        raise ValueError(f"points must be 2 or more, got {points}")
+        raise ValueError(f"points must be at least 2, got {points}")
     name, conv, coefficients, counts = _shown(layer, model, max_channels, max_filters)
     eigenvalues = np.linspace(0.0, conv.spectral_bound, points)
     response = response_of(coefficients, conv, eigenvalues)

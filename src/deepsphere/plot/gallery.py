@@ -99,7 +99,7 @@ def plot_sampling_gallery(
             _name(sampling, i, samplings): sampling for i, sampling in enumerate(samplings)
         }
     if not samplings:
-        raise ValueError("give one sampling or more, got none")
+        raise ValueError("samplings must contain at least one sampling, got none")
     frame = viewing_frame(*view)
     pixels = globe_pixels(frame, RESOLUTION)
     with house_style():

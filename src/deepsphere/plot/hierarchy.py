@@ -88,7 +88,9 @@ def plot_hierarchy(
     >>> figure = plot_hierarchy(samplings, levels=2)  # doctest: +SKIP
     """
     if not 1 <= len(samplings) <= len(COLORS):
-        raise ValueError(f"give from 1 to {len(COLORS)} samplings, got {len(samplings)}")
+        raise ValueError(
+            f"samplings must contain 1 to {len(COLORS)} samplings, got {len(samplings)}"
+        )
     if not 1 <= levels <= 4:
         raise ValueError(f"levels must be from 1 to 4 for globes to be legible, got {levels}")
     measured = {name: hierarchy_quality(sampling, levels) for name, sampling in samplings.items()}

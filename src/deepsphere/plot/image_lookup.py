@@ -85,9 +85,9 @@ def check_values(values: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
     array = given.astype(np.float64)
     if array.shape not in ((len(sampling),), (len(sampling), 1)):
         raise ValueError(
-            f"values must hold one number for each of the {len(sampling)} points of the sampling, "
-            f"got shape {array.shape}; plot one map and one channel at a time"
-            f"{_advice(array.shape, sampling)}"
+            f"values must contain one number for each of the {len(sampling)} points of the "
+            f"sampling, got shape {array.shape}; plot one map and one channel at a "
+            f"time{_advice(array.shape, sampling)}"
         )
     array = array.reshape(-1)
     array[~np.isfinite(array) | (masked | is_marked(given)).reshape(-1)] = np.nan

@@ -154,18 +154,20 @@ def plot_maps(
     TypeError
         If a map is complex or not numbers.
     ValueError
-        If `values` is empty, `titles` are not as many as maps, `columns` is less than 1, or as in
-        `plot_map`.
+        If `values` is empty, `titles` and `values` differ in length, `columns` is less than 1, or
+        as in `plot_map`.
     """
     check_projection(projection)
     arrays = [check_values(one, sampling) for one in values]
     if not arrays:
-        raise ValueError("values must hold at least one map, got none")
+        raise ValueError("values must contain at least one map, got none")
     if titles is not None and len(titles) != len(arrays):
-        raise ValueError(f"titles must be as many as maps: got {len(titles)} for {len(arrays)}")
+        raise ValueError(
+            f"there must be as many titles as maps: got {len(titles)} for {len(arrays)}"
+        )
     columns = min(len(arrays), 2 if len(arrays) < 5 else 3) if columns is None else columns
     if columns < 1:
-        raise ValueError(f"columns must be 1 or more, got {columns}")
+        raise ValueError(f"columns must be at least 1, got {columns}")
     limits = color_limits(arrays, limits)
     rows = -(-len(arrays) // columns)
     with house_style():
@@ -238,7 +240,7 @@ def plot_gnomonic(
     if seen.mask.all():
         raise ValueError(
             f"no value lies within the {width_degrees} degrees around longitude {longitude:.4g}, "
-            f"latitude {latitude:.4g}; take a center inside the footprint"
+            f"latitude {latitude:.4g}; choose a center inside the footprint"
         )
     limits = color_limits([seen.compressed()], limits)
     with house_style():

@@ -102,18 +102,18 @@ def plot_confusion(
     ImportError
         If Matplotlib is not installed.
     ValueError
-        If `matrix` is not square or empty, has negative or non-finite entries, or `class_names`
-        are not as many as classes.
+        If `matrix` is not square or empty, has negative or non-finite entries, or the number of
+        `class_names` differs from the number of classes.
     """
     counts = np.asarray(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.size == 0:
         raise ValueError(f"matrix must be square, got shape {counts.shape}")
     if not np.isfinite(counts).all() or counts.min() < 0:
-        raise ValueError(f"matrix must hold counts of zero or more, got {counts.min()}")
+        raise ValueError(f"matrix must not contain negative counts, got {counts.min()}")
     n = len(counts)
     names = [str(i) for i in range(n)] if class_names is None else list(class_names)
     if len(names) != n:
-        raise ValueError(f"class_names must be as many as classes: got {len(names)} for {n}")
+        raise ValueError(f"there must be as many class_names as classes: got {len(names)} for {n}")
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     with house_style():
@@ -157,14 +157,14 @@ def plot_confusion(
 
 def _check_history(series: Mapping[str, NDArray[np.float64]]) -> None:
     if "loss" not in series:
-        raise ValueError(f"history must hold 'loss'; got {', '.join(series) or 'nothing'}")
+        raise ValueError(f"history must contain 'loss'; got {', '.join(series) or 'nothing'}")
     epochs = series["loss"].size
     if epochs == 0:
-        raise ValueError("history holds no epoch; train first")
+        raise ValueError("history contains no epoch; train the model first")
     for name, values in series.items():
         if values.shape != (epochs,):
             raise ValueError(
-                f"history must hold one value per epoch for each name: 'loss' has {epochs}, "
+                f"history must contain one value per epoch for each name: 'loss' has {epochs}, "
                 f"{name!r} has shape {values.shape}"
             )
 
@@ -204,7 +204,7 @@ def _draw_series(
             color="0.4",
             linestyle=":",
             linewidth=0.9,
-            label=f"Least validation loss (epoch {best})",
+            label=f"Lowest validation loss (epoch {best})",
         )
     axes.set_xlabel("Epoch")
     if len(epochs) == 1:
