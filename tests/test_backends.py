@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from deepsphere import backends
-from deepsphere.backends import configured_backend, installed_backends, missing_backend
+from deepsphere import _backends as backends
+from deepsphere._backends import configured_backend, installed_backends, missing_backend
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,8 @@ import keras
 import pytest
 
 import deepsphere
-from deepsphere import backends, cli
+from deepsphere import _backends as backends
+from deepsphere import cli
 from deepsphere.layers import ChebyshevConv, Pool, Statistics
 from deepsphere.models import Sequential
 from deepsphere.sampling import Healpix

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from deepsphere import compiler
+from deepsphere import _compiler as compiler
 
 CPUINFO = {
     "x86": (

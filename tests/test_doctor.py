@@ -11,7 +11,9 @@ from pathlib import Path
 import keras
 import pytest
 
-from deepsphere import backends, cli, compiler, doctor
+from deepsphere import _backends as backends
+from deepsphere import _compiler as compiler
+from deepsphere import cli, doctor
 from deepsphere._cache import DiskCache, csr_array
 
 WELL = {

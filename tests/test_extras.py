@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 
 
 def test_module_that_is_there():

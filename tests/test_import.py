@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import deepsphere
-from deepsphere.backends import installed_backends
+from deepsphere._backends import installed_backends
 
 BACKENDS = ("tensorflow", "jax", "torch")
 INSTALLED = installed_backends()
@@ -97,7 +97,7 @@ from keras.saving import get_registered_object
 names = ["ChebyshevConv", "Sequential", "HealpyGCNN", "HealpyChebyshev", "Chebyshev", "Graph_ViT"]
 missing = [name for name in names if get_registered_object(f"deepsphere>{name}") is None]
 assert not missing, missing
-assert not [finder for finder in sys.meta_path if type(finder).__module__ == "deepsphere.loading"]
+assert not [finder for finder in sys.meta_path if type(finder).__module__ == "deepsphere._loading"]
 assert sys.modules["keras"].__loader__.get_source("keras")
 """
     run(code)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deepsphere import processors
-from deepsphere.processors import available_processors, thread_count
+from deepsphere import _processors as processors
+from deepsphere._processors import available_processors, thread_count
 
 CASES = {
     "no limit": ("0::/", {"cpu.max": "max 100000"}, 8),

@@ -1,7 +1,7 @@
 """DeepSphere: graph convolutional neural networks for data on the sphere, on Keras 3.
 
 Samplings and graphs (`deepsphere.sampling`, `deepsphere.graph`) need neither Keras nor a backend.
-Layers and models run on Keras' backend and are imported on first use (see `deepsphere.loading`).
+Layers and models run on Keras' backend and are imported on first use (see `deepsphere._loading`).
 ``keras.models.load_model`` finds them after ``import deepsphere``, before or after
 ``import keras``.
 """
@@ -10,7 +10,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from deepsphere.loading import register_with_keras
+from deepsphere._loading import register_with_keras
 
 if TYPE_CHECKING:
     from deepsphere import (

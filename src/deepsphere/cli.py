@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deepsphere
+from deepsphere._backends import BACKENDS, configured_backend, installed_backends, missing_backend
 from deepsphere._files import check_directory, replacing
-from deepsphere.backends import BACKENDS, configured_backend, installed_backends, missing_backend
 
 if TYPE_CHECKING:
     from deepsphere.analysis import LayerDescription
@@ -321,7 +321,7 @@ def _equivariance(options: argparse.Namespace) -> int:
     shown = options.degrees or table_degrees(sampling)
     degrees = shown
     if options.output:
-        from deepsphere.extras import require
+        from deepsphere._extras import require
         from deepsphere.plot import plot_laplacian_errors
 
         require("matplotlib", "plot")  # fail before the computation, not after

@@ -18,12 +18,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from deepsphere._backends import BACKENDS, configured_backend, installed_backends, missing_backend
 from deepsphere._cache import cache_directory, read_matrix
+from deepsphere._compiler import choice, compiler_version, find_compiler
 from deepsphere._files import is_leftover
+from deepsphere._processors import available_processors, thread_count
 from deepsphere._trust import find_damage
-from deepsphere.backends import BACKENDS, configured_backend, installed_backends, missing_backend
-from deepsphere.compiler import choice, compiler_version, find_compiler
-from deepsphere.processors import available_processors, thread_count
 
 LIBRARIES = ("deepsphere-keras", "keras", "numpy", "scipy", "astropy-healpix")
 """Required distributions."""

@@ -15,7 +15,7 @@ import jupytext
 import keras
 import pytest
 
-from deepsphere.backends import installed_backends
+from deepsphere._backends import installed_backends
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

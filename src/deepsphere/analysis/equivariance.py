@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
+from deepsphere._checks import check_count
 from deepsphere.analysis.harmonics import (
     analyze,
     band_limit,
@@ -19,7 +20,6 @@ from deepsphere.analysis.harmonics import (
     synthesize,
 )
 from deepsphere.graph.isotropy import check_degrees, isotropy_error
-from deepsphere.layers.base import check_count
 from deepsphere.ops.matrices import to_csr
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.sampling import Sampling
@@ -142,7 +142,7 @@ def equivariance_error(
     if form not in FORMS:
         raise ValueError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
     wanted = check_degrees(degrees)
-    rotations = check_count("rotations", rotations, least=1)
+    rotations = check_count(rotations, "rotations")
     matrix = _matrix(what)
     if matrix is not None and matrix.shape[1] != len(sampling):
         raise ValueError(
@@ -187,7 +187,7 @@ def _function(what: Any, channels: int | None) -> tuple[Apply, int]:
     if isinstance(what, keras.layers.Layer):
         if channels is None:
             channels = _built_for(what)
-        return keras_function(what), check_count("channels", channels, least=1)
+        return keras_function(what), check_count(channels, "channels")
     if channels not in (None, 1):
         raise ValueError(
             f"only layers and models have channels; got channels={channels!r} for {what!r}"

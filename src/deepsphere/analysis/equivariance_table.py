@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._checks import check_count
 from deepsphere._files import replacing
 from deepsphere.graph import Graph, GraphLike, isotropy_error, laplacian, resolve_graph
 from deepsphere.graph.isotropy import (
@@ -23,7 +24,6 @@ from deepsphere.graph.isotropy import (
     table_degrees,
 )
 from deepsphere.graph.spec import as_graph
-from deepsphere.layers.base import check_count
 from deepsphere.sampling import Sampling
 
 BASELINE = "combinatorial"
@@ -119,7 +119,7 @@ def laplacian_errors(
         If a graph is invalid, or a degree or `vertices` is less than 1.
     """
     wanted = np.unique(check_degrees(table_degrees(sampling) if degrees is None else degrees))
-    rows = some_rows(len(sampling), check_count("vertices", vertices, least=1), seed)
+    rows = some_rows(len(sampling), check_count(vertices, "vertices"), seed)
     measured = len(rows)
     points, areas, result = sampling.points, sampling.areas, []
     cases: list[Graph] = []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from deepsphere._cache import cached
-from deepsphere.extras import require
+from deepsphere._extras import require
 from deepsphere.sampling import Equiangular, GaussLegendre, Sampling
 from deepsphere.sampling.missing import is_marked, split_mask
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepsphere._checks import check_count
 from deepsphere.analysis.equivariance import (
     BATCH,
     coarser,
@@ -18,7 +19,6 @@ from deepsphere.analysis.equivariance import (
     to_array,
 )
 from deepsphere.analysis.harmonics import random_rotations
-from deepsphere.layers.base import check_count
 from deepsphere.layers.protocol import follows_protocol
 from deepsphere.sampling import Sampling
 
@@ -131,7 +131,7 @@ def layerwise_equivariance(
             f"maps must have the shape (batch, {len(sampling)}, channels) on {sampling!r}, got "
             f"shape {fields.shape}"
         )
-    count = check_count("rotations", rotations, least=1)
+    count = check_count(rotations, "rotations")
     turns = random_rotations(count, np.random.default_rng(seed))
     errors: list[list[Floats]] = [[] for _ in model.layers]
     for start in range(0, len(fields), BATCH):

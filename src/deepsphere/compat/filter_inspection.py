@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._extras import require
 from deepsphere.analysis.filters import LayerLike, graph_convolutions
 from deepsphere.compat.filters import Filters, Index
 from deepsphere.compat.old_plots import plot_filters_gnomonic, plot_filters_section
-from deepsphere.extras import require
 from deepsphere.layers import (
     GaussianSmoothing,
     GraphConv,

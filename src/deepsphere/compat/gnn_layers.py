@@ -19,6 +19,7 @@ import numpy as np
 from scipy.sparse import csr_array, load_npz, save_npz
 from scipy.sparse.linalg import eigs, eigsh
 
+from deepsphere._checks import check_count
 from deepsphere.compat.old_constructors import (
     OldAttributes,
     OldConstructor,
@@ -33,7 +34,7 @@ from deepsphere.layers import (
     MonomialConv,
     ResidualBlock,
 )
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.matrices import to_csr
 
@@ -54,7 +55,7 @@ def new_arguments(
     kwargs: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Convert arguments of the old layers to those of `deepsphere.layers.GraphConv`."""
-    order = check_count("K", K, 0) if basis == "bernstein" else check_count("K", K, 1) - 1
+    order = check_count(K, "K", 0) if basis == "bernstein" else check_count(K, "K") - 1
     kwargs = dict(kwargs)
     note_ignored("a graph convolution", spmm_backend=kwargs.pop("spmm_backend", None))
     if "depth_wise" in kwargs:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from scipy.sparse import csr_array
 
+from deepsphere._checks import check_count
 from deepsphere.compat.gnn_layers import check_matrix, decode_matrix, encode_matrix
 from deepsphere.compat.old_constructors import AnyPixels, OldAttributes, first_pixels, old_errors
 from deepsphere.layers import (
@@ -18,7 +19,7 @@ from deepsphere.layers import (
     TransformerBlock,
     VisionTransformer,
 )
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.graph_transformer import NeighborTransformerBlock
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.attention import neighbor_attention
@@ -248,7 +249,7 @@ class Graph_ViT(OldTransformer, AnyPixels, VisionTransformer):  # noqa: N801
         **kwargs: Any,
     ) -> None:
         with old_errors():
-            check_count("p", p, least=1)
+            check_count(p, "p")
             super().__init__(
                 key_dim,
                 num_heads,

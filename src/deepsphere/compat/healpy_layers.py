@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from deepsphere._checks import check_count
 from deepsphere.compat import gnn_layers
 from deepsphere.compat.gnn_layers import note_ignored
 from deepsphere.compat.gnn_transformers import (
@@ -40,7 +41,7 @@ from deepsphere.layers import (
     ResidualBlock,
     TransformerBlock,
 )
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.ops import SparseOperator
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.sampling import Healpix
@@ -164,7 +165,7 @@ class HealpyPool(AnyPixels, Pool):
         if pool_type not in _POOL_MODES:
             raise OldError(f"pool_type must be one of {', '.join(_POOL_MODES)}; got {pool_type!r}")
         with old_errors():
-            check_count("p", p, least=1)
+            check_count(p, "p")
             super().__init__(p, _POOL_MODES[pool_type], **kwargs)
 
     @property
@@ -193,7 +194,7 @@ class _OldPatchLayer(AnyPixels):
         self, p: int, Fout: int | None, kernel_initializer: Any = None, **kwargs: Any
     ) -> None:
         with old_errors():
-            check_count("p", p, least=1)
+            check_count(p, "p")
             super().__init__(Fout, p, kernel_initializer=kernel_initializer, **kwargs)  # type: ignore[call-arg, arg-type]
 
     @property

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere._processors import thread_count
 from deepsphere.graph import Graph, laplacian_of_weights
 from deepsphere.graph.neighbors import check_neighbors
 from deepsphere.graph.spec import register_laplacian
 from deepsphere.graph.weights import kernel_width
-from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
 RINGS = np.repeat([2, 3, 4], 4)

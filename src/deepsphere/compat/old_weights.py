@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from deepsphere._extras import require
 from deepsphere.compat.old_structure import (
     Array,
     Part,
@@ -25,7 +26,6 @@ from deepsphere.compat.old_structure import (
     hdf5_paths,
     legacy_order,
 )
-from deepsphere.extras import require
 
 _OLD_GROUP = re.compile(
     r"(chebyshev|monomial|bernstein|gcnn__residual_layer|healpy_(pool|pseudo_conv\w*|_vi_t)"

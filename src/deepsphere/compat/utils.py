@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, eye_array
 
-from deepsphere.layers.base import check_count
+from deepsphere._checks import check_count
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.ops.matrices import to_csr
 from deepsphere.sampling import extend_pixels
@@ -100,7 +100,7 @@ def split_sparse_dense_matmul(sparse_tensor: Any, dense_tensor: Any, n_splits: i
     ValueError
         If `n_splits` does not divide the number of columns.
     """
-    splits = check_count("n_splits", n_splits, least=1)
+    splits = check_count(n_splits, "n_splits")
     if dense_tensor.shape[1] % splits:
         raise ValueError(
             f"n_splits must divide the {dense_tensor.shape[1]} columns, got {n_splits}"

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.extras import require
+from deepsphere._checks import check_count
+from deepsphere._extras import require
 
 RELATIVE_SOURCE_WIDTH = (
     0.02  # of the source plane; a smaller width changes C_l by less than 0.1 % at z = 1
@@ -126,10 +127,7 @@ def convergence_spectrum(
     """
     if not isinstance(cosmology, Cosmology):
         raise TypeError(f"cosmology must be a Cosmology, got {cosmology!r}")
-    if isinstance(lmax, bool) or not isinstance(lmax, (int, np.integer)):
-        raise TypeError(f"lmax must be an integer, got {lmax!r}")
-    if lmax < 2:
-        raise ValueError(f"lmax must be at least 2, got {lmax}")
+    check_count(lmax, "lmax", least=2)
     check_redshift(source_redshift)
 
     camb = require("camb", "cosmology")

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._checks import check_count
+from deepsphere._extras import require
 from deepsphere._files import replacing
 from deepsphere.data.cosmology import (
     PAPER_COSMOLOGIES,
@@ -21,7 +23,6 @@ from deepsphere.data.cosmology import (
     check_redshift,
     convergence_spectrum,
 )
-from deepsphere.extras import require
 from deepsphere.sampling.healpix import check_nside
 
 FORMAT_VERSION = 2  # increase it when the same parameters no longer give the same maps
@@ -95,11 +96,7 @@ class SkySimulation:
         if not cosmologies:
             raise ValueError("cosmologies must contain at least one Cosmology, got none")
         for name, least in (("maps_per_class", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+            check_count(getattr(self, name), name, least)
         if not isinstance(self.lognormal, (bool, np.bool_)):
             raise TypeError(f"lognormal must be True or False, got {self.lognormal!r}")
         for name in ("source_redshift", "signal_to_noise"):

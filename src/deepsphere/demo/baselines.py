@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 
 C_GRID = np.logspace(-2, 2, 5)
 """Regularization strengths tried by `linear_svm_accuracy`."""

@@ -17,6 +17,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._checks import check_count
+from deepsphere._extras import require
 from deepsphere._files import replacing
 from deepsphere.data.skies import SkySimulation, simulate
 from deepsphere.demo.baselines import (
@@ -28,7 +30,6 @@ from deepsphere.demo.network import quick_start_network
 from deepsphere.demo.pictures import class_name, draw_pictures
 from deepsphere.demo.report import write_report
 from deepsphere.demo.training import train
-from deepsphere.extras import require
 
 TEST_SHARE = 0.25
 """Share of maps reserved for testing: 50 of 200."""
@@ -80,8 +81,7 @@ class Demo:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_count(getattr(self, name), name)
 
     @property
     def training_name(self) -> str:

@@ -10,8 +10,8 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from deepsphere._processors import thread_count
 from deepsphere.graph.spec import Graph
-from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling, Scattered
 from deepsphere.sampling.lonlat import to_lonlat
 from deepsphere.sampling.rings import RingSampling

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from deepsphere.processors import thread_count
-from deepsphere.sampling.base import check_count
+from deepsphere._checks import check_count
+from deepsphere._processors import thread_count
 from deepsphere.sampling.voronoi import COINCIDENT
 
 TIE = 1e-10

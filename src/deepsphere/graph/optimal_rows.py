@@ -24,9 +24,9 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from deepsphere._processors import thread_count
 from deepsphere.graph.isotropy import chunks, padded_rows
 from deepsphere.graph.legendre import half_squares, legendre_gaps
-from deepsphere.processors import thread_count
 
 SHAPES = ((7, 1.15, 5), (9, 1.5, 5), (20, 1.3, 5), (44, 1.3, 7))
 """Largest number of neighbors, and radius and exponent of the target kernel up to that number. The

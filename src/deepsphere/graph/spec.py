@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_array
 
+from deepsphere._checks import check_choice
 from deepsphere.graph.neighbors import check_neighbors
 from deepsphere.sampling import Sampling
 
@@ -182,7 +183,7 @@ class Graph:
     max_error: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        _check_name("edges", self.edges, EDGES)
+        check_choice(self.edges, "edges", EDGES)
         values = {
             "width": check_width(self.width),
             "spread": _checked_spread(self.spread),
@@ -420,8 +421,3 @@ def _checked_spread(spread: Any) -> bool | None:
     if spread is not None and not isinstance(spread, (bool, np.bool_)):
         raise TypeError(f"spread must be True, False or None, got {spread!r}")
     return None if spread is None else bool(spread)
-
-
-def _check_name(name: str, value: Any, names: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(names)}; got {value!r}")

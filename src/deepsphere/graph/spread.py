@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere._processors import thread_count
 from deepsphere.graph.meridian import Meridian
 from deepsphere.graph.neighbors import check_neighbors, nearest_neighbors
-from deepsphere.processors import thread_count
 
 BATCH = 2**20
 """Candidates processed together, with three coordinates each: arrays of 25 MB."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere._checks import check_count
+from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import LayerNormalization, check_normalization
 from deepsphere.sampling import Sampling
@@ -152,8 +153,8 @@ class TransformerBlock(SphereLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling=sampling, **kwargs)
-        self.key_dim = check_count("key_dim", key_dim, least=1)
-        self.num_heads = check_count("num_heads", num_heads, least=1)
+        self.key_dim = check_count(key_dim, "key_dim")
+        self.num_heads = check_count(num_heads, "num_heads")
         self.activation = keras.activations.get(activation)
         self.normalization = check_normalization(normalization, "layer")
         self.query, self.key, self.value = (self._dense(n) for n in ("query", "key", "value"))

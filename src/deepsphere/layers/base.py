@@ -8,6 +8,7 @@ from warnings import catch_warnings, simplefilter
 
 import keras
 
+from deepsphere._checks import check_count
 from deepsphere.graph import Graph, resolve_graph
 from deepsphere.graph.spec import refuse_parts, with_graph
 from deepsphere.layers import protocol
@@ -333,7 +334,7 @@ class SphereConv(SphereLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling=sampling, **kwargs)
-        self.filters = None if filters is None else check_count("filters", filters, least=1)
+        self.filters = None if filters is None else check_count(filters, "filters")
         self.use_bias = bool(use_bias)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -385,16 +386,3 @@ class SphereConv(SphereLayer):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
-
-
-def check_count(name: str, value: int, least: int) -> int:
-    """Return `value` as an int; raise TypeError or ValueError if it is not an int >= `least`."""
-    try:
-        count = int(value)
-    except (TypeError, ValueError):
-        count = None
-    if count is None or isinstance(value, bool) or count != value:
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if count < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return count

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from deepsphere._processors import thread_count
 from deepsphere.graph.neighbors import TIE
-from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
 SUPPORT = 4.0

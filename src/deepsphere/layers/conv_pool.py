@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from deepsphere._checks import check_count
 from deepsphere.graph.low_pass import cutoff_degree, low_pass
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.pooling import Pool
@@ -95,9 +96,9 @@ class ConvPool(ChebyshevConv):
         cutoff: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        self.levels = check_count("levels", levels, least=1)
+        self.levels = check_count(levels, "levels")
         self.cutoff = check_cutoff(cutoff)
-        self.wanted_order = None if order is None else check_count("order", order, least=1)
+        self.wanted_order = None if order is None else check_count(order, "order")
         # Without one given, `build` takes the order of the low-pass.
         super().__init__(filters, self.wanted_order or 1, sampling=sampling, **kwargs)
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import keras
 
+from deepsphere._checks import check_count
 from deepsphere.graph import Graph, GraphLike, resolve_graph, spectral
 from deepsphere.graph.spec import as_graph, graph_config
-from deepsphere.layers.base import PACKAGE, SphereConv, check_count
+from deepsphere.layers.base import PACKAGE, SphereConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import BatchNormalization, check_normalization
 from deepsphere.ops import (
@@ -113,7 +114,7 @@ class GraphConv(SphereConv):
                 "BernsteinConv"
             )
         super().__init__(filters, sampling=sampling, **kwargs)
-        self.order = check_count("order", order, least=0)
+        self.order = check_count(order, "order", least=0)
         if self.order > MOST_ORDER:
             raise ValueError(
                 f"order must be at most {MOST_ORDER}, got {order}: each order costs one product "

@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from deepsphere._checks import check_count
 from deepsphere.graph import Graph, GraphLike
 from deepsphere.graph.spec import graph_config, refuse_parts, with_graph
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.features import Features
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.protocol import bind_to_input, require_same_sampling
@@ -59,7 +60,7 @@ class GraphConvLSTMCell(SphereLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling=sampling, **kwargs)
-        self.filters = check_count("filters", filters, least=1)
+        self.filters = check_count(filters, "filters")
         self.activation = keras.activations.get(activation)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.conv = ChebyshevConv(

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from deepsphere.layers.base import PACKAGE, SphereConv, check_count
+from deepsphere._checks import check_count
+from deepsphere.layers.base import PACKAGE, SphereConv
 from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
 
@@ -22,7 +23,7 @@ class _PatchLayer(SphereConv):
         sampling: Sampling | None = None,
         **kwargs: Any,
     ) -> None:
-        self.levels = check_count("levels", levels, least=1)
+        self.levels = check_count(levels, "levels")
         super().__init__(filters, sampling=sampling, **kwargs)
 
     def _kernel_shape(self, channels: int, filters: int) -> tuple[int, int, int]:

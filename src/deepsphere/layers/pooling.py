@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count, check_sampling
+from deepsphere._checks import check_choice, check_count
+from deepsphere.layers.base import PACKAGE, SphereLayer, check_sampling
 from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseMap, pool
 from deepsphere.ops.mapping import gathered_maximum
@@ -62,10 +63,8 @@ class Pool(SphereLayer):
         sampling: Sampling | None = None,
         **kwargs: Any,
     ) -> None:
-        self.levels = check_count("levels", levels, least=1)
-        if mode not in POOL_MODES:
-            raise ValueError(f"mode must be one of {', '.join(POOL_MODES)}; got {mode!r}")
-        self.mode = mode
+        self.levels = check_count(levels, "levels")
+        self.mode = check_choice(mode, "mode", POOL_MODES)
         super().__init__(sampling=sampling, **kwargs)
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:
@@ -191,7 +190,7 @@ class Unpool(SphereLayer):
         finer: Sampling | None = None,
         **kwargs: Any,
     ) -> None:
-        self.levels = check_count("levels", levels, least=1)
+        self.levels = check_count(levels, "levels")
         self.finer = None if finer is None else check_sampling(finer, "finer")
         super().__init__(sampling=sampling, **kwargs)
 

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count, check_sampling
+from deepsphere._checks import check_count
+from deepsphere.layers.base import PACKAGE, SphereLayer, check_sampling
 from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseMap
 from deepsphere.sampling import Sampling, serialize
@@ -90,7 +91,7 @@ class Resample(SphereLayer):
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
         self.method = method
-        self.neighbors = check_count("neighbors", neighbors, least=1)
+        self.neighbors = check_count(neighbors, "neighbors")
         self.skip_missing = bool(skip_missing)
         super().__init__(sampling=sampling, **kwargs)
 

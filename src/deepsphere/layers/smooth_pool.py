@@ -7,10 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from deepsphere._checks import check_count
 from deepsphere.graph import GraphLike
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
 from deepsphere.graph.spec import as_graph, graph_config
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.pooling import Pool
@@ -96,7 +97,7 @@ class SmoothPool(Pool):
         **kwargs: Any,
     ) -> None:
         self.cutoff = check_cutoff(cutoff)
-        self.order = None if order is None else check_count("order", order, least=1)
+        self.order = None if order is None else check_count(order, "order")
         self.graph_spec = None if graph is None else as_graph(graph)
         super().__init__(levels, mode, sampling=sampling, **kwargs)
 

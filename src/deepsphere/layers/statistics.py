@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_count
+from deepsphere._checks import check_count
+from deepsphere.layers.base import PACKAGE, SphereLayer
 from deepsphere.layers.masking import hide
 from deepsphere.sampling import Sampling
 
@@ -85,7 +86,7 @@ class Statistics(SphereLayer):
         if statistic not in STATISTICS:
             raise ValueError(f"statistic must be one of {', '.join(STATISTICS)}; got {statistic!r}")
         self.statistic = statistic
-        self.bins = check_count("bins", bins, least=2)
+        self.bins = check_count(bins, "bins", least=2)
         super().__init__(sampling=sampling, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
+from deepsphere._checks import check_count
 from deepsphere.layers.attention import PositionEmbedding, TransformerBlock
-from deepsphere.layers.base import SphereLayer, check_count
+from deepsphere.layers.base import SphereLayer
 from deepsphere.layers.normalization import check_normalization
 from deepsphere.sampling import Sampling
 
@@ -61,9 +62,9 @@ class Transformer(SphereLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling=sampling, **kwargs)
-        self.key_dim = check_count("key_dim", key_dim, least=1)
-        self.num_heads = check_count("num_heads", num_heads, least=1)
-        self.num_layers = check_count("num_layers", num_layers, least=1)
+        self.key_dim = check_count(key_dim, "key_dim")
+        self.num_heads = check_count(num_heads, "num_heads")
+        self.num_layers = check_count(num_layers, "num_layers")
         self.position_embedding = bool(position_embedding)
         self.activation = keras.activations.get(activation)
         self.normalization = check_normalization(normalization, "layer")

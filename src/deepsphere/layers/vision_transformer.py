@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
+from deepsphere._checks import check_count
 from deepsphere.layers.attention import TransformerBlock
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.patch_conv import PatchConv
 from deepsphere.layers.transformer import Transformer
 from deepsphere.sampling import Sampling
@@ -81,7 +82,7 @@ class VisionTransformer(Transformer):
         normalization: str | None = "layer",
         **kwargs: Any,
     ) -> None:
-        self.levels = check_count("levels", levels, least=1)
+        self.levels = check_count(levels, "levels")
         super().__init__(
             key_dim,
             num_heads,

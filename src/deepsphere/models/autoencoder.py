@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import keras
 from numpy.typing import ArrayLike
 
+from deepsphere._checks import check_choice, check_count
 from deepsphere.graph import GraphLike
 from deepsphere.layers import (
     ChebyshevConv,
@@ -15,13 +16,12 @@ from deepsphere.layers import (
     PatchConvTranspose,
     SurveyMask,
 )
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.masking import resample_mask
 from deepsphere.layers.renamed import RENAMED
 from deepsphere.models.base import (
     LEARNED_POOLINGS,
     SphereModel,
-    check_choice,
     check_widths,
     make_pool,
     resolutions,
@@ -123,10 +123,10 @@ class Autoencoder(SphereModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling, mask=mask, graph=graph, **kwargs)
-        self.output_channels = check_count("outputs", outputs, least=1)
+        self.output_channels = check_count(outputs, "outputs")
         self.filters = check_widths("filters", filters)
-        self.pooling = check_choice("pooling", pooling, LEARNED_POOLINGS)
-        self.latent = check_count("latent", latent, least=1)
+        self.pooling = check_choice(pooling, "pooling", LEARNED_POOLINGS)
+        self.latent = check_count(latent, "latent")
         between = len(self.filters) - 1
         if decoder_filters is None:
             decoder_filters = [self.filters[-1]] * between
@@ -136,7 +136,7 @@ class Autoencoder(SphereModel):
                 f"decoder_filters must have one entry fewer than filters, that is {between} (the "
                 f"last step restores the channels of the input), got {self.decoder_filters}"
             )
-        self.order = check_count("order", order, least=0)
+        self.order = check_count(order, "order", least=0)
         self.activation = keras.activations.get(activation)
         self.output_activation = keras.activations.get(output_activation)
         self.latent_sampling = resolutions(self.sampling, len(self.filters))[-1]

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepsphere._checks import check_choice, check_count
 from deepsphere.graph import Graph, GraphLike
 from deepsphere.graph.spec import as_graph, graph_config, refuse_parts, with_graph
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
-from deepsphere.layers.base import check_count, check_sampling
+from deepsphere.layers.base import check_sampling
 from deepsphere.layers.protocol import require_same_sampling, share
 from deepsphere.layers.renamed import RENAMED, refuse_old_names, with_new_names
 from deepsphere.models.observed import ObservedPixels
@@ -29,17 +30,10 @@ def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int,
     """Return channel numbers as a tuple; raise unless they are >= `least` positive integers."""
     if isinstance(widths, (int, str)) or not hasattr(widths, "__iter__"):
         raise TypeError(f"{name} must be a sequence of integers, got {widths!r}")
-    checked = tuple(check_count(f"each of {name}", width, least=1) for width in widths)
+    checked = tuple(check_count(width, f"each of {name}") for width in widths)
     if len(checked) < least:
         raise ValueError(f"{name} must have a length of at least {least}, got {checked}")
     return checked
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
-    """Return `value`; raise ValueError if it is not one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
-    return value
 
 
 def make_pool(pooling: str, filters: int, **options: Any) -> SphereLayer:
@@ -66,7 +60,7 @@ def make_pool(pooling: str, filters: int, **options: Any) -> SphereLayer:
     ValueError
         If `pooling` is unknown.
     """
-    check_choice("pooling", pooling, POOLINGS)
+    check_choice(pooling, "pooling", POOLINGS)
     if pooling in LEARNED_POOLINGS:
         return (PatchConv if pooling == "patch" else ConvPool)(filters, **options)
     if pooling.startswith("smooth_"):

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from deepsphere._checks import check_count
 from deepsphere.graph import GraphLike
 from deepsphere.layers import ChebyshevConv, Statistics, SurveyMask, VisionTransformer
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.masking import hide
 from deepsphere.layers.renamed import RENAMED, refuse_old_names
 from deepsphere.models.base import (
@@ -130,7 +131,7 @@ def fcn_classifier(
     54720
     """
     widths = check_widths("filters", filters)
-    outputs = check_count("outputs", outputs, least=1)
+    outputs = check_count(outputs, "outputs")
     layers = _survey_layers(mask) + _pooled_convs(
         sampling, widths, pooling, order, activation, normalization, conv
     )
@@ -208,7 +209,7 @@ pooling, output_bias, output_activation, mask, name, **conv
     """
     widths = check_widths("filters", filters)
     units = check_widths("hidden", hidden, least=0)
-    outputs = check_count("outputs", outputs, least=1)
+    outputs = check_count(outputs, "outputs")
     layers = _survey_layers(mask) + _pooled_convs(
         sampling, widths, pooling, order, activation, normalization, conv
     )
@@ -306,8 +307,8 @@ def vit_classifier(
     >>> vit_classifier(Healpix(16), outputs=3, num_layers=2).output_shape
     (None, 3)
     """
-    outputs = check_count("outputs", outputs, least=1)
-    resolutions(sampling, check_count("levels", levels, least=1))
+    outputs = check_count(outputs, "outputs")
+    resolutions(sampling, check_count(levels, "levels"))
     layers = [
         *_survey_layers(mask),
         VisionTransformer(
@@ -366,7 +367,7 @@ def _make_classifier(
     )
     model = Sequential(sampling, layers, **kwargs)
     if channels is not None:
-        model.build((None, len(sampling), check_count("channels", channels, least=1)))
+        model.build((None, len(sampling), check_count(channels, "channels")))
     return model
 
 

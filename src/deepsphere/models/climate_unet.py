@@ -9,9 +9,10 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from deepsphere._checks import check_count
 from deepsphere.graph import Graph, GraphLike
 from deepsphere.layers import ChebyshevConv, Pool, Unpool
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.masking import hide
 from deepsphere.models.base import SphereModel, check_widths, resolutions
 from deepsphere.sampling import Sampling
@@ -90,9 +91,9 @@ class ClimateUNet(SphereModel):
         super().__init__(
             sampling, mask=mask, graph=PAPER_GRAPH if graph is None else graph, **kwargs
         )
-        self.output_channels = check_count("outputs", outputs, least=1)
+        self.output_channels = check_count(outputs, "outputs")
         self.filters = check_widths("filters", filters)
-        self.order = check_count("order", order, least=0)
+        self.order = check_count(order, "order", least=0)
         if self.filters[0] % 2:
             raise ValueError(f"the first of filters must be even, got {self.filters[0]}")
         levels = resolutions(self.sampling, len(self.filters) - 1)

@@ -9,19 +9,13 @@ from typing import Any
 import keras
 from numpy.typing import ArrayLike
 
+from deepsphere._checks import check_choice, check_count
 from deepsphere.graph import GraphLike
 from deepsphere.layers import ChebyshevConv, PatchConvTranspose, Unpool
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.masking import hide
 from deepsphere.layers.normalization import check_normalization
-from deepsphere.models.base import (
-    POOLINGS,
-    SphereModel,
-    check_choice,
-    check_widths,
-    make_pool,
-    resolutions,
-)
+from deepsphere.models.base import POOLINGS, SphereModel, check_widths, make_pool, resolutions
 from deepsphere.sampling import Sampling
 
 BLOCKS = ("plain", "residual")
@@ -129,15 +123,15 @@ class UNet(SphereModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(sampling, mask=mask, graph=graph, **kwargs)
-        self.output_channels = check_count("outputs", outputs, least=1)
+        self.output_channels = check_count(outputs, "outputs")
         self.filters = check_widths("filters", filters)
-        self.order = check_count("order", order, least=0)
-        self.block = check_choice("block", block, BLOCKS)
-        self.skip = check_choice("skip", skip, SKIPS)
-        self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.order = check_count(order, "order", least=0)
+        self.block = check_choice(block, "block", BLOCKS)
+        self.skip = check_choice(skip, "skip", SKIPS)
+        self.pooling = check_choice(pooling, "pooling", POOLINGS)
         if unpooling is None:
             unpooling = "patch" if self.sampling.branching else "repeat"
-        self.unpooling = check_choice("unpooling", unpooling, UNPOOLINGS)
+        self.unpooling = check_choice(unpooling, "unpooling", UNPOOLINGS)
         self.normalization = check_normalization(normalization, "batch")
         self.activation = keras.activations.get(activation)
         self.output_activation = keras.activations.get(output_activation)

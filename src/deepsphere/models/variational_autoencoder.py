@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
+from deepsphere._checks import check_count
 from deepsphere.layers import ChebyshevConv, LayerNormalization
-from deepsphere.layers.base import PACKAGE, check_count
+from deepsphere.layers.base import PACKAGE
 from deepsphere.models.autoencoder import Autoencoder
 from deepsphere.sampling import Sampling
 
@@ -81,7 +82,7 @@ mask, **kwargs
         self.beta = float(beta)
         if not 0 <= self.beta < float("inf"):
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
-        self.seed = None if seed is None else check_count("seed", seed, least=0)
+        self.seed = None if seed is None else check_count(seed, "seed", least=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         super().__init__(sampling, outputs, **kwargs)
 
@@ -136,7 +137,7 @@ mask, **kwargs
         ValueError
             If `n` is less than 1.
         """
-        shape = (check_count("n", n, least=1), len(self.latent_sampling), self.latent)
+        shape = (check_count(n, "n"), len(self.latent_sampling), self.latent)
         seed = self.seed_generator if seed is None else seed
         return self.decode(keras.random.normal(shape, dtype=self.variable_dtype, seed=seed))
 

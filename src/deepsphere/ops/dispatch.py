@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from deepsphere.backends import BACKENDS
+from deepsphere._backends import BACKENDS
 from deepsphere.ops import plan
 from deepsphere.ops.operator import SparseOperator
 

@@ -7,12 +7,12 @@ and loses no accuracy, since the Chebyshev coefficients of all basis polynomials
 
 from __future__ import annotations
 
-from operator import index
-
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb
+
+from deepsphere._checks import check_count
 
 BASES = ("chebyshev", "monomial", "bernstein")
 """Names of the polynomial bases."""
@@ -46,7 +46,7 @@ def evaluate_basis(basis: str, order: int, points: ArrayLike) -> NDArray[np.floa
     ValueError
         If `basis` is not one of `BASES`, `order` is negative, or `points` is not one-dimensional.
     """
-    order = _check_order(order)
+    order = check_count(order, "order", least=0)
     if np.iscomplexobj(points):
         raise TypeError(f"points must be real, got dtype {np.asarray(points).dtype}")
     if np.ndim(points) != 1:
@@ -84,17 +84,10 @@ def to_chebyshev(basis: str, order: int) -> NDArray[np.float64]:
     ValueError
         If `basis` is not one of `BASES`, or `order` is negative.
     """
-    order = _check_order(order)
+    order = check_count(order, "order", least=0)
     if basis == "chebyshev":
         return np.eye(order + 1)
     nodes = chebyshev.chebpts1(order + 1)  # interpolation of polynomials is exact
     return np.linalg.solve(
         chebyshev.chebvander(nodes, order), evaluate_basis(basis, order, nodes)
     ).astype(np.float64)
-
-
-def _check_order(order: int) -> int:
-    order = index(order)
-    if order < 0:
-        raise ValueError(f"order must be at least 0, got {order}")
-    return order

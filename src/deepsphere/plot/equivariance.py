@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deepsphere._extras import require
 from deepsphere.analysis.equivariance import EquivarianceResult
 from deepsphere.analysis.equivariance_table import LaplacianResult, edges_name
 from deepsphere.analysis.layerwise import LayerEquivariance
-from deepsphere.extras import require
 from deepsphere.plot.style import COLORS, COLUMN_WIDTH, MARKERS, house_style, new_figure
 
 if TYPE_CHECKING:

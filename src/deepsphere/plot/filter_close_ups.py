@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 from deepsphere.plot.filter_layout import fit_title, new_grid, title_height
 from deepsphere.plot.projection import gnomonic_plane, unit_vectors
 from deepsphere.plot.sphere_images import center_of, draw_gnomonic, gnomonic_values

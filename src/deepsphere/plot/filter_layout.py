@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from deepsphere._processors import thread_count
 from deepsphere.plot.projection import angles_from, unit_vectors
 from deepsphere.plot.sphere_images import center_of, with_minus
 from deepsphere.plot.style import COLORS, COLUMN_WIDTH, PAGE_WIDTH, house_style, new_figure
-from deepsphere.processors import thread_count
 from deepsphere.sampling import Healpix, Sampling
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepsphere._extras import require
 from deepsphere.analysis.filters import (
     LayerLike,
     filter_coefficients,
@@ -13,7 +14,6 @@ from deepsphere.analysis.filters import (
     localize,
     response_of,
 )
-from deepsphere.extras import require
 from deepsphere.plot.filter_close_ups import draw_close_ups
 from deepsphere.plot.filter_layout import (
     choose_pixel,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 from deepsphere.plot.projection import unit_vectors
 from deepsphere.plot.style import BLANK
 from deepsphere.sampling import Sampling

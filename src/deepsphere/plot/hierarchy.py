@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 from deepsphere.plot.globe import (
     VIEW,
     cell_picture,

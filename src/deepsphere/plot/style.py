@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

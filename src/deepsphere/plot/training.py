@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 from deepsphere.plot.style import COLORS, COLUMN_WIDTH, PAGE_WIDTH, house_style, new_figure
 
 if TYPE_CHECKING:

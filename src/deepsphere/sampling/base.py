@@ -161,7 +161,10 @@ class Sampling(ABC):
             not strictly increasing.
         """
         indices = region_indices(region, self)
-        return self if len(indices) == len(self) else Sampling.kinds["subset"](self, indices)
+        if len(indices) == len(self):
+            return self
+        part: Any = Sampling.kinds["subset"]  # its module imports this one
+        return part(self, indices)
 
     @abstractmethod
     def get_config(self) -> dict[str, Any]:
@@ -277,15 +280,6 @@ def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
     if not isinstance(sampling, Sampling):
         raise TypeError(f"{name} must be a Sampling such as Healpix(64), got {sampling!r}")
     return sampling
-
-
-def check_count(value: int, name: str, least: int = 1) -> int:
-    """Return `value` as an int, or raise if it is not an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
 
 
 def halve(value: int, levels: int, name: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 from deepsphere.sampling.base import Sampling
 from deepsphere.sampling.cells import find_cells
 from deepsphere.sampling.cf_coordinates import Angles, latitudes_longitudes, maps_of

@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.sampling.base import (
-    Sampling,
-    check_count,
-    check_levels,
-    check_size,
-    halve,
-    read_only,
-)
+from deepsphere._checks import check_count
+from deepsphere.sampling.base import Sampling, check_levels, check_size, halve, read_only
 
 # Center of each face, and the directions of columns and rows. Four faces around the equator, from
 # longitude 0 eastward, have columns to the east and rows to the south. The faces of the north and

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from deepsphere.sampling.base import check_count, check_levels, check_size, halve
+from deepsphere._checks import check_count
+from deepsphere.sampling.base import check_levels, check_size, halve
 from deepsphere.sampling.rings import RingSampling
 
 GRIDS = ("soft", "driscoll-healy", "clenshaw-curtis")

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, read_only
+from deepsphere._checks import check_count
+from deepsphere.sampling.base import Sampling, check_levels, check_size, read_only
 from deepsphere.sampling.voronoi import nearest_shares, voronoi_areas
 
 GOLDEN = (1 + np.sqrt(5)) / 2

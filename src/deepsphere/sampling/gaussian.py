@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import roots_legendre
 
 from deepsphere._cache import cached
-from deepsphere.sampling.base import check_count, check_levels, check_size, halve, read_only
+from deepsphere._checks import check_count
+from deepsphere.sampling.base import check_levels, check_size, halve, read_only
 from deepsphere.sampling.classical_rings import NUMBERS, classical_rings
 from deepsphere.sampling.rings import RingSampling
 

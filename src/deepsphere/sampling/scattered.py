@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from deepsphere._cache import cached
-from deepsphere.sampling.base import Sampling, check_count, check_levels, check_size, read_only
+from deepsphere._checks import check_count
+from deepsphere.sampling.base import Sampling, check_levels, check_size, read_only
 from deepsphere.sampling.encoding import decode_floats, encode_floats
 from deepsphere.sampling.lonlat import covers_as_radians, list_some, to_degrees, to_vectors
 from deepsphere.sampling.voronoi import COINCIDENT, nearest_shares, voronoi_areas

@@ -5,7 +5,7 @@ convolutions. Modules run the same operations as the layers of `deepsphere.layer
 `load_keras_weights` and `copy_to_keras` exchange weights with them.
 """
 
-from deepsphere.extras import require
+from deepsphere._extras import require
 
 require("torch", "torch")
 

@@ -8,11 +8,12 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from deepsphere._checks import check_count
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.ops.moving_averages import weight_of_batch
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
-from deepsphere.sampling.base import check_count, check_sampling
+from deepsphere.sampling.base import check_sampling
 from deepsphere.torch.base import OnGraph
 from deepsphere.torch.functional import check_features, operations
 

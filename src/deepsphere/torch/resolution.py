@@ -7,13 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deepsphere._checks import check_count
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
 from deepsphere.ops import plan
 from deepsphere.ops.matrices import squared
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
-from deepsphere.sampling.base import check_count, check_sampling
+from deepsphere.sampling.base import check_sampling
 from deepsphere.sampling.resampling import (
     METHODS,
     POOL_MODES,

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepsphere._checks import check_count
 from deepsphere.graph import GraphLike
 from deepsphere.sampling import Sampling
-from deepsphere.sampling.base import check_count, check_sampling
+from deepsphere.sampling.base import check_sampling
 from deepsphere.sampling.resampling import POOL_MODES
 from deepsphere.torch.filters import (
     Activation,

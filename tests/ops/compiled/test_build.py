@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deepsphere import _cache as cache
-from deepsphere import compiler
+from deepsphere import _compiler as compiler
 from deepsphere.ops.compiled import build
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -494,7 +494,7 @@ def test_a_ready_library_in_a_cache_that_is_read_only(compiled):
 
 
 def test_threads(monkeypatch):
-    """As many as `deepsphere.processors` says, asked again when something has changed."""
+    """As many as `deepsphere._processors` says, asked again when something has changed."""
     for count in (5, 3):
         monkeypatch.setattr(build, "thread_count", lambda: count)  # noqa: B023
         monkeypatch.setenv("OMP_NUM_THREADS", f"{count}0")

@@ -16,10 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from deepsphere import compiler
+from deepsphere import _compiler as compiler
 from deepsphere._cache import cache_directory
+from deepsphere._compiler import choice
 from deepsphere._files import remove_leftovers, replacing
 from deepsphere._locks import exclusive
+from deepsphere._processors import thread_count
 from deepsphere._trust import (
     OTHERS_MAY_WRITE,
     contents_hash,
@@ -27,8 +29,6 @@ from deepsphere._trust import (
     find_damage,
     make_private_directory,
 )
-from deepsphere.compiler import choice
-from deepsphere.processors import thread_count
 
 logger = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
@@ -46,7 +46,7 @@ FAILURE_LASTS = 7 * 24 * 3600.0
 
 
 def threads() -> int:
-    """Return `deepsphere.processors.thread_count`, cached while its inputs do not change."""
+    """Return `deepsphere._processors.thread_count`, cached while its inputs do not change."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return _threads(os.environ.get("OMP_NUM_THREADS"), affinity)
 

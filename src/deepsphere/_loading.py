@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from deepsphere.backends import BACKENDS, missing_backend
+from deepsphere._backends import BACKENDS, missing_backend
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,7 @@ REGISTERING = (
 )
 """Modules that need Keras, including all that register classes with it."""
 
-WITHOUT_KERAS = (
-    *("__main__", "backends", "cli", "compat", "compiler", "data", "doctor", "extras", "graph"),
-    *("loading", "ops", "processors", "sampling", "torch"),
-)
+WITHOUT_KERAS = ("__main__", "cli", "compat", "data", "doctor", "graph", "ops", "sampling", "torch")
 """Modules that can be imported without Keras, like all modules whose names start with ``_``."""
 
 OPERATIONS_WITH_KERAS = (
