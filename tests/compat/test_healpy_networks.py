@@ -104,7 +104,7 @@ def test_is_a_sequential_of_the_package():
 
 
 def test_pixels_not_closed():
-    with pytest.raises(ValueError, match=r"extend_pixels\(pixels, 8, 4\)"):
+    with pytest.raises(ValueError, match=r"extend_pixels\(pixels, 8, 4, nest=True\)"):
         HealpyGCNN(8, DISC[1:], some_layers())
     with pytest.raises(ValueError, match="nside 8 has 3 coarser levels, got levels=4"):
         HealpyGCNN(8, np.arange(768), [hl.HealpyPool(4)])
