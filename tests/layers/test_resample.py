@@ -93,7 +93,7 @@ def test_masks_and_missing_values_together():
 
 def test_parts_of_the_sphere():
     part = SPHERE.subset(np.arange(80))
-    with pytest.raises(ValueError, match="in the layer Resample by skip_missing=True"):
+    with pytest.raises(ValueError, match="or skip_missing=True in the layer Resample"):
         Resample(GRID, sampling=part)(np.ones((1, 80, 1), "float32"))
     y = to_numpy(Resample(GRID, sampling=part, skip_missing=True)(np.ones((1, 80, 1), "f4")))
     covered = np.diff(interpolation_matrix(part, GRID, allow_uncovered=True).indptr) > 0

@@ -261,7 +261,10 @@ def test_the_pattern_is_that_of_the_graph(sampling, neighbors):
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ([(2, 48, 3)] * 3, r"must have one shape \(batch, n, heads, depth\), got \(2, 48, 3\)"),
+        (
+            [(2, 48, 3)] * 3,
+            r"must have the same shape \(batch, n, heads, depth\), got \(2, 48, 3\)",
+        ),
         ([(2, 48, 2, 3), (2, 48, 2, 3), (2, 48, 2, 4)], r"got .*\(2, 48, 2, 4\)"),
         ([(2, 47, 2, 3)] * 3, "q has 47 vertices, but the operator has 48"),
     ],

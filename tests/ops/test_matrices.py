@@ -134,9 +134,13 @@ def test_entries_beyond_the_last_row_are_dropped():
 @pytest.mark.parametrize(
     ("matrix", "error", "message"),
     [
-        (DENSE + 1j, TypeError, "must hold real numbers, got dtype complex128"),
-        (sparse.csr_array(DENSE + 1j), TypeError, "must hold real numbers, got dtype complex128"),
-        ([["a"]], TypeError, "must hold real numbers"),
+        (DENSE + 1j, TypeError, "must contain real numbers, got dtype complex128"),
+        (
+            sparse.csr_array(DENSE + 1j),
+            TypeError,
+            "must contain real numbers, got dtype complex128",
+        ),
+        ([["a"]], TypeError, "must contain real numbers"),
         (np.ma.masked_array(DENSE, DENSE > 0), TypeError, "must be a plain array"),
         (np.ones(3), ValueError, r"must have rows and columns, got shape \(3,\)"),
         (sparse.csr_array((0, 0)), ValueError, r"must have rows and columns, got shape \(0, 0\)"),

@@ -35,5 +35,5 @@ def test_sums_may_be_wrong_by_rounding():
 
 def test_sums_that_no_matrix_has():
     matrix, _ = blocks(ROWS, COLUMNS)
-    with pytest.raises(ValueError, match=r"the samplings declare for them differ by 2\b"):
+    with pytest.raises(ValueError, match=r"their declared areas differ by 2\b"):
         balanced(matrix, ROWS, COLUMNS)

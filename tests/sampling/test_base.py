@@ -92,7 +92,7 @@ def test_hierarchy(sphere):
     assert len(sphere.coarsen()) < len(sphere) / 2
     assert sphere.refine(0) == sphere
     for change in (sphere.coarsen, sphere.refine):
-        with pytest.raises(ValueError, match=r"levels must be zero or more.*-1"):
+        with pytest.raises(ValueError, match=r"levels must be a nonnegative number.*-1"):
             change(-1)
         with pytest.raises(TypeError, match=r"levels must be an integer.*True"):
             change(True)

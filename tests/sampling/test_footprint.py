@@ -145,7 +145,7 @@ class TestTypes:
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
     def test_classes_and_flags_need_a_fill(self, dtype):
-        with pytest.raises(ValueError, match=r"cannot mark pixels .* by UNSEEN; give fill"):
+        with pytest.raises(ValueError, match=r"cannot represent UNSEEN.* pass as fill"):
             self.footprint.unpack(np.zeros(self.n, dtype), nest=True)
 
     @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ class TestTypes:
     @pytest.mark.parametrize("dtype", [np.float16, bfloat16])
     def test_half_precision_does_not_hold_unseen(self, dtype):
         values = np.zeros(self.n, dtype)
-        with pytest.raises(ValueError, match=rf"{np.dtype(dtype)} does not hold UNSEEN"):
+        with pytest.raises(ValueError, match=rf"{np.dtype(dtype)} cannot represent UNSEEN"):
             self.footprint.unpack(values, nest=True)
         full = self.footprint.unpack(values, nest=True, fill=np.nan)
         assert Footprint.from_maps(full, nest=True).sampling == self.footprint.sampling
@@ -192,7 +192,7 @@ class TestTypes:
 
     def test_complex_and_other_objects(self):
         for values, message in (
-            (np.zeros(NPIX, complex), "must be real, got complex128; take the real"),
+            (np.zeros(NPIX, complex), "must be real, got complex128; use the real"),
             (np.array([None] * NPIX), "must be numbers or booleans, got an array of object"),
             (np.array(["0"] * NPIX), "must be numbers or booleans, got an array of <U1"),
         ):
@@ -234,11 +234,11 @@ class TestTypes:
     [
         (lambda: Footprint.from_mask(MASK * 1.0, nest=True), ValueError, "must be a boolean map"),
         (lambda: Footprint.from_mask(MASK[:-1], nest=True), ValueError, "12 . nside..2 pixels"),
-        (lambda: Footprint.from_mask(MASK & False, 2, nest=True), ValueError, "nothing is obs"),
+        (lambda: Footprint.from_mask(MASK & False, 2, nest=True), ValueError, "no pixel is obs"),
         (lambda: Footprint.from_mask(MASK, 16, nest=True), ValueError, "at most nside 8, got 16"),
         (lambda: Footprint.from_mask(MASK, 2), TypeError, "nest"),
         (lambda: Footprint(MASK, MASK), TypeError, "must be a Healpix sampling"),
-        (lambda: Footprint(Healpix(8), MASK[1:]), ValueError, "must hold 768 bools"),
+        (lambda: Footprint(Healpix(8), MASK[1:]), ValueError, "must contain 768 bools"),
         (
             lambda: Footprint.from_mask(MASK, nest=True).pack(np.zeros((NPIX, 2)), nest=True),
             ValueError,

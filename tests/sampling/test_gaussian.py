@@ -99,7 +99,7 @@ def test_coarsen():
         (ReducedGaussian, (0,), ValueError, "number must be at least 1, got 0"),
         (ReducedGaussian, ("O96",), TypeError, "number must be an integer, got 'O96'"),
         (ReducedGaussian, (96, "full"), ValueError, "octahedral or classical; got 'full'"),
-        (ReducedGaussian, (100, "classical"), ValueError, "no classical grid N100 here"),
+        (ReducedGaussian, (100, "classical"), ValueError, "no classical grid N100"),
     ],
 )
 def test_errors(cls, arguments, error, match):

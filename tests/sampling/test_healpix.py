@@ -123,14 +123,14 @@ class TestHierarchy:
         )
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="nside 8 has 3 coarser levels, got levels=4"):
+        with pytest.raises(ValueError, match="nside 8 has only 3 coarser levels, got levels=4"):
             Healpix(8).coarsen(4)
         with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got levels=27"):
             Healpix(8).refine(27)
         with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got levels=100000"):
             Healpix(8).refine(100_000)
         for change in (Healpix(8).coarsen, Healpix(8).refine):
-            with pytest.raises(ValueError, match=r"levels must be zero or more.*-1"):
+            with pytest.raises(ValueError, match=r"levels must be a nonnegative number.*-1"):
                 change(-1)
             with pytest.raises(TypeError, match=r"levels must be an integer.*True"):
                 change(True)
@@ -225,7 +225,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("level", "error", "match"),
         [
-            (-1, ValueError, "level must be zero or more.*-1"),
+            (-1, ValueError, "level must be a nonnegative number.*-1"),
             (30, ValueError, "level must be at most 29, got 30"),
             (100_000, ValueError, "level must be at most 29, got 100000"),
             (2.0, TypeError, "level must be an integer.*2.0"),

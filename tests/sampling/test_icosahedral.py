@@ -98,13 +98,13 @@ def test_areas_of_vertices_are_thirds_of_faces_about_them():
 
 @pytest.mark.parametrize("cls", [Icosahedral, IcosahedralFaces])
 def test_errors(cls):
-    with pytest.raises(ValueError, match=r"level must be zero or more.*-1"):
+    with pytest.raises(ValueError, match=r"level must be a nonnegative number.*-1"):
         cls(-1)
     with pytest.raises(ValueError, match="level must be at most 14, got 15"):
         cls(15)
     with pytest.raises(TypeError, match=r"level must be an integer.*2\.0"):
         cls(2.0)
-    with pytest.raises(ValueError, match="level 2 has 2 coarser levels, got levels=3"):
+    with pytest.raises(ValueError, match="level 2 has only 2 coarser levels, got levels=3"):
         cls(2).coarsen(3)
 
 

@@ -58,7 +58,7 @@ def test_galactic_cut_follows_the_coordinates(coordinates):
         (lambda: regions.polygon(FULL, [(0, 0), (0, 0), (0, 5)]), "equal or opposite"),
         (
             lambda: regions.polygon(FULL, [(0, 0), (40, 0), (20, 10), (40, 40)]),
-            "not convex; put it together",
+            "not convex; combine",
         ),
         (lambda: regions.galactic_cut(FULL, 90), "from 0 to below 90"),
         (lambda: regions.galactic_cut(FULL, 20, "Q"), "one of G, C, E; got 'Q'"),

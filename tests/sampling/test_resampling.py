@@ -158,7 +158,7 @@ def test_overlaps_by_counting(source, target):
 @pytest.mark.parametrize("source", [SAMPLINGS[i] for i in (2, 4, 5, 12, 14, 19)], ids=str)
 def test_parts_of_the_sphere(source, target):
     part = source.subset(regions.disc(source, lon=30, lat=50, radius=60))
-    with pytest.raises(ValueError, match=r"points of .* has no cells: take the part"):
+    with pytest.raises(ValueError, match=r"points of .* has no cells: use the part"):
         interpolation_matrix(part, target)
     matrix = interpolation_matrix(part, target, allow_uncovered=True)
     overlaps = cell_overlaps(part, target)

@@ -58,7 +58,10 @@ class TestPoints:
             ([(0, 0), (0, 95)], r"latitudes from -90 to 90; got \[0.0, 95.0\] at index 1"),
             ([(0, 0), (np.nan, 5)], r"finite degrees.*index 1"),
             ([(1, 0, 0), (np.inf, 0, 0)], r"points must be finite; got \[inf, .*index 1"),
-            ([(0, 0, 0), (1, 0, 0), (0, 0, 0)], "vectors must not be 0; those at index 0, 2 are"),
+            (
+                [(0, 0, 0), (1, 0, 0), (0, 0, 0)],
+                "vectors must not be 0, but those at index 0, 2 are",
+            ),
             ([(0, 5), (360, 5), (3, 3), (0, 5)], "2 of 4 repeat an earlier one.*index 1, 3; drop"),
             ([(0, 90), (77, 90)], "1 of 2 repeat an earlier one"),
             (np.tile([[7, 7]], (9, 1)), "8 of 9 repeat.*index 1, 2, 3, 4, 5 and 3 more"),

@@ -31,7 +31,7 @@ def as_floats(x: Any, name: str) -> Any:
     Raises
     ------
     TypeError
-        If `x` is complex or holds no numbers.
+        If `x` is complex or does not contain numbers.
     ValueError
         If `x` is a masked array with masked values.
     """
@@ -60,7 +60,7 @@ def as_features(
     Raises
     ------
     TypeError
-        If `x` is complex or holds no numbers.
+        If `x` is complex or does not contain numbers.
     ValueError
         If `x` does not have three dimensions, has another number of vertices or channels, has an
         unknown number of channels, or is a masked array with masked values.
@@ -106,8 +106,9 @@ def refuse_masked(x: Any, name: str) -> None:
     """Raise ValueError if a NumPy array has masked values: TensorFlow and PyTorch drop the mask."""
     if np.ma.is_masked(x):
         raise ValueError(
-            f"{name} is masked at {np.ma.count_masked(x)} of {np.size(x)} values, which tensors "
-            "cannot be; fill it by its method filled, and give SurveyMask the observed pixels"
+            f"{name} is masked at {np.ma.count_masked(x)} of {np.size(x)} values, but tensors "
+            "have no masks; fill it with its method filled, and pass the observed pixels to "
+            "SurveyMask"
         )
 
 
@@ -131,7 +132,7 @@ def readable_array(x: Any, name: str) -> Any:
     x = np.ma.getdata(x)
     if x.dtype.kind not in "biufc" and "float" not in x.dtype.name:  # bfloat16 is of kind "V"
         raise TypeError(
-            f"{name} must hold numbers, got dtype {x.dtype}: convert it, for instance by "
+            f"{name} must contain numbers, got dtype {x.dtype}: convert it, for instance with "
             "x.astype('float32')"
         )
     if x.dtype == np.longdouble and x.dtype.itemsize > 8:

@@ -159,7 +159,7 @@ def _check(q: Any, k: Any, v: Any, operator: SparseOperator) -> tuple[Any, Any, 
     sizes = [{s[d] for s in shapes if s} - {None} for d in range(4)] if ranks == {4} else []
     if ranks != {4} or any(len(size) > 1 for size in sizes):
         raise ValueError(
-            "q, k and v must have one shape (batch, n, heads, depth), got "
+            "q, k and v must have the same shape (batch, n, heads, depth), got "
             + ", ".join(map(str, shapes))
         )
     batch, n, heads, depth = (next(iter(size), None) for size in sizes)

@@ -30,20 +30,20 @@ class Operations:
     Raises
     ------
     ImportError
-        If `backend` is another one.
+        If DeepSphere does not run on `backend`.
     """
 
     def __init__(self, backend: str) -> None:
         if backend not in BACKENDS:
             raise ImportError(
-                f"DeepSphere runs on the Keras backends {', '.join(BACKENDS)}; the current one is "
-                f"{backend!r}: set the environment variable KERAS_BACKEND"
+                f"DeepSphere runs on the Keras backends {', '.join(BACKENDS)}, but the current "
+                f"one is {backend!r}: set the environment variable KERAS_BACKEND"
             )
         self.compiled = import_module(f"deepsphere.ops.compiled.{backend}")
         self.portable = import_module(f"deepsphere.ops.portable.{backend}")
 
     def form(self, x: Any, kernel: Any, bias: Any = None) -> ModuleType:
-        """Return the form that computes with these tensors; few can multiply empty ones."""
+        """Return the form for these tensors; few backends can multiply empty ones."""
         if not plan.is_empty(x, kernel) and self.compiled.available(x, kernel, bias):
             return self.compiled
         return self.portable

@@ -1,4 +1,4 @@
-"""Operations that other programs can run, for models that are exported."""
+"""Portable operations, for exported models that other programs run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _is_across_runtimes = False
 
 @contextmanager
 def portable(*, across_runtimes: bool = False) -> Iterator[None]:
-    """Run models through portable operations, which other programs have, too.
+    """Use portable operations, which other programs also have.
 
     By default DeepSphere computes with functions that it compiles from C and that exist in no other
     program. Inside this context manager it uses operations of the backend instead. Results are
     equal up to rounding, but take two to five times as long.
 
-    `export` of the models of this package does this by itself. Use it for whatever else writes a
-    model to a file: ``tf.saved_model.save``, ``jax.export``, ``torch.export``, converters.
+    `export` of the models of this package does this automatically. Use it for other functions that
+    write a model to a file: ``tf.saved_model.save``, ``jax.export``, ``torch.export``, converters.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The one hot operation: a polynomial of a sparse operator applied to features on a graph."""
+"""The central operation: a polynomial of a sparse operator applied to features on a graph."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def normalized_filter(
     """
     x, kernel, bias = _check(x, kernel, operator, bias, activation)
     if not 0 <= epsilon < float("inf"):
-        raise ValueError(f"epsilon must be a number from 0 on, got {epsilon}")
+        raise ValueError(f"epsilon must be a nonnegative finite number, got {epsilon}")
     return _operations.normalized_filter(x, kernel, operator, bias, epsilon, activation)
 
 

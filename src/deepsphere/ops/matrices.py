@@ -33,13 +33,13 @@ def to_csr(matrix: Any, name: str = "matrix") -> csr_array:
         an entry is NaN or infinite.
     """
     if np.ma.isMaskedArray(matrix):
-        raise TypeError(f"{name} must be a plain array: the mask of a masked array has no meaning")
+        raise TypeError(f"{name} must be a plain array, not a masked array; use its method filled")
     if not issparse(matrix):
         matrix = np.asarray(matrix)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise ValueError(f"{name} must have rows and columns, got shape {matrix.shape}")
     if matrix.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
+        raise TypeError(f"{name} must contain real numbers, got dtype {matrix.dtype}")
     # Check before and after: conversions trust the indices of some formats and keep others' as is.
     _check_indices(matrix, name)
     result = csr_array(matrix, dtype=np.float64)
@@ -55,7 +55,7 @@ def to_csr(matrix: Any, name: str = "matrix") -> csr_array:
 def squared(matrix: Any) -> csr_array:
     """Return a sparse map as a square matrix, by rows or columns of zeros.
 
-    They cost nothing, and all that makes square operators fast serves here too.
+    They cost nothing, and the optimizations of square operators apply.
 
     Parameters
     ----------

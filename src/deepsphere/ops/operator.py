@@ -57,7 +57,7 @@ class SparseOperator:
         if matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"an operator must be a square matrix, got shape {matrix.shape}")
         self.matrix = matrix
-        # Plain integers: to PyTorch's compiler those of numpy depend on data.
+        # Plain integers, because PyTorch's compiler treats NumPy integers as dependent on data.
         self._size, self.nnz = int(matrix.shape[0]), int(matrix.nnz)
         self._constants: dict[str, dict[Hashable, Any]] = {}
 
@@ -108,7 +108,7 @@ class SparseOperator:
         """
         matrix = self.matrix
         if matrix.nnz >= 2**31:
-            raise ValueError(f"an operator may have 2**31 - 1 entries, got {matrix.nnz}")
+            raise ValueError(f"an operator may have at most 2**31 - 1 entries, got {matrix.nnz}")
         with np.errstate(over="ignore"):
             values = matrix.data.astype(np.float32)
         if not np.isfinite(values).all():
@@ -121,8 +121,8 @@ class SparseOperator:
     def constant(self, key: Hashable, make: Callable[[], Any], group: str = "") -> Any:
         """Return what a backend stores under `key`, computed by `make` on first use.
 
-        Backends with a `group` of their own do not meet the keys of others: PyTorch's compiler
-        cannot hash those of TensorFlow.
+        Backends with their own `group` do not see the keys of others: PyTorch's compiler cannot
+        hash those of TensorFlow.
         """
         table = self._constants.setdefault(group, {})
         if key not in table:

@@ -31,7 +31,7 @@ def balanced(
     Parameters
     ----------
     matrix : csr_array of float64, shape (m, n)
-        A matrix of positive entries, whose sums are already nearly right.
+        A matrix of positive entries whose sums are already nearly correct.
     rows, columns : ndarray of float64, shapes (m,) and (n,)
         The sums of rows and columns, positive.
     beyond_rows, beyond_columns : ndarray of float64, shapes (m,) and (n,), optional
@@ -86,8 +86,9 @@ def balanced(
         beyond_columns *= np.exp(v)
     if worst > 100 * EXACT:
         raise ValueError(
-            "no overlaps of these cells have the areas that the samplings declare: they differ by "
-            f"{worst:.2g} of an area at best; are the areas those of the cells around the points?"
+            "the overlaps of these cells cannot sum to the areas that the samplings declare: at "
+            f"best they differ by {worst:.2g} of an area; check that the areas are those of the "
+            "cells around the points"
         )
     return best
 
@@ -103,8 +104,8 @@ def _consistent(
     wrong = np.abs(ratios - 1).max()
     if wrong > CONSISTENT:
         raise ValueError(
-            "some cells of one sampling fill some of the other exactly, but the areas that the "
-            f"samplings declare for them differ by {wrong:.2g}"
+            "some cells of the two samplings cover the same region, but their declared areas "
+            f"differ by {wrong:.2g}; check the areas"
         )
     return columns * ratios[labels[m:]]
 

@@ -35,7 +35,7 @@ class Sampling(ABC):
     consecutive or differ in number."""
 
     crowded: bool = False
-    """Whether points crowd far beyond their mean density somewhere, as at the poles of
+    """Whether points are much denser somewhere than on average, as at the poles of
     longitude-latitude grids. The nearest neighbors of such points all lie on one side or on one
     row, so graphs spread neighbors by default, see `deepsphere.graph.Graph`."""
 
@@ -46,7 +46,9 @@ class Sampling(ABC):
         ):  # subclasses that keep the kind of their base class need no entry
             known = Sampling.kinds.setdefault(cls.kind, cls)
             if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-                raise ValueError(f"kind {cls.kind!r} is that of {known.__name__}; choose another")
+                raise ValueError(
+                    f"kind {cls.kind!r} already belongs to {known.__name__}; choose another"
+                )
             Sampling.kinds[cls.kind] = cls  # a cell of a notebook may define its class again
 
     @property
@@ -135,7 +137,9 @@ class Sampling(ABC):
     def _shares(self) -> csr_array:
         """Return the membership for one level."""
         if self.branching is None:
-            raise NotImplementedError(f"{type(self).__name__} must say what belongs together")
+            raise NotImplementedError(
+                f"{type(self).__name__} must set branching or implement _shares"
+            )
         return self.membership()
 
     def subset(self, region: ArrayLike) -> Sampling:
@@ -203,7 +207,7 @@ def check_levels(levels: int, name: str = "levels") -> int:
     if isinstance(levels, bool) or not isinstance(levels, (int, np.integer)):
         raise TypeError(f"{name} must be an integer number of resolution levels, got {levels!r}")
     if levels < 0:
-        raise ValueError(f"{name} must be zero or more resolution levels, got {levels}")
+        raise ValueError(f"{name} must be a nonnegative number of resolution levels, got {levels}")
     return int(levels)
 
 
@@ -236,12 +240,12 @@ def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
         array = array & ~np.ma.getmaskarray(np.ma.asarray(region))
         if array.shape != (n,):
             raise ValueError(
-                f"a region of {sampling} must hold {n} bools, one per point; "
-                f"got shape {array.shape}"
+                f"a region of {sampling} must contain {n} bools, one per point; got shape "
+                f"{array.shape}"
             )
         array = np.flatnonzero(array)
     elif np.ma.is_masked(region):
-        raise ValueError("indices of points must not be masked; take indices.compressed()")
+        raise ValueError("indices of points must not be masked; use indices.compressed()")
     if array.size == 0:
         raise ValueError("a region must not be empty")
     if not np.issubdtype(array.dtype, np.integer):
@@ -250,8 +254,8 @@ def region_indices(region: ArrayLike, sampling: Sampling) -> NDArray[np.int64]:
         raise ValueError(f"indices of points must have one dimension, got shape {array.shape}")
     if np.any(np.diff(array.astype(np.int64)) <= 0):
         raise ValueError(
-            "indices of points must be strictly increasing; use np.unique(indices), "
-            "and bring the values of your maps into the same order"
+            "indices of points must be strictly increasing; use np.unique(indices), and reorder "
+            "the values of your maps accordingly"
         )
     if array[0] < 0 or array[-1] >= n:
         raise ValueError(
@@ -270,8 +274,8 @@ def check_size(points: int, what: str) -> None:
     """Raise ValueError if a sampling has more than `MOST_POINTS`; call it before allocating."""
     if points > MOST_POINTS:
         raise ValueError(
-            f"{what} has {points:,} points, more than the {MOST_POINTS:,} that a sampling may "
-            "have; take a coarser one, or a part of the sphere"
+            f"{what} has {points:,} points, more than the maximum of {MOST_POINTS:,}; use a "
+            "coarser sampling or a part of the sphere"
         )
 
 
@@ -287,7 +291,7 @@ def halve(value: int, levels: int, name: str) -> int:
     if value % 2**levels:
         raise ValueError(
             f"{name} {value} cannot be divided by 2**{levels}, as coarsening by levels={levels} "
-            "needs"
+            "requires"
         )
     return value >> levels
 

@@ -41,8 +41,9 @@ def bilinear_matrix(source: Sampling, points: Floats) -> csr_array:
     - On rings of latitude (all longitude-latitude grids): linear in longitude on the rings to the
       north and to the south, then linear in latitude. The value at a pole without a row is the mean
       of the ring around it.
-    - On HEALPix: the same on its rings, by astropy-healpix, as in healpy's ``get_interp_val``. Near
-      the poles, where rings have 4, 8, 12, ... pixels, the accuracy is first order only.
+    - On HEALPix: the same on its rings, computed by astropy-healpix, as in healpy's
+      ``get_interp_val``. Near the poles, where rings have 4, 8, 12, ... pixels, the accuracy is
+      first order only.
     - On other samplings: linear in the triangle of the spherical Delaunay triangulation that
       contains the point. Points on one circle span no triangles; the two nearest are then weighted
       by inverse distance.

@@ -115,9 +115,9 @@ def _mappings(data: Any, variables: Mapping[Any, Any]) -> Iterator[tuple[str, di
     missing = sorted(named - {"", *map(str, variables)})
     if missing and not has_angles(data):
         raise ValueError(
-            f"the grid mapping {missing[0]!r} that the data name is not there, nor latitudes and "
-            f"longitudes: of a data set that has it, take data.assign_coords({missing[0]}="
-            f"dataset.{missing[0]})"
+            f"the data refer to a grid mapping {missing[0]!r} but have neither it nor latitudes "
+            "and longitudes: copy it from the data set that has it, with "
+            f"data.assign_coords({missing[0]}=dataset.{missing[0]})"
         )
 
 
@@ -137,7 +137,7 @@ def _level(attributes: Mapping[str, Any], name: str) -> int:
             f"they have {sorted(attributes)}"
         )
     if len(set(levels.values())) > 1:
-        raise ValueError(f"the attributes of {name} contradict each other: they mean {levels}")
+        raise ValueError(f"the attributes of {name} contradict each other: they imply {levels}")
     level = next(iter(levels.values()))
     if not 0 <= level <= MAX_LEVEL:
         raise ValueError(f"the level of {name} must be from 0 to {MAX_LEVEL}, got {level}")
@@ -154,12 +154,12 @@ def _scheme(attributes: Mapping[str, Any], name: str) -> str | None:
             text = value.strip().lower()
             schemes[key] = "nested" if text == "nest" else text
     if len(set(schemes.values())) > 1:
-        raise ValueError(f"the attributes of {name} contradict each other: they say {schemes}")
+        raise ValueError(f"the attributes of {name} contradict each other: they specify {schemes}")
     scheme = next(iter(schemes.values()), None)
     if scheme not in (None, "nested", "ring"):
         raise ValueError(
             f"{name} must have the indexing_scheme nested or ring, got {scheme!r}; cells of "
-            "several levels must be brought to one"
+            "several levels must be converted to a single level"
         )
     return scheme
 
@@ -172,7 +172,7 @@ def _check_sphere(attributes: Mapping[str, Any], name: str) -> None:
     is_sphere = isinstance(ellipsoid, Mapping) and "radius" in ellipsoid
     if flattening or not (ellipsoid is None or is_sphere or str(named).lower() == "sphere"):
         logger.warning(
-            "%s lie on an ellipsoid (%s); the sampling has the same cells on the sphere, whose "
+            "%s lie on an ellipsoid (%s); the sampling uses the same cells on the sphere, whose "
             "latitudes differ from geodetic ones by up to 0.13 degrees",
             name,
             named or f"inverse flattening {flattening:g}",
@@ -187,7 +187,7 @@ def _cells(data: Any, name: str | None, level: int, scheme: str) -> Cells:
         dims = [str(dim) for dim, size in data.sizes.items() if size == count]
         if not dims:
             raise ValueError(
-                f"level {level} has {count} cells, but no dimension has so many "
+                f"level {level} has {count} cells, but no dimension has that size "
                 f"({dict(data.sizes)}); for a part of the sphere, number its cells in a "
                 "coordinate 'cell_ids'"
             )
@@ -195,9 +195,9 @@ def _cells(data: Any, name: str | None, level: int, scheme: str) -> Cells:
         if scheme == "nested":
             return Cells(Healpix(nside), dim, None, "")
         advice = (
-            "the cells are in RING ordering, samplings in NEST: take data.isel("
-            f"{dim}=astropy_healpix.healpy.nest2ring({nside}, numpy.arange({count}))), and set "
-            "the attribute of the grid mapping to nested"
+            "the cells are in RING ordering, but samplings are in NEST: use "
+            f"data.isel({dim}=astropy_healpix.healpy.nest2ring({nside}, numpy.arange({count}))), "
+            "and set the attribute of the grid mapping to nested"
         )
         order = np.asarray(nest2ring(nside, np.arange(count)), dtype=np.int64)
         return Cells(Healpix(nside), dim, order, advice)
@@ -206,28 +206,28 @@ def _cells(data: Any, name: str | None, level: int, scheme: str) -> Cells:
         raise ValueError(f"{name} must have one dimension, got {variable.dims}")
     dim = str(variable.dims[0])
     numbers = check_pixels(_integers(np.asarray(variable), name), nside)
-    advice = f"{name} must be strictly increasing; take data.sortby({name!r})"
+    advice = f"{name} must be strictly increasing; use data.sortby({name!r})"
     if scheme == "ring":
         numbers = np.asarray(ring2nest(nside, numbers), dtype=np.int64)
         advice = (
-            f"{name} are in RING ordering, samplings in NEST: with "
-            f"ids = astropy_healpix.healpy.ring2nest({nside}, data.{name}.values) and "
-            f"attrs = {{**data.{name}.attrs, 'indexing_scheme': 'nested'}}, take "
+            f"{name} are in RING ordering, but samplings are in NEST: with ids = "
+            f"astropy_healpix.healpy.ring2nest({nside}, data.{name}.values) and attrs = "
+            f"{{**data.{name}.attrs, 'indexing_scheme': 'nested'}}, use "
             f"data.assign_coords({name}=({dim!r}, ids, attrs)).sortby({name!r})"
         )
     order = np.argsort(numbers, kind="stable")
     repeated = np.count_nonzero(np.diff(numbers[order]) == 0)
     if repeated:
         raise ValueError(
-            f"{name} must be distinct: {repeated} of {len(numbers)} repeat another one; "
-            f"take data.drop_duplicates({dim!r})"
+            f"{name} must be distinct: {repeated} of {len(numbers)} repeat another one; use "
+            f"data.drop_duplicates({dim!r})"
         )
     in_order = scheme == "nested" and bool(np.all(np.diff(numbers) > 0))
     return Cells(Healpix(nside, numbers[order]), dim, None if in_order else order, advice)
 
 
 def _integers(numbers: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return cell indices as integers, which reading a file may have turned into floats."""
+    """Return cell indices as integers, because reading a file may have turned them into floats."""
     if numbers.dtype.kind != "f":
         return numbers
     missing = np.count_nonzero(~np.isfinite(numbers))

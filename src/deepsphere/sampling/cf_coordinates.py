@@ -81,14 +81,14 @@ def latitudes_longitudes(data: Any) -> tuple[Angles, Angles]:
     if plain and covers_as_radians(lon.ravel(), lat.ravel()):
         raise ValueError(
             f"{latitudes.name} and {longitudes.name} have no attribute units, and look like "
-            f"radians: they go from {lat.min():.4g} to {lat.max():.4g} and from {lon.min():.4g} "
-            f"to {lon.max():.4g}; set data.{latitudes.name}.attrs['units'] and "
+            f"radians: they range from {lat.min():.4g} to {lat.max():.4g} and from "
+            f"{lon.min():.4g} to {lon.max():.4g}; set data.{latitudes.name}.attrs['units'] and "
             f"data.{longitudes.name}.attrs['units'] to 'radian' or 'degrees'"
         )
     if plain and resembles_radians(lon.ravel(), lat.ravel()):
         logger.warning(
-            "%s and %s have no attribute units, and none is larger than radians can be; they are "
-            "taken for degrees: set their attribute units to 'radian' or 'degrees'",
+            "%s and %s have no attribute units, and could be radians by their range; degrees are "
+            "assumed: set their attribute units to 'radian' or 'degrees'",
             latitudes.name,
             longitudes.name,
         )
@@ -105,13 +105,13 @@ def _find(data: Any, variables: Mapping[Any, Any], kind: str) -> Angles:
     if len(found) > 1:
         described = ", ".join(f"{name} {variables[name].dims}" for name in found)
         raise ValueError(
-            f"there are several {kind}s: {described}; take one variable of the data set, or drop "
-            "the others by data.drop_vars"
+            f"there are several {kind}s: {described}; use one variable of the data set, or drop "
+            "the others with data.drop_vars"
         )
     if not found:
         raise ValueError(
-            f"there is no {kind}: name it {kind} or {kind[:3]}, or give it the attribute "
-            f"standard_name={kind!r}; there are {sorted(map(str, variables))}"
+            f"there is no {kind}: name it {kind} or {kind[:3]}, or set its attribute "
+            f"standard_name={kind!r}; the variables are {sorted(map(str, variables))}"
         )
     variable, units = variables[found[0]], _units_of(variables[found[0]])
     if units is not None and direction(units) not in ("", DIRECTIONS[kind]):

@@ -50,9 +50,9 @@ def to_coordinates(sampling: Sampling) -> xarray.Dataset:
     -------
     xarray.Dataset
         A data set with coordinates only: ``lat`` and ``lon`` in degrees, with attributes of the CF
-        conventions. They have dimensions of their own for `Equiangular` and `GaussLegendre`, and
-        share the dimension ``cells`` for all other samplings. `Healpix` also has the NEST indices
-        of its pixels in ``cell_ids``, with the attributes that xdggs expects.
+        conventions. They have one dimension each for `Equiangular` and `GaussLegendre`, and share
+        the dimension ``cells`` for all other samplings. `Healpix` also has the NEST indices of its
+        pixels in ``cell_ids``, with the attributes that xdggs expects.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def from_coordinates(data: xarray.Dataset | xarray.DataArray) -> Sampling:
             listed = ", ".join(repr(dim) for dim in place.dims)
             raise ValueError(
                 f"the dimensions of {name} are {dims}, but {place.sampling} has values row by "
-                f"row: take data.transpose(..., {listed})"
+                f"row: use data.transpose(..., {listed})"
             )
     if place.advice:
         raise ValueError(place.advice)
@@ -189,16 +189,16 @@ def from_dataarray(
     """
     if hasattr(array, "data_vars") or not hasattr(array, "dims"):
         raise TypeError(
-            f"array must be an xarray.DataArray, got {type(array).__name__}; "
-            "take one variable of a data set"
+            f"array must be an xarray.DataArray, got {type(array).__name__}; use one variable of "
+            "a data set"
         )
     place = _locate(array)
     last = () if channels is None else (channels,)
     missing = [dim for dim in (*place.dims, *last) if dim not in array.dims]
     if missing or set(last) & set(place.dims):
         raise ValueError(
-            f"the array must have the dimensions {place.dims} of {place.sampling} and that of "
-            f"the channels besides; got {array.dims} and channels={channels!r}"
+            f"the array must have the dimensions {place.dims} of {place.sampling} and the "
+            f"dimension of the channels; got {array.dims} and channels={channels!r}"
         )
     variable = array.variable.isel(place.order)  # without indexes, which isel would reorder too
     first = [dim for dim in variable.dims if dim not in (*place.dims, *last)]
@@ -223,8 +223,8 @@ class _Place(NamedTuple):
 def _locate(data: Any) -> _Place:
     if not hasattr(data, "coords") and not hasattr(data, "variables"):
         raise TypeError(
-            f"data must be an xarray.Dataset or DataArray, got {type(data).__name__}; points "
-            "without metadata are deepsphere.sampling.Scattered(points)"
+            f"data must be an xarray.Dataset or DataArray, got {type(data).__name__}; for points "
+            "without metadata, use deepsphere.sampling.Scattered(points)"
         )
     cells = find_cells(data)
     if cells is not None:
@@ -249,8 +249,9 @@ def _locate(data: Any) -> _Place:
             order = _ring_order(sampling)
             if np.abs(sampling.points - points[order]).max() < SAME * width:
                 advice = (
-                    f"the points are those of {sampling} in RING ordering, samplings have NEST: "
-                    f"take data.isel({dims[0]}=astropy_healpix.healpy.nest2ring({sampling.nside}, "
+                    f"the points are those of {sampling} in RING ordering, but samplings are in "
+                    "NEST: use "
+                    f"data.isel({dims[0]}=astropy_healpix.healpy.nest2ring({sampling.nside}, "
                     f"numpy.arange({len(points)})))"
                 )
                 return _Place(sampling, dims, {dims[0]: order}, advice)
@@ -285,8 +286,10 @@ def _grid(latitudes: Angles, longitudes: Angles) -> _Place:
         drop = np.setdiff1d(np.arange(len(lon)), keep)
         return rest._replace(
             order=order,
-            advice=f"longitude {lon[drop[0]]} repeats another one: take "
-            f"data.isel({dims[1]}={_as_slice(keep)})",
+            advice=(
+                f"longitude {lon[drop[0]]} repeats another one: use "
+                f"data.isel({dims[1]}={_as_slice(keep)})"
+            ),
         )
     southwards = np.arange(len(lat))
     turn = spacing * np.arange(len(lon))
@@ -298,24 +301,24 @@ def _grid(latitudes: Angles, longitudes: Angles) -> _Place:
             if not in_order:
                 order[dims[1]] = eastwards
                 advice = (
-                    f"longitudes start at {lon[0]}, those of {sampling} at 0: take "
-                    f"data.assign_coords({longitudes.name}=data.{longitudes.name} % 360)"
-                    f".sortby({longitudes.name!r})"
+                    f"longitudes start at {lon[0]}, but those of {sampling} at 0: use "
+                    f"data.assign_coords({longitudes.name}=data.{longitudes.name} % "
+                    f"360).sortby({longitudes.name!r})"
                 )
             if _same(lat, sampling.latitudes, height):
                 return _Place(sampling, dims, order, advice)
             if _same(lat[::-1], sampling.latitudes, height):
                 order[dims[0]] = southwards[::-1]
                 advice = (
-                    f"latitudes go from south to north, those of {sampling} from north to south: "
-                    f"take data.sortby({latitudes.name!r}, ascending=False)"
+                    f"latitudes run from south to north, but those of {sampling} from north to "
+                    f"south: use data.sortby({latitudes.name!r}, ascending=False)"
                 )
                 return _Place(sampling, dims, order, advice)
     poles = (np.abs(lat) > 90 - SAME * 180 / len(lat)) & (np.abs(lat) <= 90)
     if poles.any() and len(lon) > 1:
         raise ValueError(
-            f"the rows at latitude {lat[poles].tolist()} hold {len(lon)} times the same point, "
-            "and this is no grid of the whole sphere that is known: leave them out, by "
+            f"the rows at latitude {lat[poles].tolist()} repeat the same point {len(lon)} times, "
+            "and the grid is not a known grid of the whole sphere: leave these rows out with "
             f"data.isel({dims[0]}={_as_slice(np.flatnonzero(~poles))})"
         )
     pairs = np.stack(np.broadcast_arrays(lon, lat[:, None]), axis=-1)

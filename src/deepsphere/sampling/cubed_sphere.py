@@ -53,7 +53,7 @@ class CubedSphere(Sampling):
     C. Ronchi, R. Iacono and P. S. Paolucci, "The 'Cubed Sphere': A New Method for the Solution of
     Partial Differential Equations in Spherical Geometry", J. Comput. Phys. 124 (1996). Rows and
     columns span equal angles seen from the center of the sphere, and points lie in the middle of
-    these. Areas are exact; the largest is about 1.4 times the smallest.
+    these angles. Areas are exact; the largest is about 1.4 times the smallest.
 
     Two by two cells make up a coarser one exactly.
 

@@ -93,7 +93,7 @@ def encode_pixels(pixels: ArrayLike) -> str:
     pixels = np.asarray(pixels, dtype=np.int64)
     gaps = np.diff(pixels)
     if pixels.size == 0 or pixels[0] < 0 or np.any(gaps < 1):
-        raise ValueError("pixels to encode must be non-negative and strictly increasing, not empty")
+        raise ValueError("pixels to encode must be nonnegative, strictly increasing and not empty")
     breaks = np.flatnonzero(gaps != 1) + 1
     starts = pixels[np.concatenate(([0], breaks))]
     stops = pixels[np.concatenate((breaks, [len(pixels)])) - 1] + 1
@@ -132,7 +132,8 @@ def decode_pixels(text: str, count: int | None = None) -> NDArray[np.int64]:
     starts, lengths = edges[:, 0], edges[:, 1] - edges[:, 0]
     if count is not None and edges[-1, 1] > count:
         raise ValueError(
-            f"the encoded pixels go up to number {edges[-1, 1] - 1}, but there are {count}"
+            f"the encoded pixels go up to number {edges[-1, 1] - 1}, but there are only {count} "
+            "pixels"
         )
     check_size(int(lengths.sum()), "the list of encoded pixels")
     offsets = np.cumsum(lengths) - lengths

@@ -46,8 +46,8 @@ class Equiangular(RingSampling):
     Notes
     -----
     A row at a pole repeats the same point `nlon` times, so arrays keep their shape. These points
-    share the area of the polar cap equally. `north_pole` and `south_pole` say which grids have such
-    rows.
+    share the area of the polar cap equally. `north_pole` and `south_pole` tell whether a grid has
+    such rows.
 
     Near the poles points are much closer within a row than rows are to each other, so the nearest
     neighbors of a point all lie on its own row. Graphs therefore spread neighbors by default (see
@@ -96,7 +96,7 @@ class Equiangular(RingSampling):
         bandwidth : int
             Number of spherical-harmonic degrees, which run from 0 to ``bandwidth - 1``.
         grid : str, default "soft"
-            As for the class.
+            See the class.
 
         Returns
         -------

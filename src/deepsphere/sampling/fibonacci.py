@@ -103,7 +103,9 @@ class Fibonacci(Sampling):
         """
         levels = check_levels(levels)
         if self._n < 4**levels:
-            raise ValueError(f"{self._n} points cannot be divided by 4 {levels} times")
+            raise ValueError(
+                f"{self._n} points cannot be divided by 4 {levels} times; use fewer levels"
+            )
         return type(self)(self._n // 4**levels)
 
     def refine(self, levels: int = 1) -> Self:

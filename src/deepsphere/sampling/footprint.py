@@ -36,7 +36,7 @@ class Footprint:
     TypeError
         If `sampling` is not a `Healpix`.
     ValueError
-        If `observed` does not hold one bool per pixel, or is False everywhere.
+        If `observed` does not contain one bool per pixel, or is False everywhere.
 
     Examples
     --------
@@ -60,11 +60,11 @@ class Footprint:
         observed = _seen(observed, "observed")
         if observed.dtype != bool or observed.shape != (len(sampling),):
             raise ValueError(
-                f"observed must hold {len(sampling)} bools, one per pixel of {sampling}; "
-                f"got {observed.dtype} of shape {observed.shape}"
+                f"observed must contain {len(sampling)} bools, one per pixel of {sampling}; got "
+                f"{observed.dtype} of shape {observed.shape}"
             )
         if not observed.any():
-            raise ValueError("nothing is observed: the mask is False everywhere")
+            raise ValueError("no pixel is observed: the mask is False everywhere")
         observed.flags.writeable = False
         self.sampling = sampling
         self.observed = observed
@@ -104,9 +104,8 @@ class Footprint:
         mask = _seen(mask, "mask")
         if mask.dtype != bool or mask.ndim != 1:
             raise ValueError(
-                "mask must be a boolean map with one dimension, got "
-                f"{mask.dtype} of shape {mask.shape}; make one of weights by a threshold, "
-                "such as weights > 0"
+                f"mask must be a boolean map with one dimension, got {mask.dtype} of shape "
+                f"{mask.shape}; convert weights with a threshold, such as weights > 0"
             )
         nside = _nside(len(mask))
         mask = to_nest(mask, nside) if not nest else mask
@@ -114,7 +113,7 @@ class Footprint:
         if len(pixels) and coarse_nside is not None:
             pixels = extend_pixels(pixels, nside, coarse_nside, nest=True)
         if not len(pixels):
-            raise ValueError("nothing is observed: the mask is False everywhere")
+            raise ValueError("no pixel is observed: the mask is False everywhere")
         return cls(Healpix(nside, pixels), mask[pixels])
 
     @classmethod
@@ -129,7 +128,7 @@ class Footprint:
             Maps of the full sphere, with ``npix = 12 * nside**2``. A pixel is observed if it is not
             missing in any map or channel. Pixels of integers are missing only if masked.
         coarse_nside, nest
-            As for `from_mask`.
+            See `from_mask`.
 
         Returns
         -------
@@ -149,8 +148,8 @@ class Footprint:
         array, masked = split_mask(maps, "maps")
         if array.dtype == bool and not masked.any():
             raise TypeError(
-                "maps are boolean and none of their pixels is masked: "
-                "make the footprint of a mask with Footprint.from_mask"
+                "maps are boolean and none of their pixels is masked: use Footprint.from_mask for "
+                "the footprint of a mask"
             )
         missing = masked | is_marked(array)
         _check_finite(array, ~missing, "maps")
@@ -208,8 +207,8 @@ class Footprint:
         count = np.count_nonzero(missing & observed)
         if count:
             raise ValueError(
-                f"{count} values are missing (masked, NaN or UNSEEN) inside the footprint; "
-                "make the footprint with Footprint.from_maps, or fill them first"
+                f"{count} values are missing (masked, NaN or UNSEEN) inside the footprint; use "
+                "Footprint.from_maps for the footprint, or fill these values first"
             )
         _check_finite(packed, observed, "maps")
         return np.where(observed, packed, value)
@@ -289,15 +288,15 @@ def _default_fill(dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return `UNSEEN` in a dtype, or raise ValueError if it cannot represent it."""
     if dtype.kind in "biu":
         raise ValueError(
-            f"{dtype} values cannot mark pixels that were not observed by UNSEEN; give fill, a "
-            "value that is none of theirs (such as 255 or -1), or pass values.astype('float32')"
+            f"{dtype} cannot represent UNSEEN, which marks unobserved pixels; pass as fill a "
+            "value that does not occur (such as 255 or -1), or pass values.astype('float32')"
         )
     with np.errstate(over="ignore"):
         unseen = np.asarray(UNSEEN).astype(dtype)
     if not is_marked(unseen.astype(np.float64)):
         raise ValueError(
-            f"{dtype} does not hold UNSEEN (it becomes {float(unseen):g}); "
-            "give fill=numpy.nan, or pass values.astype('float32')"
+            f"{dtype} cannot represent UNSEEN (it becomes {float(unseen):g}); pass "
+            "fill=numpy.nan, or values.astype('float32')"
         )
     return unseen
 
@@ -309,8 +308,8 @@ def _check_finite(array: NDArray[Any], where: NDArray[np.bool_], name: str) -> N
     infinite = np.count_nonzero(np.isinf(array) & where)
     if infinite:
         raise ValueError(
-            f"{name} hold {infinite} infinite values where they are observed; mark missing pixels "
-            "by NaN or UNSEEN (which float16 cannot hold: there it is -inf)"
+            f"{name} contain {infinite} infinite values at observed pixels; mark missing pixels "
+            "with NaN or UNSEEN (which becomes -inf in float16)"
         )
 
 

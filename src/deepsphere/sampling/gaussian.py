@@ -212,8 +212,8 @@ class ReducedGaussian(GaussianRings):
             raise ValueError(f"grid must be octahedral or classical; got {grid!r}")
         if grid == "classical" and number not in NUMBERS:
             raise ValueError(
-                f"there is no classical grid N{number} here: number must be one of "
-                f"{', '.join(map(str, NUMBERS))}; octahedral grids come in any number"
+                f"there is no classical grid N{number}: number must be one of "
+                f"{', '.join(map(str, NUMBERS))}; octahedral grids support any number"
             )
         self._number = number
         self._grid = grid

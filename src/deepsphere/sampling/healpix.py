@@ -40,7 +40,7 @@ def check_nside(nside: int) -> int:
     nside = int(nside)
     if nside < 1 or nside & (nside - 1) or nside > 2**MAX_LEVEL:
         raise ValueError(
-            f"nside must be a power of two from 1 to 2**{MAX_LEVEL}, as NEST ordering needs; "
+            f"nside must be a power of two from 1 to 2**{MAX_LEVEL}, as NEST ordering requires; "
             f"got {nside}"
         )
     return nside
@@ -76,8 +76,8 @@ def check_pixels(pixels: ArrayLike, nside: int) -> NDArray[np.int64]:
     """
     if np.ma.is_masked(pixels):
         raise ValueError(
-            f"{np.ma.count_masked(pixels)} of the pixels are masked; "
-            "take pixels.compressed(), and the same part of your maps"
+            f"{np.ma.count_masked(pixels)} of the pixels are masked; use pixels.compressed(), and "
+            "drop the same values from your maps"
         )
     array = np.asarray(pixels)
     if array.dtype == bool:
@@ -115,7 +115,7 @@ def extend_pixels(
         Coarse resolution, at most `nside`.
     nest : bool
         Whether `pixels` and the result are in NEST ordering, as those of `Healpix`; RING if False.
-        There is no default, because that of healpy would be RING.
+        There is no default, because healpy's default is RING.
 
     Returns
     -------
@@ -207,8 +207,8 @@ class Healpix(Sampling):
             array = check_pixels(pixels, self._nside)
             if np.any(np.diff(array) <= 0):
                 raise ValueError(
-                    "pixels must be strictly increasing; use np.unique(pixels), "
-                    "and bring the values of your maps into the same order"
+                    "pixels must be strictly increasing; use np.unique(pixels), and reorder the "
+                    "values of your maps accordingly"
                 )
             if len(array) < 12 * self._nside**2:
                 self._pixels = read_only(array)
@@ -287,7 +287,7 @@ class Healpix(Sampling):
         levels = check_levels(levels)
         if levels > self.level:
             raise ValueError(
-                f"nside {self._nside} has {self.level} coarser levels, got levels={levels}"
+                f"nside {self._nside} has only {self.level} coarser levels, got levels={levels}"
             )
         nside = self._nside >> levels
         if self._pixels is None:
@@ -325,7 +325,7 @@ class Healpix(Sampling):
         levels = check_levels(levels)
         if levels > MAX_LEVEL - self.level:
             raise ValueError(
-                f"nside {self._nside} has {MAX_LEVEL - self.level} finer levels, got "
+                f"nside {self._nside} has only {MAX_LEVEL - self.level} finer levels, got "
                 f"levels={levels}"
             )
         nside = self._nside << levels

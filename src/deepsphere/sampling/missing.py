@@ -63,8 +63,8 @@ def check_real(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Return an array, or raise TypeError if it does not hold real numbers or booleans."""
     if array.dtype.kind == "c":
         raise TypeError(
-            f"{name} must be real, got {array.dtype}; "
-            "take the real and the imaginary part as two channels"
+            f"{name} must be real, got {array.dtype}; use the real and imaginary parts as two "
+            "channels"
         )
     # can_cast, because NumPy reports bfloat16 and other small floats of ml_dtypes as "void"
     if array.dtype.kind not in "biuf" and not np.can_cast(array.dtype, np.float32):
@@ -107,5 +107,5 @@ def check_fill(fill: Any, dtype: DTypeLike) -> NDArray[Any]:
     else:
         held = bool(np.isfinite(cast.astype(np.float64)) == np.isfinite(value))
     if not held:
-        raise ValueError(f"fill must be a value that {dtype} holds, got {fill!r}")
+        raise ValueError(f"fill must be a value that {dtype} can represent, got {fill!r}")
     return cast

@@ -110,7 +110,7 @@ def hierarchy_quality(sampling: Sampling, levels: int = 3) -> list[LevelQuality]
     (12, (4.0, 4.0, 4.0), 58, 1.66)
     """
     if not isinstance(sampling, Sampling):
-        raise TypeError(f"sampling must be a sampling, got {sampling!r}")
+        raise TypeError(f"sampling must be a Sampling, got {sampling!r}")
     levels = check_levels(levels, "levels")
     sampling.coarsen(levels)  # so that an error names the finest level
     qualities = [LevelQuality(level=0, **_spread(sampling))]

@@ -95,7 +95,9 @@ def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
     corners = to_vectors(corners)
     normals = np.cross(corners, np.roll(corners, -1, axis=0))
     if np.linalg.norm(normals, axis=1).min() < 1e-12:
-        raise ValueError("two vertices that follow each other are equal or opposite")
+        raise ValueError(
+            "two consecutive vertices are equal or opposite; remove one or add one between them"
+        )
     sides = normals @ corners.T  # the sign is the side of an edge on which a corner lies
     rounding = 1e-12
     if (sides >= -rounding).all():
@@ -103,7 +105,7 @@ def polygon(sampling: Sampling, vertices: ArrayLike) -> NDArray[np.bool_]:
     elif (sides <= rounding).all():
         direction = -1
     else:
-        raise ValueError("the polygon is not convex; put it together from convex ones by |")
+        raise ValueError("the polygon is not convex; combine convex polygons with |")
     return np.asarray((direction * (sampling.points @ normals.T) >= -rounding).all(axis=1))
 
 

@@ -151,9 +151,9 @@ def _conservative(source: Sampling, target: Sampling, allow_uncovered: bool) -> 
         missing = int(np.count_nonzero(to_cells.T @ ~covered))
         raise ValueError(
             f"{missing} of the {len(target)} points of {target!r} lie where {source!r} has no "
-            "cells: take the part of the target that it covers, target.subset(region), or let "
-            "them have no value, by allow_uncovered=True, or in the layer Resample by "
-            "skip_missing=True"
+            "cells: use the part of the target that it covers, target.subset(region), or leave "
+            "them without a value with allow_uncovered=True, or skip_missing=True in the layer "
+            "Resample"
         )
     if not covered.any():
         return csr_array((len(target), len(source)))

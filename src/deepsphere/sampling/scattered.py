@@ -55,7 +55,7 @@ class Scattered(Sampling):
     to the nearest one kept. No other choice covers the points with discs of less than half the
     radius. On 4000 random points the areas of the parts vary by 33 %, compared with 54 % for
     k-means from a random start; k-means starting from this choice does not improve it. Where points
-    crowd, many of them share a part.
+    are crowded, many of them share a part.
 
     There are no finer levels.
 
@@ -78,8 +78,8 @@ class Scattered(Sampling):
             )
         if array.shape[1] == 2 and covers_as_radians(*array.T):
             logger.warning(
-                "longitudes and latitudes look like radians, as none is larger than %.4g, and are "
-                "taken for degrees; give numpy.degrees(points) if they are",
+                "longitudes and latitudes look like radians, because none is larger than %.4g; "
+                "degrees are assumed, so pass numpy.degrees(points) if they are radians",
                 np.abs(array).max(),
             )
         vectors = to_vectors(array) if array.shape[1] == 2 else _normalize(array)
@@ -132,7 +132,7 @@ class Scattered(Sampling):
         if check_levels(levels):
             raise ValueError(
                 f"scattered points have no finer levels, got levels={levels}; start from the "
-                "finest points, whose coarser levels are sampled by coarsen"
+                "finest points and use coarsen for coarser levels"
             )
         return self
 
@@ -269,7 +269,7 @@ def _normalize(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     wrong = np.flatnonzero(lengths == 0)
     if len(wrong):
-        raise ValueError(f"vectors must not be 0; those at {list_some(wrong)} are")
+        raise ValueError(f"vectors must not be 0, but those at {list_some(wrong)} are")
     # Do not renormalize unit vectors, so that saved points are restored bit by bit.
     return np.where(np.abs(lengths - 1) < 1e-15, vectors, vectors / lengths)
 
@@ -279,7 +279,7 @@ def _check_distinct(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(pairs):
         repeated = np.unique(pairs.max(axis=1))
         raise ValueError(
-            f"points must be distinct: {len(repeated)} of {len(points)} repeat an earlier one, "
-            f"those at {list_some(repeated)}; drop them, and their values from your maps"
+            f"points must be distinct: {len(repeated)} of {len(points)} repeat an earlier one, at "
+            f"{list_some(repeated)}; drop them, and their values from your maps"
         )
     return points

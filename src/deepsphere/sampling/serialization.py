@@ -45,7 +45,7 @@ def deserialize(config: dict[str, Any]) -> Sampling:
         If the ``kind`` is unknown, or a key is missing or unknown.
     """
     if not isinstance(config, dict):
-        raise TypeError(f"a sampling is written as a dictionary, got {config!r:.80}")
+        raise TypeError(f"the configuration of a sampling must be a dictionary, got {config!r:.80}")
     config = dict(config)
     kind = config.pop("kind", None)
     if not isinstance(kind, str) or kind not in Sampling.kinds:
@@ -60,13 +60,13 @@ def deserialize(config: dict[str, Any]) -> Sampling:
     for names, problem in ((unknown, "an unknown"), (missing, "no")):
         if names:
             raise ValueError(
-                f"the written sampling {kind!r} has {problem} key {names[0]!r}; its keys are "
-                f"{', '.join(parameters)}"
+                f"the configuration of a sampling {kind!r} has {problem} key {names[0]!r}; its "
+                f"keys are {', '.join(parameters)}"
             )
     try:
         return Sampling.kinds[kind].from_config(config)
     except KeyError as error:
         raise ValueError(
-            f"the written sampling {kind!r} has no key {error}; its keys are "
+            f"the configuration of a sampling {kind!r} has no key {error}; its keys are "
             f"{', '.join(parameters)}"
         ) from error

@@ -62,13 +62,13 @@ class Subset(Sampling):
 
     def __init__(self, whole: Sampling, indices: ArrayLike) -> None:
         if not isinstance(whole, Sampling):
-            raise TypeError(f"whole must be a sampling, got {whole!r}")
+            raise TypeError(f"whole must be a Sampling, got {whole!r}")
         if isinstance(whole, (Healpix, Subset)):
-            raise TypeError(f"use the method subset of {whole!r}: its parts need no Subset")
+            raise TypeError(f"use {whole!r}.subset(region): its parts do not need Subset")
         self._whole = whole
         self._indices = read_only(region_indices(indices, whole))
         if len(self._indices) == len(whole):
-            raise ValueError(f"these are all points of {whole}: use it as it is")
+            raise ValueError(f"these are all points of {whole}: use it directly")
 
     @property
     def whole(self) -> Sampling:
@@ -82,12 +82,12 @@ class Subset(Sampling):
 
     @property
     def is_full(self) -> bool:
-        """False, as this is a part."""
+        """False, because this is a part."""
         return False
 
     @property
     def crowded(self) -> bool:  # type: ignore[override]
-        """Whether points of the whole crowd somewhere, see `Sampling.crowded`."""
+        """Whether the points of the whole are crowded somewhere, see `Sampling.crowded`."""
         return self._whole.crowded
 
     @property
@@ -183,8 +183,8 @@ class Subset(Sampling):
         if orphans:
             raise ValueError(
                 f"the region is not closed under {coarse}: {orphans} of its {len(self)} points "
-                "have no share in a complete cell there; take whole.subset(extend_region(whole, "
-                "region, levels)), levels being the number that you need"
+                "have no share in a complete cell there; use whole.subset(extend_region(whole, "
+                "region, levels)) with the number of levels that you need"
             )
         return Subset(coarse, np.flatnonzero(complete))
 

@@ -141,8 +141,8 @@ def _wedges(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     radii = np.linalg.norm(vectors, axis=1)
     if len(radii) > 3 and np.ptp(radii) > 1e-3 * radii.max():
         raise ValueError(
-            f"{len(radii)} points lie so close together that their cells cannot be told: they "
-            f"are flat to {FLAT}"
+            f"{len(radii)} points are so close together that their cells cannot be computed: they "
+            f"are flat to {FLAT}; drop some of them"
         )
     angles = np.arctan2(vectors[:, 1], vectors[:, 0])
     order = np.argsort(angles)

@@ -183,7 +183,7 @@ def test_nothing_may_be_run_anywhere(tmp_path, caplog):
     message = record.getMessage()
     assert "running without compiled kernels" in message
     assert message.count("failed to map segment") == 2
-    assert "set DEEPSPHERE_CACHE to a directory from which programs may be run" in message
+    assert "set DEEPSPHERE_CACHE to a directory that allows running programs" in message
 
 
 PROCESS = """
@@ -482,7 +482,7 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "file" / "folder"))
     with caplog.at_level(logging.WARNING):
         assert build.library().exists()
-    assert "keeping no compiled kernels in" in caplog.text
+    assert "cannot keep compiled kernels in" in caplog.text
 
 
 def test_a_ready_library_in_a_cache_that_is_read_only(compiled):

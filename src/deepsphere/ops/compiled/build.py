@@ -106,7 +106,7 @@ def _open(open_library: Callable[[str], Loaded], path: Path) -> tuple[Path, Load
         except Exception as second:
             text += f", nor can {copy} ({_one_line(second)})"
         raise RuntimeError(
-            f"{text}: set DEEPSPHERE_CACHE to a directory from which programs may be run"
+            f"{text}: set DEEPSPHERE_CACHE to a directory that allows running programs"
         ) from error
 
 
@@ -134,8 +134,8 @@ def library(
     -------
     Path or None
         The file, whose contents have been verified. It is in the directory
-        `deepsphere._cache.cache_directory`, or in a temporary directory of this process if
-        it cannot be kept there.
+        `deepsphere._cache.cache_directory`, or in a temporary directory of this process if that is
+        not possible.
 
     Raises
     ------
@@ -184,7 +184,7 @@ class Build:
             If there is no compiler, or the operating system is Windows.
         """
         if os.name == "nt":
-            raise RuntimeError("they are not made for Windows yet")
+            raise RuntimeError("they are not available on Windows yet")
         command = compiler.find_compiler()
         folder = Path(__file__).parent / "csrc"
         sources = tuple(folder / name for name in (*SOURCES, *([binding] if binding else [])))
@@ -231,7 +231,7 @@ def _find(build: Build, directory: Path, tell: bool = True) -> Path | None:
         if damage is None:
             return path
         if tell:
-            logger.warning("compiling kernels again, since %s: %s", path, damage)
+            logger.warning("compiling kernels again, because %s: %s", path, damage)
     before = build.log(directory)
     if choice() != "on" and _is_fresh(before):
         raise RuntimeError(f"{_failed(build, before)}, delete that file to try again")
@@ -249,7 +249,7 @@ def _only_one(build: Build, directory: Path) -> Iterator[None]:
     path = directory / f"{build.name}.lock"
 
     def tell() -> None:
-        logger.warning("waiting for another process, which compiles kernels (%s)", path)
+        logger.warning("waiting for another process that is compiling kernels (%s)", path)
 
     with exclusive(path, compiler.PATIENCE, tell):
         yield
@@ -279,7 +279,7 @@ def _keep(build: Build, own: Path, directory: Path | None) -> Path:
                     other.unlink(missing_ok=True)
             remove_leftovers(directory)
         except OSError as error:
-            logger.warning("keeping no compiled kernels in %s (%s)", directory, error)
+            logger.warning("cannot keep compiled kernels in %s (%s)", directory, error)
         else:
             own.unlink()
             return directory / name

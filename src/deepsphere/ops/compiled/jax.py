@@ -56,7 +56,7 @@ def _register(path: str) -> bool:
 
 
 def available(x: Any, kernel: Any, bias: Any | None = None) -> bool:
-    """Whether the compiled functions support these arguments."""
+    """Return whether the compiled functions support these arguments."""
     return (
         not is_portable()
         and jax.default_backend() == "cpu"

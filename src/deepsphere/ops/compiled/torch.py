@@ -70,14 +70,14 @@ _is_loaded = False
 
 
 def prepare(operator: SparseOperator, device: torch.device, dtype: torch.dtype) -> None:
-    """Make what products with an operator need, so that ``torch.compile`` finds it.
+    """Create what products with an operator need, so that ``torch.compile`` finds it.
 
     Parameters
     ----------
     operator : SparseOperator
         The operator; its transpose, which gradients need, is prepared too.
     device : torch.device
-        Where the features are.
+        Device of the features.
     dtype : torch.dtype
         The precision of the products, float32 or float64.
     """

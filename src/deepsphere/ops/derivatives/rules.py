@@ -16,7 +16,7 @@ Filter = Callable[[Any, Any], Any]
 Gradients = Callable[[Any, Any, Any, tuple[bool, bool, bool]], Any]
 """``gradients(x, kernel, g, wanted)`` returns dx, dkernel and possibly more, for example dbias.
 
-Those that are not wanted may be anything."""
+Those that are not wanted are arbitrary."""
 
 ONLY_DX, ONLY_DKERNEL = (True, False, False), (False, True, False)
 
@@ -41,7 +41,7 @@ def gradients_tangent(
 ) -> list[Any]:
     """Return the derivatives of the gradients along tangents of x, kernel and g.
 
-    Each is None if no tangent contributes to it, as if it is not wanted.
+    Each is None if it is not wanted or no tangent contributes to it.
     """
     tx, tkernel, tg = tangents
     parts: list[list[Any]] = [[], [], []]
@@ -80,5 +80,5 @@ def gradients_cotangents(
 
 
 def total(parts: list[Any]) -> Any:
-    """Return the sum of tensors, or None without any."""
+    """Return the sum of tensors, or None if there are none."""
     return sum(parts[1:], parts[0]) if parts else None

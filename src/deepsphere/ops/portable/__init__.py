@@ -1,1 +1,1 @@
-"""Operations made of a backend's own, which run wherever the backend does; a module for each."""
+"""Operations composed of a backend's own operations, with one module per backend."""
