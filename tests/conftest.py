@@ -1,4 +1,4 @@
-"""Every test starts from the same seed, and large graphs are kept in a directory of the run."""
+"""Fixtures: every test starts from the same seed, and large graphs are cached for the run."""
 
 import os
 import sys
@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("DEEPSPHERE_COMPILED", "on")  # no test passes by doing without
-# XLA's optimizations take a quarter of the time that the suite takes on JAX. `make test-newest`
-# leaves them on.
+os.environ.setdefault("DEEPSPHERE_COMPILED", "on")  # no test may pass by falling back
+# XLA's optimizations take a quarter of the suite's time on JAX. `make test-newest` leaves them on.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
@@ -20,7 +19,7 @@ def _own_graph_cache(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(autouse=True)
 def _own_random_numbers():
-    """Seed whatever backend Keras runs on: a test that passes once passes again."""
+    """Seed the backend that Keras runs on, so that a test that passes once passes again."""
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
     else:
@@ -29,7 +28,7 @@ def _own_random_numbers():
 
 @pytest.fixture(params=["compiled", "portable"])
 def engine(request, monkeypatch):
-    """Run a test with the compiled functions, and with what stands in where they cannot be."""
+    """Run a test with the compiled functions, and with the portable ones that replace them."""
     from deepsphere.ops import filters
 
     if request.param == "portable":

@@ -20,8 +20,8 @@ def outputs_and_step(
     outputs = outputs if isinstance(outputs, list) else [outputs]
     zeros = [np.zeros_like(output) for output in outputs]
     before = _weights(model)
-    # Compiled here: an optimizer that Keras saved under PyTorch cannot step under another backend.
-    # A single step is not worth compiling; JAX without is slow.
+    # Compiled here, because an optimizer that Keras saved under PyTorch cannot step under another
+    # backend. A single step is not worth compiling, except on JAX, which is slow otherwise.
     compiled = keras.backend.backend() == "jax"
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=compiled)
     model.train_on_batch(x, zeros if len(zeros) > 1 else zeros[0])
@@ -51,7 +51,8 @@ def ready_made(sampling: Sampling, channels: int) -> dict[str, keras.Model]:
         "other unet": models.UNet(sampling, 2, **small, **other),
         "unet of convolutions": models.UNet(sampling, 2, pooling="conv", **small),
     }
-    # Each backend draws other numbers: here of deviation exp(-15), which float32 hardly sees.
+    # Each backend draws different numbers, here with deviation exp(-15), which float32 hardly
+    # resolves.
     variational = models.VariationalAutoencoder(sampling, outputs=channels, latent=3, **small)
     variational.encoder.layers[-1].bias.assign([0, 0, 0, -30, -30, -30])
     made["variational autoencoder"] = variational

@@ -47,11 +47,11 @@ class LatLon(Sampling):
 
 
 def formula(sampling, sigma, support=4.0):
-    """The definition, with dense matrices and angles by another route."""
+    """The definition, with dense matrices and angles computed differently."""
     points = sampling.points
     cross = np.linalg.norm(np.cross(points[:, None], points[None]), axis=-1)
     angles = np.arctan2(cross, points @ points.T)
-    # The cut is at no distance between pixels: rounding would decide.
+    # The cutoff differs from all distances between pixels; otherwise rounding would decide.
     assert abs(angles - support * sigma).min() > 1e-9
     weights = np.exp(-(angles**2) / (2 * sigma**2)) * (angles < support * sigma)
     weights *= sampling.areas

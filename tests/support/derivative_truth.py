@@ -1,7 +1,7 @@
-"""Every operation as a function of its arguments, in numpy, with derivatives by differences.
+"""Every operation as a function of its arguments, in NumPy, with finite differences.
 
-All is float64 and tiny. Five-point differences with a step of 1e-3 are good to 1e-11 or so, and
-those of differences to 1e-8: far below the roundings of float32.
+Everything is float64 and tiny. Five-point differences with a step of 1e-3 are accurate to about
+1e-11, and differences of differences to 1e-8, far below rounding in float32.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from deepsphere.sampling import Healpix
 N, BATCH, CHANNELS, TERMS, FILTERS = 12, 2, 2, 3, 3
 STEP = 1e-3
 MARGIN = 4 * STEP
-"""How far from a kink (of relu, of a maximum) everything must stay: seeds are chosen for it."""
+"""Minimum distance from kinks (of relu, of a maximum); seeds are chosen accordingly."""
 
 OPERATOR = SparseOperator(rescaled_laplacian(Healpix(1), Graph(4, laplacian="random_walk")))
 MATRIX = OPERATOR.matrix.toarray()
@@ -85,7 +85,7 @@ class Case:
 
     @property
     def directions(self):
-        """A tangent of each argument."""
+        """Return a tangent for each argument."""
         return self.values[-1]
 
 
@@ -141,7 +141,7 @@ CASES = {
 
 
 def difference(function, step=STEP):
-    """Five-point derivative at 0 of a function of one number."""
+    """Return the five-point derivative at 0 of a function of one number."""
     return (8 * (function(step) - function(-step)) - function(2 * step) + function(-2 * step)) / (
         12 * step
     )
@@ -153,14 +153,14 @@ def moved(values, directions, size):
 
 @cache
 def tangent(name):
-    """The derivative along the directions of all arguments."""
+    """Return the derivative along the directions of all arguments."""
     case = CASES[name]
     return difference(lambda s: case.truth(*moved(case.inputs, case.directions, s)))
 
 
 @cache
 def jacobian(name, argument=0):
-    """Shape of the output, and then of the argument."""
+    """Shape of the output, followed by that of the argument."""
     case = CASES[name]
     inputs = [v.astype(float) for v in case.inputs]
     columns = []

@@ -1,7 +1,7 @@
-"""Gates that every layer passes, on whichever backend Keras runs.
+"""Checks that every layer must pass, on the backend that Keras runs on.
 
-The truth is computed in float64 by other means than the package's: eigenvectors of the dense
-Laplacian, and polynomials as numpy and scipy evaluate them.
+The truth is computed in float64, independently of the package: with eigenvectors of the dense
+Laplacian and polynomials evaluated by NumPy and SciPy.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ OTHERS = [
     for name in ("tensorflow", "jax", "torch")
     if name != BACKEND and importlib.util.find_spec(name)
 ]
-"""The other backends that are installed: the environment of the lowest versions has one only."""
+"""The other installed backends; the environment of the lowest versions has only one."""
 
 SINGLE = 2e-5
 """Relative tolerance in float32: the longest chain here, 10 terms of sums over 40 neighbors and
-20 channels, loses about sqrt(10 * 40 * 20) = 90 roundings of 6e-8, and some more in products."""
+20 channels, accumulates about sqrt(10 * 40 * 20) = 90 roundings of 6e-8, and a few more in
+products."""
 
 HALF = {"mixed_bfloat16": 2e-2, "mixed_float16": 3e-3}
-"""Relative tolerances of half precision: a few units in the last place (8e-3 and 1e-3), since
-inputs and outputs are rounded to it but sums are in float32."""
+"""Relative tolerances of half precision: a few units in the last place (8e-3 and 1e-3), because
+inputs and outputs are rounded to half precision but sums are in float32."""
 
 MODES = {"tensorflow": ["eager", "graph", "xla"], "jax": ["eager", "jit"], "torch": ["eager"]}[
     BACKEND
@@ -40,8 +41,8 @@ MODES = {"tensorflow": ["eager", "graph", "xla"], "jax": ["eager", "jit"], "torc
 
 
 QUICK = {"jit_compile": BACKEND == "jax"}
-"""How to compile a model in least time. XLA takes seconds, so that TensorFlow uses it where models
-learn and in few tests more; JAX without it compiles every operation by itself."""
+"""How to compile a model in the least time. XLA takes seconds, so TensorFlow uses it only where
+models learn and in a few other tests. Without it, JAX compiles every operation separately."""
 
 
 def to_numpy(x) -> np.ndarray:
@@ -55,7 +56,7 @@ def relative_error(value, truth) -> float:
 
 
 def basis_function(basis: str, order: int, k: int, s: np.ndarray) -> np.ndarray:
-    """One polynomial on [-1, 1], by numpy or scipy."""
+    """Return one polynomial on [-1, 1], evaluated by NumPy or SciPy."""
     if basis == "chebyshev":
         return np.cos(k * np.arccos(np.clip(s, -1, 1)))
     if basis == "monomial":
@@ -98,7 +99,7 @@ def gradients(function: Callable, arguments: list[np.ndarray], weights: np.ndarr
                 loss = tf.reduce_sum(tf.cast(value, weights.dtype) * weights)
             return value, tape.gradient(loss, tensors)
 
-        if mode != "eager":  # the first axis unknown, as in a data set whose last batch is short
+        if mode != "eager":  # unknown first axis, as in a data set with a short last batch
             unknown_batch = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in arguments[:1]]
             known = [tf.TensorSpec(a.shape, a.dtype) for a in arguments[1:]]
             compute = tf.function(
@@ -190,10 +191,10 @@ def finite_difference(function: Callable, argument: np.ndarray, direction: np.nd
 
 
 def check_layer(make: Callable[[], keras.layers.Layer], x: np.ndarray, folder: Path) -> None:
-    """Pass a layer through all gates that need no truth of its own.
+    """Run all checks of a layer that need no truth specific to it.
 
-    Every way of running it, with gradients against finite differences; a step of training
-    (compiled and not); mixed precision; and a model that is saved and loaded.
+    These are: every way of running it, with gradients compared with finite differences; a training
+    step (compiled and not); mixed precision; and saving and loading a model.
     """
     check_modes(make, x)
     check_fit(make, x)
@@ -212,8 +213,8 @@ def check_modes(make: Callable, x: np.ndarray) -> None:
     def loss(values: np.ndarray) -> float:
         return float(np.sum(weights * to_numpy(layer(values)).astype(np.float64)))
 
-    # Values in float32 are off by 1e-7 or so of their size, which over a step of 1e-3 is 1e-4 of
-    # the derivative; a kink or a change of maximum within the step adds some more: 1e-2 is safe.
+    # Values in float32 have relative errors of about 1e-7, which over a step of 1e-3 is 1e-4 of the
+    # derivative. A kink or a change of maximum within the step adds some more; 1e-2 is safe.
     direction = rng.standard_normal(x.shape)
     numeric = finite_difference(loss, x, direction)
     for mode in MODES:
@@ -224,7 +225,7 @@ def check_modes(make: Callable, x: np.ndarray) -> None:
         assert relative_error(layer(x[:batch]), expected[:batch]) < SINGLE
     found = _weight_gradients(layer, x, weights)
     for variable, analytic in zip(layer.trainable_variables, found, strict=True):
-        start = np.array(to_numpy(variable))  # PyTorch would show what is assigned later
+        start = np.array(to_numpy(variable))  # PyTorch would show later assignments
         step = rng.standard_normal(start.shape)
 
         def loss_of_weight(values: np.ndarray, variable=variable) -> float:
@@ -263,16 +264,16 @@ def _weight_gradients(layer, x: np.ndarray, weights: np.ndarray) -> list[np.ndar
 
 
 def check_fit(make: Callable, x: np.ndarray) -> None:
-    """Train two epochs, compiled by XLA and not: the loss falls."""
-    # torch.compile takes half a minute a layer: one test of its own does it. JAX without XLA is
-    # slow, and in `check_modes`.
+    """Train two epochs, with and without XLA, and check that the loss falls."""
+    # torch.compile takes half a minute per layer, so a separate test covers it. JAX without XLA is
+    # slow, and `check_modes` covers it.
     for jit in {"tensorflow": (False, True), "jax": (True,), "torch": (False,)}[BACKEND]:
         layer = make()
         inputs = keras.Input(x.shape[1:])
         model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
         model.compile(keras.optimizers.SGD(1e-2), "mse", jit_compile=jit)
         target = np.zeros((*layer.compute_output_shape(x.shape)[:2], 1), np.float32)
-        # XLA compiles anew for each size: a short last batch is left to the run without it.
+        # XLA recompiles for each size, so only the run without it has a short last batch.
         size = len(x) if jit else 2
         losses = model.fit(x, target, batch_size=size, epochs=2, verbose=0).history["loss"]
         assert losses[1] < losses[0]
@@ -281,8 +282,7 @@ def check_fit(make: Callable, x: np.ndarray) -> None:
 def trainings(model: keras.Model, maps: list[np.ndarray], target, **options) -> list[tuple]:
     """Train one compiled model on each of some maps, from the same start.
 
-    Returns for each its measures, its predictions and its weights. The optimizer must have no
-    memory.
+    Return the measures, predictions and weights for each. The optimizer must have no memory.
     """
     start = [np.array(to_numpy(variable)) for variable in model.variables]
     results = []
@@ -310,7 +310,7 @@ def _check_half_precision(make: Callable, x: np.ndarray) -> None:
 
 
 def check_saving(make: Callable, x: np.ndarray, folder: Path) -> None:
-    """Save a model of one layer and load it: the same numbers and the same configuration."""
+    """Save and load a model of one layer, and compare numbers and configuration."""
     layer = make()
     inputs = keras.Input(x.shape[1:])
     model = keras.Model(inputs, layer(inputs))

@@ -1,8 +1,8 @@
-"""Kill a training at random moments, resume it each time, and compare it with one that was not.
+"""Kill a training at random moments, resume it, and compare it with an uninterrupted one.
 
 ``python tests/support/killed_training.py --kills 20`` runs it on the current backend; the suite
-kills fewer. Each life of the training is a fork of this process, which has imported everything,
-since importing takes longer than training. JAX cannot be forked, and starts anew.
+kills fewer. Each run is a fork of this process, which has already imported everything, because
+importing takes longer than training. JAX cannot be forked, so it starts new processes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def train(folder: Path, epochs: int, started: Path) -> None:
 
 
 def start(folder: Path, epochs: int) -> tuple[int, Path]:
-    """Fork a process that trains; return its number and the file that tells when it does."""
+    """Fork a process that trains; return its id and the file that signals its start."""
     folder.mkdir(exist_ok=True)
     started = folder / "started"
     started.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def start(folder: Path, epochs: int) -> tuple[int, Path]:
 
 
 def main() -> None:
-    """Train twice, once with kills, and print what was the same."""
+    """Train twice, once with kills, and print whether the results are equal."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=60)

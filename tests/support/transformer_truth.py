@@ -1,4 +1,4 @@
-"""Transformers from their definition: dense matrices of all pairs, numpy, float64."""
+"""Transformers by definition: dense matrices of all pairs, in NumPy and float64."""
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def attention(q, k, v, allowed):
 
 
 def block_truth(x, block, activation, pattern=None, mask=None):
-    """One block; a pattern (n, n) of neighbors, or all pairs."""
+    """Apply one block, with a pattern (n, n) of neighbors or all pairs."""
     n = x.shape[1]
     allowed = np.ones((n, n), bool) if pattern is None else pattern
     allowed = np.broadcast_to(allowed, (len(x), 1, n, n))
@@ -51,8 +51,8 @@ def block_truth(x, block, activation, pattern=None, mask=None):
 def freeze_key_biases(layer):
     """Keep the keys' biases out of the gradients that are compared with differences.
 
-    They add the same number to all scores of a query, which the softmax takes out: their
-    gradients are 0, and nothing but rounding.
+    They add the same number to all scores of a query, which the softmax cancels. Their gradients
+    are therefore 0 up to rounding.
     """
     for block in getattr(layer, "blocks", [layer]):
         block.key.bias.trainable = False
@@ -60,7 +60,7 @@ def freeze_key_biases(layer):
 
 
 def move_weights(layer, seed=0):
-    """Give all weights values that are neither 0 nor 1, so that each of them matters."""
+    """Set all weights to values other than 0 and 1, so that each of them matters."""
     rng = np.random.default_rng(seed)
     layer.set_weights(
         [w + 0.3 * rng.standard_normal(w.shape).astype(np.float32) for w in layer.get_weights()]

@@ -1,4 +1,4 @@
-"""How batch normalization averages over the steps of a training, in Keras layers and PyTorch."""
+"""Weights of batches in the moving averages of batch normalization, for Keras and PyTorch."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _pull_back(inputs, cotangents, _, operator):  # type: ignore[no-untyped-def]
     return _backward_pass(*inputs, *cotangents, operator)
 
 
-# Outside jit, JAX would compile the loops anew at each call.
+# Outside jit, JAX would recompile the loops at each call.
 @partial(jax.jit, static_argnums=2)
 def _forward_pass(x: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     dtype = _working_dtype(x)
@@ -334,7 +334,7 @@ def pool(x: jax.Array, children: int, mode: str) -> jax.Array:
 
 def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of tensors and an `operator`, compiled if that helps the backend."""
-    # Outside jit, JAX would compile the loops anew at each call.
+    # Outside jit, JAX would recompile the loops at each call.
     return jax.jit(function, static_argnames="operator")
 
 
