@@ -263,7 +263,7 @@ def test_info_errors_are_one_line(tmp_path, capsys):
         (tmp_path, "there is no file"),
         (text, "is not a model saved with model.save('....keras')"),
         (damaged, "cannot be loaded: "),
-        (foreign, "has no layer of DeepSphere"),
+        (foreign, "has no DeepSphere layer"),
     ):
         assert cli.main(["info", str(path)]) == 1
         error = capsys.readouterr().err

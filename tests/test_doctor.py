@@ -84,7 +84,7 @@ def test_a_backend_that_is_missing(monkeypatch):
         monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torch" else name)
     assert the_action().startswith("KERAS_BACKEND asks for Keras' backend 'torch', which is not")
     monkeypatch.setenv("KERAS_BACKEND", "openvino")
-    assert "does not run on the backend 'openvino' that KERAS_BACKEND names" in the_action()
+    assert "does not run on the backend 'openvino', which KERAS_BACKEND selects" in the_action()
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_others_may_write(place, mode, monkeypatch):
     for path in (place, place / "file", place / "not yet"):
         if path == place or not mode & stat.S_ISVTX:
             assert distrust(path) == (
-                f"others may write to {place}; if you trust what is there: chmod go-w {place}"
+                f"others may write to {place}; if you trust its contents: chmod go-w {place}"
             )
         else:
             assert distrust(path) is None  # as in /tmp: they cannot replace what is mine

@@ -88,7 +88,10 @@ def test_page_holds_figures_pictures_and_how_to_load(tmp_path, picture):
 def test_accuracies_are_compared_with_their_uncertainty(tmp_path):
     text = write_report(tmp_path, METRICS, []).read_text(encoding="utf-8")
     page = Page(text)
-    assert "right on 92.0% of the test maps, 8.0 points more than the better baseline" in text
+    assert (
+        "classifies 92.0% of the test maps correctly, 8.0 points more than the better baseline"
+        in text
+    )
     at = page.cells.index("DeepSphere network")
     # Wilson's 95 % interval of 46 in 50 by his formula,
     # (p + z²/2n ± z √(pq/n + z²/4n²)) / (1 + z²/n) with z = 1.96: 0.812 to 0.968.
