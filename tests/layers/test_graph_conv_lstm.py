@@ -173,7 +173,7 @@ def test_every_option_comes_back():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: GraphConvLSTM(3)(data()), ValueError, "give it sampling="),
+        (lambda: GraphConvLSTM(3)(data()), ValueError, "pass sampling="),
         (lambda: make(0), ValueError, "filters must be at least 1, got 0"),
         (
             lambda: make()(data()[:, 0]),

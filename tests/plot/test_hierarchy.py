@@ -83,5 +83,5 @@ def test_errors():
         plot_hierarchy({})
     with pytest.raises(ValueError, match=r"levels must be from 1 to 4 .*, got 5"):
         plot_hierarchy(SAMPLINGS, 5)
-    with pytest.raises(ValueError, match="nside 4 has only 2 coarser levels, got levels=3"):
+    with pytest.raises(ValueError, match="nside 4 has 2 coarser levels, got levels=3"):
         plot_hierarchy(SAMPLINGS)

@@ -123,11 +123,11 @@ class TestHierarchy:
         )
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="nside 8 has only 3 coarser levels, got levels=4"):
+        with pytest.raises(ValueError, match="nside 8 has 3 coarser levels, got levels=4"):
             Healpix(8).coarsen(4)
-        with pytest.raises(ValueError, match="nside 8 has only 26 finer levels, got levels=27"):
+        with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got levels=27"):
             Healpix(8).refine(27)
-        with pytest.raises(ValueError, match="nside 8 has only 26 finer levels, got levels=100000"):
+        with pytest.raises(ValueError, match="nside 8 has 26 finer levels, got levels=100000"):
             Healpix(8).refine(100_000)
         for change in (Healpix(8).coarsen, Healpix(8).refine):
             with pytest.raises(ValueError, match=r"levels must be a nonnegative number.*-1"):

@@ -104,7 +104,7 @@ def test_errors(cls):
         cls(15)
     with pytest.raises(TypeError, match=r"level must be an integer.*2\.0"):
         cls(2.0)
-    with pytest.raises(ValueError, match="level 2 has only 2 coarser levels, got levels=3"):
+    with pytest.raises(ValueError, match="level 2 has 2 coarser levels, got levels=3"):
         cls(2).coarsen(3)
 
 

@@ -159,7 +159,7 @@ def test_farthest_points_are_at_least_as_far_apart_as_children_from_parents():
     ("arguments", "error", "match"),
     [
         (("healpix",), TypeError, "sampling must be a Sampling, got 'healpix'"),
-        ((Healpix(4), 3), ValueError, "nside 4 has only 2 coarser levels, got levels=3"),
+        ((Healpix(4), 3), ValueError, "nside 4 has 2 coarser levels, got levels=3"),
         ((Healpix(4), -1), ValueError, "levels must be a nonnegative number"),
         ((Healpix(4), 1.0), TypeError, "levels must be an integer"),
     ],

@@ -287,7 +287,7 @@ class Healpix(Sampling):
         levels = check_levels(levels)
         if levels > self.level:
             raise ValueError(
-                f"nside {self._nside} has only {self.level} coarser levels, got levels={levels}"
+                f"nside {self._nside} has {self.level} coarser levels, got levels={levels}"
             )
         nside = self._nside >> levels
         if self._pixels is None:
@@ -325,7 +325,7 @@ class Healpix(Sampling):
         levels = check_levels(levels)
         if levels > MAX_LEVEL - self.level:
             raise ValueError(
-                f"nside {self._nside} has only {MAX_LEVEL - self.level} finer levels, got "
+                f"nside {self._nside} has {MAX_LEVEL - self.level} finer levels, got "
                 f"levels={levels}"
             )
         nside = self._nside << levels

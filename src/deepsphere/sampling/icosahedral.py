@@ -106,7 +106,7 @@ class _Icosahedral(Sampling):
         levels = check_levels(levels)
         if levels > self._level:
             raise ValueError(
-                f"level {self._level} has only {self._level} coarser levels, got levels={levels}"
+                f"level {self._level} has {self._level} coarser levels, got levels={levels}"
             )
         return type(self)(self._level - levels)
 
