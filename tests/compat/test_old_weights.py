@@ -187,7 +187,7 @@ def test_another_network_is_refused(file, change):
 
 def test_skip_mismatch():
     model = network([*layers()[:-1], keras.layers.Dense(4)])
-    with pytest.warns(UserWarning, match=r"shape \(2, 4\), \(2, 3\) in the file"):
+    with pytest.warns(UserWarning, match=r"shape \(2, 4\), but \(2, 3\) in the file"):
         model.load_weights(FOLDER / "keras2/convolutional/manager", skip_mismatch=True)
     with h5py.File(FILE) as file:
         np.testing.assert_array_equal(

@@ -187,7 +187,7 @@ def test_a_class_of_ones_own_is_read_again():
         pair = Pair([(0, 0), (90, 0)])
         assert deserialize(serialize(pair)) == pair
         assert type(deserialize(serialize(pair))) is Pair
-        with pytest.raises(ValueError, match="kind 'pair' is that of Pair"):
+        with pytest.raises(ValueError, match="kind 'pair' already belongs to Pair"):
             type("Other", (Scattered,), {"kind": "pair"})
     finally:
         del Sampling.kinds["pair"]

@@ -207,7 +207,7 @@ class TestTypes:
         full = np.where(MASK, 0.0, np.inf)
         self.footprint.pack(full, nest=True)  # outside
         full[np.flatnonzero(MASK)[:2]] = -np.inf
-        with pytest.raises(ValueError, match="maps hold 2 infinite values"):
+        with pytest.raises(ValueError, match="maps contain 2 infinite values"):
             self.footprint.pack(full, nest=True)
         with pytest.raises(ValueError, match=f"maps hold {NPIX - self.n + 2} infinite values"):
             Footprint.from_maps(full, nest=True)

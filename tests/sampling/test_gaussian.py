@@ -84,7 +84,7 @@ def test_coarsen():
     assert ReducedGaussian(12).coarsen(2) == ReducedGaussian(3)
     with pytest.raises(ValueError, match=r"number 12 cannot be divided by 2\*\*3"):
         ReducedGaussian(12).coarsen(3)
-    with pytest.raises(ValueError, match=r"no classical grid N16 here.*one of 32, 48.*octahedral"):
+    with pytest.raises(ValueError, match=r"no classical grid N16: .*one of 32, 48.*octahedral"):
         ReducedGaussian(32, "classical").coarsen()
     with pytest.raises(ValueError, match=r"nlat 6 cannot be divided by 2\*\*2"):
         GaussLegendre(6).coarsen(2)

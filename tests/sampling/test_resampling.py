@@ -222,7 +222,7 @@ def test_areas_that_are_not_those_of_the_cells():
             return np.where(np.arange(len(self)) < 2, 1.6, 0.4) * super().areas
 
     octahedron = np.concatenate((np.eye(3), -np.eye(3)))
-    with pytest.raises(ValueError, match="areas that the samplings declare"):
+    with pytest.raises(ValueError, match="declared areas differ"):
         interpolation_matrix(Wrong(octahedron), Scattered(octahedron))
 
 

@@ -54,7 +54,7 @@ def test_a_few_characters_of_pixels_take_no_memory():
     config = {"kind": "healpix", "nside": 8, "pixels": encode_pixels([5, 767])}
     assert len(deserialize(config)) == 2
     config["pixels"] = encode_pixels([5, 768])
-    with pytest.raises(ValueError, match="pixels go up to number 768, but there are 768"):
+    with pytest.raises(ValueError, match="pixels go up to number 768, but there are only 768"):
         deserialize(config)
     whole = serialize(CubedSphere(2))
     with pytest.raises(ValueError, match="pixels go up to number 24, but there are 24"):

@@ -90,7 +90,7 @@ def test_points_on_a_circle(points, expected):
 
 def test_points_in_a_heap():
     points = unit(np.array([1, 0, 0]) + 1e-6 * random_points(30))
-    with pytest.raises(ValueError, match="30 points lie so close together"):
+    with pytest.raises(ValueError, match="30 points are so close together"):
         voronoi_areas(points)
 
 
