@@ -3,26 +3,15 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, diags_array
-from scipy.special import gammaln, lpmv
 
 from deepsphere.graph import Graph, isotropy_error, laplacian
 from deepsphere.graph.isotropy import spectrum
 from deepsphere.graph.legendre import legendre_gaps
 from deepsphere.sampling import Healpix
+from harmonics_truth import harmonics
 
 SPHERE = Healpix(8)
 DEGREES = [1, 2, 4, 8, 12]
-
-
-def harmonics(points: np.ndarray, ell: int) -> np.ndarray:
-    """All real spherical harmonics of a degree, shape (n, 2 ell + 1)."""
-    longitude = np.arctan2(points[:, 1], points[:, 0])[:, None]
-    orders = np.arange(ell + 1)
-    logarithms = gammaln(ell - orders + 1) - gammaln(ell + orders + 1)
-    norms = np.sqrt((2 * ell + 1) / (4 * np.pi) * np.exp(logarithms) * np.where(orders, 2, 1))
-    shape = norms * lpmv(orders, ell, points[:, 2:])
-    sines = (shape * np.sin(orders * longitude))[:, 1:]
-    return np.hstack((shape * np.cos(orders * longitude), sines))
 
 
 def error_by_harmonics(matrix: csr_array, points: np.ndarray, ell: int, rows=slice(None)) -> float:

@@ -20,14 +20,13 @@ from deepsphere.graph.neighbors import edges_to_nearest
 from deepsphere.graph.optimal import surroundings
 from deepsphere.graph.optimal_rows import RIDGE, optimal_weights, target
 from deepsphere.sampling import Healpix, regions
+from harmonics_truth import harmonics
 
 DEGREES = (2, 8, 16, 32, 48)  # at nside 32
 
 
 def test_weights_minimize_the_expected_error():
     """By another route: spherical harmonics, and a general minimizer."""
-    from test_isotropy import harmonics
-
     sphere = Healpix(4)
     points, band = sphere.points, 8
     pattern = edges_to_nearest(points, 8)

@@ -73,7 +73,7 @@ def test_a_few_characters_of_pixels_take_no_memory():
         ({"kind": "equiangular", "nlon": 4}, ValueError, "has no key 'nlat'"),
         ({"kind": "subset", "whole": {"kind": "healpix"}}, ValueError, "has no key 'indices'"),
         ({"kind": "scattered"}, ValueError, "has no key 'points'"),
-        ({"kind": "cube"}, ValueError, "unknown sampling 'cube'; known: cubed-sphere,"),
+        ({"kind": "cube"}, ValueError, "unknown sampling 'cube'; known: .*cubed-sphere,"),
         ({"kind": ["healpix"]}, ValueError, r"unknown sampling \['healpix'\]"),
         ({}, ValueError, "unknown sampling None"),
         ("healpix", TypeError, "must be a dictionary, got 'healpix'"),

@@ -32,7 +32,7 @@ equally spaced along a row at a pole, is exact for anything that varies up to 7 
 Scalars do not vary, and components of vectors, such as winds, vary once."""
 
 
-class DistinctPoints(Sampling):
+class DistinctPoints(Sampling, listed=False):
     """The distinct points of a sampling in which some points coincide.
 
     The area of a distinct point is the sum over the points that coincide there.

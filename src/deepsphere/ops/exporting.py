@@ -67,17 +67,17 @@ def _count(names: tuple[str, ...], change: int) -> None:
 
 
 def is_portable() -> bool:
-    """Whether `portable` rules out compiled functions."""
+    """Return whether `portable` rules out compiled functions."""
     return _is_portable
 
 
 def is_across_runtimes() -> bool:
-    """Whether `portable` rules out operations that only the backend has."""
+    """Return whether `portable` rules out operations that only the backend has."""
     return _is_across_runtimes
 
 
 def called_from(modules: tuple[str, ...]) -> bool:
-    """Whether a function of one of these modules is on the call stack.
+    """Return whether a function of one of these modules is on the call stack.
 
     This notices exports without `portable`, for example of plain Keras models with layers of this
     package. Neither Keras nor the backends distinguish a trace for export, which runs in other

@@ -39,11 +39,9 @@ class Sampling(ABC):
     longitude-latitude grids. The nearest neighbors of such points all lie on one side or on one
     row, so graphs spread neighbors by default, see `deepsphere.graph.Graph`."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, listed: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if (
-            "kind" in cls.__dict__
-        ):  # subclasses that keep the kind of their base class need no entry
+        if listed and "kind" in cls.__dict__:  # not one that is inherited
             known = Sampling.kinds.setdefault(cls.kind, cls)
             if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise ValueError(
