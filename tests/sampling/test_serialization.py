@@ -57,7 +57,7 @@ def test_a_few_characters_of_pixels_take_no_memory():
     with pytest.raises(ValueError, match="pixels go up to number 768, but there are only 768"):
         deserialize(config)
     whole = serialize(CubedSphere(2))
-    with pytest.raises(ValueError, match="pixels go up to number 24, but there are 24"):
+    with pytest.raises(ValueError, match="pixels go up to number 24, but there are only 24"):
         deserialize({"kind": "subset", "whole": whole, "indices": encode_pixels([3, 24])})
 
 
