@@ -209,7 +209,7 @@ class TestTypes:
         full[np.flatnonzero(MASK)[:2]] = -np.inf
         with pytest.raises(ValueError, match="maps contain 2 infinite values"):
             self.footprint.pack(full, nest=True)
-        with pytest.raises(ValueError, match=f"maps hold {NPIX - self.n + 2} infinite values"):
+        with pytest.raises(ValueError, match=f"maps contain {NPIX - self.n + 2} infinite values"):
             Footprint.from_maps(full, nest=True)
 
     def test_a_mask_is_no_map(self):
