@@ -82,6 +82,8 @@ def test_a_region_has_the_width_of_the_whole():
 def test_best_width_refuses_what_makes_no_sense():
     with pytest.raises(ValueError, match="vertices must be at least 1, got 0"):
         best_width(Healpix(2), 8, vertices=0)
+    with pytest.raises(TypeError, match=r"vertices must be an integer, got 1\.5"):
+        best_width(Healpix(2), 8, vertices=1.5)
     with pytest.raises(ValueError, match="got 2"):
         best_width(Healpix(1).subset([0, 1]), 1)
     with pytest.raises(ValueError, match="degrees must be at least 1"):

@@ -317,6 +317,8 @@ def test_wrong_arguments_are_named(layer):
         plot_filter_responses(layer, max_filters=9)
     with pytest.raises(ValueError, match="points must be at least 2, got 1"):
         plot_filter_responses(layer, points=1)
+    with pytest.raises(TypeError, match=r"points must be an integer, got 2\.5"):
+        plot_filter_responses(layer, points=2.5)
     with pytest.raises(ValueError, match="width_degrees must be above 0"):
         plot_filter_sections(layer, width_degrees=0)
     with pytest.raises(ValueError, match="at most 150, got 200"):

@@ -337,6 +337,8 @@ def test_wrong_arguments_are_named():
         plot_maps([values, values], sampling, ["one"])
     with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
         plot_maps([values], sampling, columns=0)
+    with pytest.raises(TypeError, match=r"columns must be an integer, got 1\.5"):
+        plot_maps([values], sampling, columns=1.5)
     with pytest.raises(ValueError, match="from 0 to 47"):
         plot_gnomonic(values, sampling, 48)
     with pytest.raises(ValueError, match="latitude from -90 to 90"):

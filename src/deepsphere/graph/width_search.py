@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from deepsphere._checks import check_count
 from deepsphere.graph.isotropy import check_degrees, isotropy_error, resolution, some_rows
 from deepsphere.graph.laplacians import laplacian_of_weights
 from deepsphere.graph.neighbors import check_neighbors, edges_to_nearest, nearest_neighbors
@@ -61,7 +62,7 @@ def best_width(
     Raises
     ------
     TypeError
-        If `neighbors` or a degree is not an integer.
+        If `neighbors`, `vertices` or a degree is not an integer.
     ValueError
         If `neighbors`, `vertices` or a degree is less than 1, or there are fewer than three points.
 
@@ -73,8 +74,7 @@ def best_width(
     """
     points, areas = sampling.points, sampling.areas
     neighbors = check_neighbors(neighbors)
-    if vertices < 1:
-        raise ValueError(f"vertices must be at least 1, got {vertices}")
+    vertices = check_count(vertices, "vertices")
     if len(points) < 3:
         raise ValueError(f"the search for a width needs at least three points, got {len(points)}")
     if degrees is None:

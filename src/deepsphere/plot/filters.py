@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepsphere._checks import check_count
 from deepsphere._extras import require
 from deepsphere.analysis.filters import (
     LayerLike,
@@ -120,10 +121,9 @@ def plot_filter_responses(
     ImportError
         If Matplotlib is not installed.
     TypeError, ValueError
-        As in `plot_filter_coefficients`; ValueError also if `points` is less than 2.
+        As in `plot_filter_coefficients`; also if `points` is not an integer of at least 2.
     """
-    if points < 2:
-        raise ValueError(f"points must be at least 2, got {points}")
+    points = check_count(points, "points", 2)
     name, conv, coefficients, counts = _shown(layer, model, max_channels, max_filters)
     eigenvalues = np.linspace(0.0, conv.spectral_bound, points)
     response = response_of(coefficients, conv, eigenvalues)

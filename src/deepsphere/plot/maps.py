@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
+from deepsphere._checks import check_count
 from deepsphere.plot.image_lookup import check_values
 from deepsphere.plot.projection import check_projection
 from deepsphere.plot.sphere_images import (
@@ -152,7 +153,7 @@ def plot_maps(
     ImportError
         If Matplotlib is not installed.
     TypeError
-        If a map is complex or not numbers.
+        If a map is complex or not numbers, or `columns` is not an integer.
     ValueError
         If `values` is empty, `titles` and `values` differ in length, `columns` is less than 1, or
         as in `plot_map`.
@@ -165,9 +166,9 @@ def plot_maps(
         raise ValueError(
             f"there must be as many titles as maps: got {len(titles)} for {len(arrays)}"
         )
-    columns = min(len(arrays), 2 if len(arrays) < 5 else 3) if columns is None else columns
-    if columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}")
+    if columns is None:
+        columns = min(len(arrays), 2 if len(arrays) < 5 else 3)
+    columns = check_count(columns, "columns")
     limits = color_limits(arrays, limits)
     rows = -(-len(arrays) // columns)
     with house_style():
