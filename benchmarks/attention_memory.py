@@ -15,21 +15,17 @@ threads; other work on the machine disturbs it less than wall-clock time.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from math import sqrt
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from processes import BACKENDS
-from tables import QUICK_RESULTS, RESULTS
+from tables import options, parse, write_csv
 
 FORMS = ("ours", "textbook")
 COLUMNS = ("backend", "form", "before_gb", "peak_gb", "first_step_s", "step_s", "step_cpu_s")
@@ -93,49 +89,32 @@ def measure(form: str, nside: int, neighbors: int, steps: int) -> dict[str, Any]
 
 def main() -> None:
     """Measure each backend and form in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=None)
     parser.add_argument("--nside", type=int, default=64)
     parser.add_argument("--neighbors", type=int, default=20)
     parser.add_argument("--steps", type=int, default=3, help="steps that are timed")
-    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
-    parser.add_argument("--output", type=Path, help="directory of the table")
     parser.add_argument("--measure", choices=FORMS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.quick:
-        options.nside, options.neighbors, options.steps = 4, 8, 1
-    if options.measure:
-        print(json.dumps(measure(options.measure, options.nside, options.neighbors, options.steps)))
+    given = parse(parser)
+    if given.quick:
+        given.nside, given.neighbors, given.steps = 4, 8, 1
+    if given.measure:
+        print(json.dumps(measure(given.measure, given.nside, given.neighbors, given.steps)))
         return
     rows = []
     print(("{:>12}" * len(COLUMNS)).format(*COLUMNS))
-    for backend in filter(find_spec, options.backends):
-        for form in options.forms:
+    for backend in given.backends:
+        for form in given.forms:
             command = [sys.executable, "-W", "ignore", __file__, "--measure", form]
             for name in ("nside", "neighbors", "steps"):
-                command += [f"--{name}", str(getattr(options, name))]
+                command += [f"--{name}", str(getattr(given, name))]
             environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
             run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
             row = json.loads(run.stdout.decode().splitlines()[-1])
             rows.append(row)
             print("{:>12}{:>12}".format(*row.values()), end="")
             print("".join(f"{row[name]:12.2f}" for name in COLUMNS[2:]), flush=True)
-    write(rows, options.output or (QUICK_RESULTS if options.quick else RESULTS))
-
-
-def write(rows: list[dict[str, Any]], directory: Path) -> None:
-    """Write the table."""
-    from deepsphere._files import replacing
-
-    path = directory / "attention_memory.csv"
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerows(
-            {name: round(v, 3) if isinstance(v, float) else v for name, v in row.items()}
-            for row in rows
-        )
+    write_csv(rows, given.output / "attention_memory.csv")
 
 
 if __name__ == "__main__":
