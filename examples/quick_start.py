@@ -142,7 +142,7 @@ plot_history(history.history)
 
 # %%
 predictions = model.predict(test_maps, verbose=0).argmax(axis=1)
-print(f"{np.mean(predictions == test_labels):.0%} of the test maps are told right")
+print(f"{np.mean(predictions == test_labels):.0%} of the test maps are classified correctly")
 counts = np.zeros((2, 2), dtype=int)
 np.add.at(counts, (test_labels, predictions), 1)
 plot_confusion(counts, names)
