@@ -48,7 +48,7 @@ test-torch: .venv/installed-dev
 # 2.18 crashes now and then where it trains recurrent graph convolutions, which ask for a newer one.
 LOWEST := -m "not slow" tests/analysis tests/data tests/demo tests/graph tests/sampling \
 	$(addprefix tests/compat/test_,checkpoints.py healpy_layers.py healpy_networks.py old_weights.py) \
-	$(addprefix tests/layers/test_,bind.py conv_pool.py graph_transformer.py masking.py \
+	$(addprefix tests/layers/test_,protocol.py conv_pool.py graph_transformer.py masking.py \
 	normalization.py patch_conv.py pooling.py resample.py smooth_pool.py smoothing.py statistics.py) \
 	$(addprefix tests/models/test_,base.py classifiers.py functional.py saving.py sequential.py) \
 	$(addprefix tests/test_,cache.py callbacks.py cli.py compiler.py docs.py extras.py import.py \
