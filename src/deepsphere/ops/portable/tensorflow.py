@@ -416,10 +416,11 @@ def _neighbor_lists(operator: SparseOperator, dtype: tf.DType, embed: bool) -> t
 
 def _unrolled_neighbor_sum(indices: Any, values: Any, columns: tf.Tensor) -> tf.Tensor:
     """Multiply (n, columns) with operations that XLA fuses and every runtime supports."""
+    if not isinstance(indices, list):  # one operation, not a slice for every neighbor
+        indices, values = tf.unstack(indices), tf.unstack(values)
     total = tf.zeros_like(columns)
-    width = len(indices) if isinstance(indices, list) else indices.shape[0]
-    for j in range(width):
-        total = total + tf.gather(columns, indices[j]) * values[j]
+    for neighbors, weights in zip(indices, values, strict=True):
+        total = total + tf.gather(columns, neighbors) * weights
     return total
 
 
@@ -483,15 +484,14 @@ def _looped_neighbor_sum(operator: SparseOperator, columns: tf.Tensor) -> tf.Ten
         # Pad with an index that the row reads anyway: another vertex could hold NaN.
         last = np.tile(lists.indices[-1], (spare, 1))
         indices = np.concatenate((lists.indices, last)).reshape(-1, UNROLL, n)
-        values = np.pad(lists.values, ((0, spare), (0, 0))).reshape(-1, UNROLL, n)
+        values = np.pad(lists.values, ((0, spare), (0, 0))).reshape(-1, UNROLL, n, 1)
         return tf.constant(indices), tf.constant(values, columns.dtype)
 
     indices, values = constants(operator, ("tensorflow blocks", columns.dtype), make)
 
     def step(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        neighbors, weights = indices[i], values[i]
-        for j in range(UNROLL):
-            total = total + tf.gather(columns, neighbors[j]) * weights[j][:, None]
+        for neighbors, weights in zip(tf.unstack(indices[i]), tf.unstack(values[i]), strict=True):
+            total = total + tf.gather(columns, neighbors) * weights
         return i + 1, total
 
     steps = indices.shape[0]
