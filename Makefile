@@ -25,6 +25,9 @@ BENCHMARKS := graph_build layer network memory full_size roofline scaling attent
 # One process a core, each with one thread: threads of several processes wait for each other.
 PARALLEL := --numprocesses=auto
 test%: export OMP_NUM_THREADS ?= 1
+# Half of the time would go into code that runs once. `make test-newest` compiles as users do.
+test-tensorflow test-jax: export XLA_FLAGS ?= --xla_cpu_use_fusion_emitters=false \
+	--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 .PHONY: demo docs test test-tensorflow test-jax test-torch test-lowest test-newest sanitize lint dev notebooks bench clean
 

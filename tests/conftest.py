@@ -8,8 +8,6 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("DEEPSPHERE_COMPILED", "on")  # no test may pass by falling back
-# XLA's optimizations take a quarter of the suite's time on JAX. `make test-newest` leaves them on.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
