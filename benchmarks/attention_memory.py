@@ -25,7 +25,7 @@ from math import sqrt
 from statistics import median
 from typing import Any
 
-from tables import options, parse, write_csv
+from tables import Report, options, parse
 
 FORMS = ("ours", "textbook")
 COLUMNS = ("backend", "form", "before_gb", "peak_gb", "first_step_s", "step_s", "step_cpu_s")
@@ -101,7 +101,7 @@ def main() -> None:
     if given.measure:
         print(json.dumps(measure(given.measure, given.nside, given.neighbors, given.steps)))
         return
-    rows = []
+    report, rows = Report("attention_memory", given.output), []
     print(("{:>12}" * len(COLUMNS)).format(*COLUMNS))
     for backend in given.backends:
         for form in given.forms:
@@ -114,7 +114,7 @@ def main() -> None:
             rows.append(row)
             print("{:>12}{:>12}".format(*row.values()), end="")
             print("".join(f"{row[name]:12.2f}" for name in COLUMNS[2:]), flush=True)
-    write_csv(rows, given.output / "attention_memory.csv")
+    report.write(rows)
 
 
 if __name__ == "__main__":

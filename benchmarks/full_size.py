@@ -15,17 +15,7 @@ from typing import Any
 
 from networks import Network, data, ours
 from processes import Worker, peak, serve
-from tables import (
-    TITLES,
-    machine,
-    on_machine,
-    options,
-    parse,
-    print_rows,
-    write_csv,
-    write_machine,
-    write_markdown,
-)
+from tables import TITLES, Report, options, parse, print_rows
 
 NETWORK = Network("FCN", "classifier", 1024, 12, 16, 1, (16, 32, 64, 64, 64), 2, 5, 20)
 QUICK = Network("FCN", "classifier", 16, 12, 2, 1, (4, 8), 2, 3, 20)
@@ -61,7 +51,7 @@ def main() -> None:
     if arguments.serve:
         serve(Served())
         return
-    described, rows = machine(), []
+    report, rows = Report("full_size", arguments.output), []
     for backend in arguments.backends:
         with tempfile.TemporaryDirectory() as cache:
             environment = {"DEEPSPHERE_CACHE": cache}
@@ -81,9 +71,7 @@ def main() -> None:
         }
         for row in rows
     ]
-    write_csv(rows, arguments.output / "full_size.csv")
-    write_markdown(named, arguments.output / "full_size.md", on_machine(described))
-    write_machine("full_size", described, arguments.output)
+    report.write(rows, named)
 
 
 if __name__ == "__main__":

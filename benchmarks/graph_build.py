@@ -22,14 +22,13 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any
 
 from scipy.sparse.linalg import eigsh
 
 from deepsphere._cache import clear_cache
-from deepsphere._files import replacing
 from deepsphere.graph import (
     Graph,
     gaussian_weights,
@@ -38,19 +37,10 @@ from deepsphere.graph import (
     spectral,
 )
 from deepsphere.graph.cached_laplacians import LARGE
-from deepsphere.plot.style import COLORS, MARKERS, PAGE_WIDTH, house_style, new_figure
+from deepsphere.plot.style import COLORS, MARKERS, PAGE_WIDTH, new_figure
 from deepsphere.sampling import Healpix
 from pictures import plain_logarithms
-from tables import (
-    machine,
-    on_machine,
-    options,
-    parse,
-    print_rows,
-    write_csv,
-    write_machine,
-    write_markdown,
-)
+from tables import Report, options, parse, print_rows
 
 NEIGHBORS = 20
 RESOLUTIONS = 4
@@ -199,42 +189,40 @@ def readable(seconds: float) -> str:
     return f"{number:.0f} {unit}" if number >= 99.5 else f"{number:.2g} {unit}"
 
 
-def draw(timings: Timings, path: Path) -> None:
+def draw(timings: Timings) -> Any:
     """Draw the whole times against the resolution, and what the cold ones are made of."""
     nsides = sorted({nside for nside, _ in timings})
-    with house_style():
-        figure = new_figure(PAGE_WIDTH, 2.8, layout="constrained")
-        left, right = figure.subplots(1, 2)
-        for what, color, marker in zip((*WHOLES, RIVAL), COLORS, MARKERS, strict=False):
-            shown = [nside for nside in nsides if timings.get((nside, what))]
-            style = {"color": color, "marker": marker, "label": what}
-            left.plot(shown, [median(timings[nside, what]) for nside in shown], **style)
-        targets = {nside: seconds for nside, seconds in TARGETS.items() if nside in nsides}
-        if targets:
-            left.plot(list(targets), list(targets.values()), "k_", markersize=9, label="target")
-        left.set_xscale("log", base=2)
-        left.xaxis.set_major_formatter("{x:g}")
-        left.set_yscale("log")
-        plain_logarithms(left.yaxis)
-        left.grid(axis="y")
-        left.set_xlabel("nside of the finest of four resolutions")
-        left.set_ylabel("seconds")
-        left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        starts = [0.0] * len(nsides)
-        for color, stage in zip(COLORS[2:], STAGES, strict=False):
-            widths = [
-                100 * median(timings[n, stage]) / sum(median(timings[n, s]) for s in STAGES)
-                for n in nsides
-            ]
-            right.barh(range(len(nsides)), widths, 0.6, left=starts, color=color, label=stage)
-            starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        right.set_yticks(range(len(nsides)), [f"nside {n}" for n in nsides])
-        right.invert_yaxis()
-        right.set_xlim(0, 100)
-        right.set_xlabel("share of the building time in %")
-        right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
+    figure = new_figure(PAGE_WIDTH, 2.8, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for what, color, marker in zip((*WHOLES, RIVAL), COLORS, MARKERS, strict=False):
+        shown = [nside for nside in nsides if timings.get((nside, what))]
+        style = {"color": color, "marker": marker, "label": what}
+        left.plot(shown, [median(timings[nside, what]) for nside in shown], **style)
+    targets = {nside: seconds for nside, seconds in TARGETS.items() if nside in nsides}
+    if targets:
+        left.plot(list(targets), list(targets.values()), "k_", markersize=9, label="target")
+    left.set_xscale("log", base=2)
+    left.xaxis.set_major_formatter("{x:g}")
+    left.set_yscale("log")
+    plain_logarithms(left.yaxis)
+    left.grid(axis="y")
+    left.set_xlabel("nside of the finest of four resolutions")
+    left.set_ylabel("seconds")
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    starts = [0.0] * len(nsides)
+    for color, stage in zip(COLORS[2:], STAGES, strict=False):
+        widths = [
+            100 * median(timings[n, stage]) / sum(median(timings[n, s]) for s in STAGES)
+            for n in nsides
+        ]
+        right.barh(range(len(nsides)), widths, 0.6, left=starts, color=color, label=stage)
+        starts = [start + width for start, width in zip(starts, widths, strict=True)]
+    right.set_yticks(range(len(nsides)), [f"nside {n}" for n in nsides])
+    right.invert_yaxis()
+    right.set_xlim(0, 100)
+    right.set_xlabel("share of the building time in %")
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return figure
 
 
 def main() -> None:
@@ -248,18 +236,14 @@ def main() -> None:
     nsides = QUICK_NSIDES if arguments.quick else arguments.nside
     if min(nsides) < 2 ** (RESOLUTIONS - 1):
         parser.error(f"nside must be 8 or more, got {nsides}")
-    described, timings, with_rival = machine(), {}, True
+    report, timings, with_rival = Report("graph_build", arguments.output), {}, True
     time_network(2 ** (RESOLUTIONS - 1))  # what is imported on first use
     for nside in nsides:
         rounds = arguments.rounds if nside < LONG_NSIDE else 1
         timings |= measure(nside, rounds, with_rival)
         with_rival = (nside, RIVAL) in timings
-        print_rows(summary(timings), flush=True)
-        # After each resolution: whoever stops a long run keeps what it measured.
-        write_csv(table(timings), arguments.output / "graph_build.csv")
-        write_markdown(summary(timings), arguments.output / "graph_build.md", on_machine(described))
-        write_machine("graph_build", described, arguments.output)
-        draw(timings, arguments.output / "graph_build.png")
+        print_rows(summary(timings))
+        report.write(table(timings), summary(timings), partial(draw, timings))
 
 
 if __name__ == "__main__":

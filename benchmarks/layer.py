@@ -26,31 +26,18 @@ from __future__ import annotations
 import argparse
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from deepsphere._files import replacing
 from interleaved import Timings, interleave, speedup
 from pictures import backend_color, plain_logarithms
 from problems import Case, Results, error, truth
 from processes import Worker, serve
-from tables import (
-    TITLES,
-    accelerator,
-    layers,
-    machine,
-    on_machine,
-    options,
-    parse,
-    print_rows,
-    titled,
-    write_csv,
-    write_machine,
-    write_markdown,
-)
+from tables import TITLES, Report, accelerator, layers, options, parse, print_rows, titled
 
 CASES = (
     Case(64, 16, 5, 5, 10, 20),
@@ -170,44 +157,42 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
+def draw(rows: list[dict[str, Any]]) -> Any:
     """Draw the times of all candidates, a panel a mode, a group of bars a case."""
-    from deepsphere.plot.style import PAGE_WIDTH, house_style, new_figure
+    from deepsphere.plot.style import PAGE_WIDTH, new_figure
 
     keys = list(dict.fromkeys((row["candidate"], row["backend"]) for row in rows))
     cases = list(dict.fromkeys(tuple(row[name] for name in Case._fields) for row in rows))
-    with house_style():
-        figure = new_figure(PAGE_WIDTH, 1.3 + 0.62 * len(cases), layout="constrained")
-        panels = figure.subplots(1, len(MODES), sharex=True, sharey=True)
-        height = 0.82 / len(keys)
-        for axes, mode in zip(panels, MODES, strict=True):
-            for j, (name, backend) in enumerate(keys):
-                heights = {
-                    tuple(row[field] for field in Case._fields): 1000 * row["median_s"]
-                    for row in rows
-                    if (row["mode"], row["candidate"], row["backend"]) == (mode, name, backend)
-                }
-                y = [i + (j - (len(keys) - 1) / 2) * height for i in range(len(cases))]
-                axes.barh(
-                    y,
-                    [heights[case] for case in cases],
-                    height * 0.92,
-                    color=backend_color(backend),
-                    alpha=1.0 if name == "ours" else 0.55 if name != "CSR" else 0.3,
-                    label=titled(name, backend),
-                )
-            axes.set_xscale("log")
-            axes.set_xlabel("milliseconds a call")
-            axes.set_title("forward" if mode == "forward" else "forward and both gradients")
-            axes.grid(axis="x")
-        plain_logarithms(panels[0].xaxis)
-        labels = [Case(*case).label.replace(" channels, ", " channels\n") for case in cases]
-        panels[0].set_yticks(range(len(cases)), labels)
-        panels[0].invert_yaxis()
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=4)
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
+    figure = new_figure(PAGE_WIDTH, 1.3 + 0.62 * len(cases), layout="constrained")
+    panels = figure.subplots(1, len(MODES), sharex=True, sharey=True)
+    height = 0.82 / len(keys)
+    for axes, mode in zip(panels, MODES, strict=True):
+        for j, (name, backend) in enumerate(keys):
+            heights = {
+                tuple(row[field] for field in Case._fields): 1000 * row["median_s"]
+                for row in rows
+                if (row["mode"], row["candidate"], row["backend"]) == (mode, name, backend)
+            }
+            y = [i + (j - (len(keys) - 1) / 2) * height for i in range(len(cases))]
+            axes.barh(
+                y,
+                [heights[case] for case in cases],
+                height * 0.92,
+                color=backend_color(backend),
+                alpha=1.0 if name == "ours" else 0.55 if name != "CSR" else 0.3,
+                label=titled(name, backend),
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("milliseconds a call")
+        axes.set_title("forward" if mode == "forward" else "forward and both gradients")
+        axes.grid(axis="x")
+    plain_logarithms(panels[0].xaxis)
+    labels = [Case(*case).label.replace(" channels, ", " channels\n") for case in cases]
+    panels[0].set_yticks(range(len(cases)), labels)
+    panels[0].invert_yaxis()
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=4)
+    return figure
 
 
 def main() -> None:
@@ -221,7 +206,7 @@ def main() -> None:
     cases = QUICK_CASES if arguments.quick else CASES
     if arguments.cases:
         cases = tuple(cases[i] for i in arguments.cases)
-    described, rows = machine(), []
+    report, rows = Report("layer", arguments.output), []
     with ExitStack() as stack:
         workers = {
             backend: stack.enter_context(Worker(__file__, backend, backend))
@@ -229,12 +214,8 @@ def main() -> None:
         }
         for case in cases:
             rows += measure(case, workers, arguments.rounds)
-            print_rows(summary(rows)[-len(MODES) :], flush=True)
-            # After each case: whoever stops a long run keeps what it measured.
-            write_csv(rows, arguments.output / "layer.csv")
-            write_markdown(ratios(rows), arguments.output / "layer.md", on_machine(described))
-            write_machine("layer", described, arguments.output)
-            draw(rows, arguments.output / "layer.png")
+            print_rows(summary(rows)[-len(MODES) :])
+            report.write(rows, ratios(rows), partial(draw, rows))
     print_rows(ratios(rows))
 
 

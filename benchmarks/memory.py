@@ -16,25 +16,14 @@ management adds. It cannot be measured so outside Linux, nor for a GPU's own mem
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import median
 from typing import Any
 
-from deepsphere._files import replacing
 from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, forget_peak, peak, resident, serve
-from tables import (
-    layers,
-    machine,
-    on_machine,
-    options,
-    parse,
-    print_rows,
-    titled,
-    write_csv,
-    write_machine,
-    write_markdown,
-)
+from tables import Report, layers, options, parse, print_rows, titled
 
 CASE = Case(64, 16, 5, 5, 10, 20)
 TERMS = (5, 10, 20)
@@ -108,33 +97,31 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-def draw(rows: list[dict[str, Any]], path: Any) -> None:
+def draw(rows: list[dict[str, Any]]) -> Any:
     """Draw memory against terms, a line a candidate."""
-    from deepsphere.plot.style import COLUMN_WIDTH, MARKERS, house_style, new_figure
+    from deepsphere.plot.style import COLUMN_WIDTH, MARKERS, new_figure
 
     keys = list(dict.fromkeys((row["candidate"], row["backend"]) for row in rows))
-    with house_style():
-        figure = new_figure(1.5 * COLUMN_WIDTH, 2.6, layout="constrained")
-        axes = figure.subplots()
-        for i, (name, backend) in enumerate(keys):
-            shown = [row for row in rows if (row["candidate"], row["backend"]) == (name, backend)]
-            axes.plot(
-                [row["terms"] for row in shown],
-                [row["median_mb"] for row in shown],
-                color=backend_color(backend),
-                marker=MARKERS[i],
-                linestyle="-" if name == "ours" else "--",
-                label=titled(name, backend),
-            )
-        axes.set_yscale("log")
-        axes.set_xticks(sorted({row["terms"] for row in rows}))
-        axes.set_xlabel("number of terms")
-        axes.set_ylabel("memory of a training step / MB")
-        plain_logarithms(axes.yaxis)
-        axes.grid(axis="y")
-        figure.legend(loc="outside right center")
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
+    figure = new_figure(1.5 * COLUMN_WIDTH, 2.6, layout="constrained")
+    axes = figure.subplots()
+    for i, (name, backend) in enumerate(keys):
+        shown = [row for row in rows if (row["candidate"], row["backend"]) == (name, backend)]
+        axes.plot(
+            [row["terms"] for row in shown],
+            [row["median_mb"] for row in shown],
+            color=backend_color(backend),
+            marker=MARKERS[i],
+            linestyle="-" if name == "ours" else "--",
+            label=titled(name, backend),
+        )
+    axes.set_yscale("log")
+    axes.set_xticks(sorted({row["terms"] for row in rows}))
+    axes.set_xlabel("number of terms")
+    axes.set_ylabel("memory of a training step / MB")
+    plain_logarithms(axes.yaxis)
+    axes.grid(axis="y")
+    figure.legend(loc="outside right center")
+    return figure
 
 
 def main() -> None:
@@ -144,13 +131,10 @@ def main() -> None:
         serve(Served())
         return
     case, terms = (QUICK_CASE, QUICK_TERMS) if arguments.quick else (CASE, TERMS)
-    described = machine()
+    report = Report("memory", arguments.output)
     rows = measure(case, terms, arguments.backends, arguments.rounds)
     print_rows(summary(rows))
-    write_csv([case._asdict() | row for row in rows], arguments.output / "memory.csv")
-    write_markdown(summary(rows), arguments.output / "memory.md", on_machine(described))
-    write_machine("memory", described, arguments.output)
-    draw(rows, arguments.output / "memory.png")
+    report.write([case._asdict() | row for row in rows], summary(rows), partial(draw, rows))
 
 
 if __name__ == "__main__":

@@ -32,29 +32,18 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from deepsphere._files import replacing
 from interleaved import Timings, interleave, speedup
 from networks import NETWORKS, QUICK_NETWORKS, Network
 from networks import data as make_data
 from pictures import few_ticks
 from processes import Worker, peak, resident, serve
-from tables import (
-    available,
-    machine,
-    on_machine,
-    options,
-    parse,
-    print_rows,
-    titled,
-    write_csv,
-    write_machine,
-    write_markdown,
-)
+from tables import Report, available, options, parse, print_rows, titled
 
 CANDIDATES = (
     ("ours", "tensorflow"),
@@ -276,9 +265,9 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-def draw(rows: list[dict[str, Any]], path: Any) -> None:
+def draw(rows: list[dict[str, Any]]) -> Any:
     """Draw times and memory, a row of panels a network."""
-    from deepsphere.plot.style import COLORS, PAGE_WIDTH, house_style, new_figure
+    from deepsphere.plot.style import COLORS, PAGE_WIDTH, new_figure
 
     networks = list(dict.fromkeys(row["network"] for row in rows))
     panels = (
@@ -287,30 +276,28 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
         ("to the first step / s", "first_step_s", 1.0),
         ("peak memory / GB", "peak_mb", 1e-3),
     )
-    with house_style():
-        figure = new_figure(PAGE_WIDTH, 0.5 + 1.1 * len(networks), layout="constrained")
-        grid = figure.subplots(len(networks), len(panels), squeeze=False, sharey=True)
-        for line, network in zip(grid, networks, strict=True):
-            shown = [row for row in rows if row["network"] == network]
-            for axes, (title, column, factor) in zip(line, panels, strict=True):
-                values = [factor * row[column] for row in shown]
-                colors = [COLORS[0 if row["candidate"] == "ours" else 1] for row in shown]
-                bars = axes.barh(range(len(shown)), values, 0.75, color=colors)
-                if column == "peak_mb":
-                    imports = [factor * row["imported_mb"] for row in shown]
-                    axes.barh(range(len(shown)), imports, 0.75, color="black", alpha=0.35)
-                axes.bar_label(bars, [f"{value:.2g}" for value in values], padding=2, fontsize=6.5)
-                axes.set_xlim(0, 1.25 * max(values))
-                few_ticks(axes.xaxis)
-                if axes in grid[0]:
-                    axes.set_title(title)
-            names = [titled(row["candidate"], row["backend"]) for row in shown]
-            line[0].set_yticks(range(len(shown)), names)
-            line[0].set_ylabel(network)
-        grid[0, 0].invert_yaxis()
-        grid[-1, -1].set_xlabel("dark: libraries alone")
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
+    figure = new_figure(PAGE_WIDTH, 0.5 + 1.1 * len(networks), layout="constrained")
+    grid = figure.subplots(len(networks), len(panels), squeeze=False, sharey=True)
+    for line, network in zip(grid, networks, strict=True):
+        shown = [row for row in rows if row["network"] == network]
+        for axes, (title, column, factor) in zip(line, panels, strict=True):
+            values = [factor * row[column] for row in shown]
+            colors = [COLORS[0 if row["candidate"] == "ours" else 1] for row in shown]
+            bars = axes.barh(range(len(shown)), values, 0.75, color=colors)
+            if column == "peak_mb":
+                imports = [factor * row["imported_mb"] for row in shown]
+                axes.barh(range(len(shown)), imports, 0.75, color="black", alpha=0.35)
+            axes.bar_label(bars, [f"{value:.2g}" for value in values], padding=2, fontsize=6.5)
+            axes.set_xlim(0, 1.25 * max(values))
+            few_ticks(axes.xaxis)
+            if axes in grid[0]:
+                axes.set_title(title)
+        names = [titled(row["candidate"], row["backend"]) for row in shown]
+        line[0].set_yticks(range(len(shown)), names)
+        line[0].set_ylabel(network)
+    grid[0, 0].invert_yaxis()
+    grid[-1, -1].set_xlabel("dark: libraries alone")
+    return figure
 
 
 def main() -> None:
@@ -332,17 +319,13 @@ def main() -> None:
         and available(name)
         and (not arguments.candidates or name in arguments.candidates)
     ]
-    described, rows = machine(), []
+    report, rows = Report("network", arguments.output), []
     for network in networks:
         if network.name not in wanted:
             continue
         rows += measure(network, candidates, arguments.rounds)
-        print_rows(summary(rows)[-len(candidates) :], flush=True)
-        # After each network: whoever stops a long run keeps what it measured.
-        write_csv(rows, arguments.output / "network.csv")
-        write_markdown(summary(rows), arguments.output / "network.md", on_machine(described))
-        write_machine("network", described, arguments.output)
-        draw(rows, arguments.output / "network.png")
+        print_rows(summary(rows)[-len(candidates) :])
+        report.write(rows, summary(rows), partial(draw, rows))
 
 
 if __name__ == "__main__":

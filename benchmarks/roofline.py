@@ -35,28 +35,18 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from deepsphere._files import replacing
 from interleaved import Turns, interleave
 from layer import CASES, QUICK_CASES
 from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, serve
-from tables import (
-    TITLES,
-    machine,
-    on_machine,
-    options,
-    parse,
-    print_rows,
-    write_csv,
-    write_machine,
-    write_markdown,
-)
+from tables import TITLES, Report, options, parse, print_rows, write_csv, write_markdown
 
 TRIAD = 2**25
 """Numbers in each array of the triad: 128 MB, far above any cache."""
@@ -317,59 +307,57 @@ def bounds_table(found: dict[str, list[float]]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def draw(rows: list[dict[str, Any]], found: dict[str, list[float]], path: Any) -> None:
+def draw(rows: list[dict[str, Any]], found: dict[str, list[float]]) -> Any:
     """Draw each program's rate over its operations per byte, below the roofline."""
-    from deepsphere.plot.style import MARKERS, PAGE_WIDTH, house_style, new_figure
+    from deepsphere.plot.style import MARKERS, PAGE_WIDTH, new_figure
 
     bandwidth, rate = (
         max(median(v) for k, v in found.items() if k.startswith(bound)) / 1e9
         for bound in ("triad", "matrices")
     )
     labels = list(dict.fromkeys(label(row) for row in rows))
-    with house_style():
-        figure = new_figure(PAGE_WIDTH, 1.0 + 0.3 * len(labels), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
-        for row in rows:
-            intensity = row["megaoperations"] / row["megabytes"]
-            left.plot(
-                intensity,
-                row["megaoperations"] / 1e3 / row["median_s"],
-                MARKERS[PROGRAMS.index(row["program"])],
-                color=backend_color(row["backend"]),
-                markersize=4,
-            )
-        x = np.geomspace(0.5, 200, 100)
-        left.plot(x, np.minimum(bandwidth * x, rate), color="black")
-        left.set_title(f"{bandwidth:.3g} GB/s, {rate:.3g} · 10⁹ operations/s")
-        left.set_xscale("log")
-        left.set_yscale("log")
-        for axis in (left.xaxis, left.yaxis):
-            plain_logarithms(axis)
-        left.set_xlabel("operations per byte")
-        left.set_ylabel("10⁹ operations/s")
-        for backend in dict.fromkeys(row["backend"] for row in rows):
-            color = backend_color(backend)
-            left.plot([], [], "s", color=color, label=TITLES[backend])
-        for marker, program in zip(MARKERS, PROGRAMS, strict=False):
-            name = "sparse product" if program == "product" else f"layer, {program}"
-            left.plot([], [], marker, color="0.4", label=name)
-        figure.legend(loc="outside upper center", ncols=6)
-        backends = list(dict.fromkeys(row["backend"] for row in rows))
-        height = 0.8 / len(backends)
-        for i, backend in enumerate(backends):
-            shares = {label(row): 100 * row["share"] for row in rows if row["backend"] == backend}
-            right.barh(
-                [j + (i - (len(backends) - 1) / 2) * height for j in range(len(labels))],
-                [shares[name] for name in labels],
-                height * 0.9,
-                color=backend_color(backend),
-            )
-        right.set_yticks(range(len(labels)), [short(name) for name in labels], fontsize=6)
-        right.invert_yaxis()
-        right.set_xlim(0, 100)
-        right.set_xlabel("share of the roofline in %")
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
+    figure = new_figure(PAGE_WIDTH, 1.0 + 0.3 * len(labels), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
+    for row in rows:
+        intensity = row["megaoperations"] / row["megabytes"]
+        left.plot(
+            intensity,
+            row["megaoperations"] / 1e3 / row["median_s"],
+            MARKERS[PROGRAMS.index(row["program"])],
+            color=backend_color(row["backend"]),
+            markersize=4,
+        )
+    x = np.geomspace(0.5, 200, 100)
+    left.plot(x, np.minimum(bandwidth * x, rate), color="black")
+    left.set_title(f"{bandwidth:.3g} GB/s, {rate:.3g} · 10⁹ operations/s")
+    left.set_xscale("log")
+    left.set_yscale("log")
+    for axis in (left.xaxis, left.yaxis):
+        plain_logarithms(axis)
+    left.set_xlabel("operations per byte")
+    left.set_ylabel("10⁹ operations/s")
+    for backend in dict.fromkeys(row["backend"] for row in rows):
+        color = backend_color(backend)
+        left.plot([], [], "s", color=color, label=TITLES[backend])
+    for marker, program in zip(MARKERS, PROGRAMS, strict=False):
+        name = "sparse product" if program == "product" else f"layer, {program}"
+        left.plot([], [], marker, color="0.4", label=name)
+    figure.legend(loc="outside upper center", ncols=6)
+    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    height = 0.8 / len(backends)
+    for i, backend in enumerate(backends):
+        shares = {label(row): 100 * row["share"] for row in rows if row["backend"] == backend}
+        right.barh(
+            [j + (i - (len(backends) - 1) / 2) * height for j in range(len(labels))],
+            [shares[name] for name in labels],
+            height * 0.9,
+            color=backend_color(backend),
+        )
+    right.set_yticks(range(len(labels)), [short(name) for name in labels], fontsize=6)
+    right.invert_yaxis()
+    right.set_xlim(0, 100)
+    right.set_xlabel("share of the roofline in %")
+    return figure
 
 
 def short(name: str) -> str:
@@ -388,7 +376,7 @@ def main() -> None:
     triad, rows = (2**20, 128) if arguments.quick else (TRIAD, SQUARE)
     tasks = [("product", case) for case in products]
     tasks += [(program, case) for case in layers for program in ("forward", "training")]
-    described = machine()
+    report = Report("roofline", arguments.output)
     with ExitStack() as stack:
         workers = {
             backend: stack.enter_context(Worker(__file__, backend, backend))
@@ -398,12 +386,9 @@ def main() -> None:
     print_rows(bounds_table(found))
     print()
     print_rows(summary(lines))
-    write_csv(lines, arguments.output / "roofline.csv")
+    report.write(lines, summary(lines), partial(draw, lines, found))
     write_csv(bounds_table(found), arguments.output / "roofline_bounds.csv")
-    write_markdown(summary(lines), arguments.output / "roofline.md", on_machine(described))
     write_markdown(bounds_table(found), arguments.output / "roofline_bounds.md")
-    write_machine("roofline", described, arguments.output)
-    draw(lines, found, arguments.output / "roofline.png")
 
 
 if __name__ == "__main__":

@@ -24,29 +24,19 @@ on disk that is kept for this run only.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from deepsphere._files import replacing
 from interleaved import Turns, interleave
 from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, forget_peak, peak, resident, serve
-from tables import (
-    TITLES,
-    machine,
-    on_machine,
-    options,
-    parse,
-    print_rows,
-    write_csv,
-    write_machine,
-    write_markdown,
-)
+from tables import TITLES, Report, options, parse, print_rows, write_markdown
 
 NSIDES = (16, 32, 64, 128, 256, 512, 1024)
 SHARES = (12, 48, 192)
@@ -56,6 +46,8 @@ BATCHES = (1, 2, 4, 8, 16, 32)
 SWEPT_NSIDE = 64
 QUICK = {"nsides": (8, 16), "terms": (2, 4), "batches": (1, 2), "swept_nside": 16}
 HARMONICS = "harmonics"
+
+Quantity = Callable[[dict[str, Any]], float]
 
 
 def sweeps(
@@ -214,92 +206,80 @@ def sweeps_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def draw(rows: list[dict[str, Any]], path: Any) -> None:
-    """Draw six panels: speed figure, times and memory per pixel, terms, batch."""
-    from deepsphere.plot.style import MARKERS, PAGE_WIDTH, house_style, new_figure
+def draw(rows: list[dict[str, Any]]) -> Any:
+    """Draw six panels: speed, times and memory per pixel; times and memory by terms; by batch."""
+    from deepsphere.plot.style import MARKERS, PAGE_WIDTH, new_figure
+
+    figure = new_figure(PAGE_WIDTH, 4.6, layout="constrained")
+    speed, pixel, memory, terms, batch, working = panels = figure.subplots(2, 3).ravel()
+
+    def line(axes: Any, shown: list[dict[str, Any]], x: str, y: Quantity, **style: Any) -> None:
+        shown = sorted(shown, key=lambda row: row[x])
+        axes.plot([row[x] for row in shown], [y(row) for row in shown], **style)
 
     programs = [p for p in TITLES if any(row["program"] == p for row in rows)]
-    look = {
-        program: {"color": backend_color(program), "marker": MARKERS[i]}
-        for i, program in enumerate(programs)
-    }
-    whole = [row for row in rows if row["program"] in programs]
-    with house_style():
-        figure = new_figure(PAGE_WIDTH, 4.6, layout="constrained")
-        panels = figure.subplots(2, 3)
+    for marker, program in zip(MARKERS, programs, strict=False):
+        look = {"color": backend_color(program), "marker": marker, "label": TITLES[program]}
+        one, five = (
+            select(rows, "resolution", program=program, channels=channels) for channels in (1, 5)
+        )
+        line(speed, one, "nside", seconds, **look)
+        line(pixel, one, "nside", nanoseconds_per_pixel, linestyle="--", **look)
+        line(pixel, five, "nside", nanoseconds_per_pixel, **look)
+        line(memory, five, "nside", bytes_per_pixel, **look)
+        by_terms, by_batch = (select(rows, x, program=program) for x in ("terms", "batch"))
+        line(terms, by_terms, "terms", milliseconds, **look)
+        line(working, by_terms, "terms", lambda row: row["call_mb"], **look)
+        line(batch, by_batch, "batch", lambda row: milliseconds(row) / row["batch"], **look)
+    for share, style in zip(SHARES, ("--", "-.", ":"), strict=True):
+        look = {"linestyle": style, "label": f"1/{share} sphere, {TITLES[program]}"}
+        shown = select(rows, "share", program=program, share=share)
+        line(speed, shown, "nside", seconds, color=backend_color(program), **look)
+    harmonics = select(rows, "resolution", program=HARMONICS)
+    line(speed, harmonics, "nside", seconds, color="black", marker="x", label=title(HARMONICS))
 
-        def line(axes: Any, shown: list[dict[str, Any]], x: str, y: Any, **style: Any) -> None:
-            shown = sorted(shown, key=lambda row: row[x])
-            axes.plot([row[x] for row in shown], [y(row) for row in shown], **style)
+    for axes, heading, y_label, x_label in (
+        (speed, "whole sphere, 1 → 1 channel", "seconds", "nside"),
+        (pixel, "5 → 5 channels, dashed 1 → 1", "nanoseconds per pixel", "nside"),
+        (memory, "memory of a call, 5 → 5", "bytes per pixel", "nside"),
+        (terms, "batch 16, 5 → 5 channels", "milliseconds", "number of terms"),
+        (batch, "5 terms, 5 → 5 channels", "milliseconds per map", "maps in the batch"),
+        (working, "memory of a call, batch 16", "megabytes", "number of terms"),
+    ):
+        axes.set(title=heading, xlabel=x_label, ylabel=y_label)
+        axes.grid(axis="y")
+    for axes in (speed, pixel, memory, batch):
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+    for axes in (terms, working):
+        axes.set_xlim(left=0)
+    for axes in panels[2:]:
+        axes.set_ylim(bottom=0)
+    for axes in (speed, pixel):
+        axes.set_yscale("log")
+        plain_logarithms(axes.yaxis)
+    figure.legend(*speed.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
 
-        def seconds(row: dict[str, Any]) -> float:
-            return row["median_s"]
 
-        def per_pixel(row: dict[str, Any]) -> float:
-            return row["nanoseconds_per_pixel_and_map"]
+def seconds(row: dict[str, Any]) -> float:
+    """Return the time of a call."""
+    return row["median_s"]
 
-        def bytes_per_pixel(row: dict[str, Any]) -> float:
-            return 1e6 * max(row["call_mb"], 0) / row["pixels"]
 
-        speed, pixel, memory, terms, batch, working = panels.flat
-        harmonics = select(rows, "resolution", program=HARMONICS)
-        line(speed, harmonics, "nside", seconds, color="black", marker="x")
-        for program in programs:
-            shown = select(rows, "resolution", program=program, channels=1)
-            line(speed, shown, "nside", seconds, **look[program])
-            for channels, style in ((1, "--"), (5, "-")):
-                shown = select(rows, "resolution", program=program, channels=channels)
-                line(pixel, shown, "nside", per_pixel, linestyle=style, **look[program])
-            shown = select(rows, "resolution", program=program, channels=5)
-            line(memory, shown, "nside", bytes_per_pixel, **look[program])
-            shown = select(whole, "terms", program=program)
-            line(terms, shown, "terms", lambda row: 1000 * seconds(row), **look[program])
-            line(working, shown, "terms", lambda row: row["call_mb"], **look[program])
-            shown = select(whole, "batch", program=program)
-            y = lambda row: 1000 * seconds(row) / row["batch"]  # noqa: E731
-            line(batch, shown, "batch", y, **look[program])
-        for share, style in zip(SHARES, ("--", "-.", ":"), strict=True):
-            shown = select(rows, "share", program=programs[-1], share=share)
-            color = look[programs[-1]]["color"]
-            line(speed, shown, "nside", seconds, color=color, linestyle=style)
-        speed.set_title("whole sphere, 1 → 1 channel")
-        speed.set_ylabel("seconds")
-        pixel.set_title("5 → 5 channels, dashed 1 → 1")
-        pixel.set_ylabel("nanoseconds per pixel")
-        memory.set_title("memory of a call, 5 → 5")
-        memory.set_ylabel("bytes per pixel")
-        terms.set_title("batch 16, 5 → 5 channels")
-        terms.set_ylabel("milliseconds")
-        batch.set_title("5 terms, 5 → 5 channels")
-        batch.set_ylabel("milliseconds per map")
-        working.set_title("memory of a call, batch 16")
-        working.set_ylabel("megabytes")
-        for axes in (speed, pixel, memory):
-            axes.set_xscale("log", base=2)
-            axes.set_xlabel("nside")
-            axes.xaxis.set_major_formatter("{x:g}")
-        for axes in (terms, working):
-            axes.set_xlabel("number of terms")
-            axes.set_xlim(left=0)
-        batch.set_xscale("log", base=2)
-        batch.xaxis.set_major_formatter("{x:g}")
-        batch.set_xlabel("maps in the batch")
-        for axes in (speed, pixel):
-            axes.set_yscale("log")
-            plain_logarithms(axes.yaxis)
-        for axes in (memory, terms, batch, working):
-            axes.set_ylim(bottom=0)
-        for axes in panels.flat:
-            axes.grid(axis="y")
-        for program in programs:
-            speed.plot([], [], label=TITLES[program], **look[program])
-        speed.plot([], [], label="spherical harmonics", color="black", marker="x")
-        for share, style in zip(SHARES, ("--", "-.", ":"), strict=True):
-            name = f"1/{share} sphere, {TITLES[programs[-1]]}"
-            speed.plot([], [], color=look[programs[-1]]["color"], linestyle=style, label=name)
-        figure.legend(loc="outside upper center", ncols=4)
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
+def milliseconds(row: dict[str, Any]) -> float:
+    """Return the time of a call."""
+    return 1000 * row["median_s"]
+
+
+def nanoseconds_per_pixel(row: dict[str, Any]) -> float:
+    """Return the time of a call per pixel and map."""
+    return row["nanoseconds_per_pixel_and_map"]
+
+
+def bytes_per_pixel(row: dict[str, Any]) -> float:
+    """Return the memory of a call."""
+    return 1e6 * max(row["call_mb"], 0) / row["pixels"]
 
 
 def main() -> None:
@@ -311,16 +291,13 @@ def main() -> None:
         serve(Served(arguments.serve))
         return
     asked = sweeps(**QUICK) if arguments.quick else sweeps(arguments.nsides)
-    described = machine()
+    report = Report("scaling", arguments.output)
     rows = measure(asked, arguments.backends, arguments.rounds)
     print_rows(summary(rows))
-    write_csv(rows, arguments.output / "scaling.csv")
-    write_markdown(summary(rows), arguments.output / "scaling.md", on_machine(described))
+    report.write(rows, summary(rows), partial(draw, rows))
     if sweeps_table(rows):
         print_rows(sweeps_table(rows))
         write_markdown(sweeps_table(rows), arguments.output / "scaling_sweeps.md")
-    write_machine("scaling", described, arguments.output)
-    draw(rows, arguments.output / "scaling.png")
 
 
 if __name__ == "__main__":

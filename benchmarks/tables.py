@@ -140,32 +140,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_machine(name: str, described: Mapping[str, Any], directory: Path) -> None:
-    """Note in ``machine.json`` on which machine a table was measured.
-
-    Parameters
-    ----------
-    name : str
-        Name of the table.
-    described : mapping
-        What `machine` returned before the measurements.
-    directory : Path
-        Where the table is.
-    """
-    path = directory / "machine.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    known[name] = dict(described)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
-
-
 def plain(value: Any) -> Any:
     """Return a value as the table shows it: numbers with four digits."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as CSV; the columns are all names that occur, in that order."""
+    """Write rows as CSV, with a column for every name that occurs."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, columns, restval="")
@@ -174,22 +155,11 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_markdown(rows: Sequence[Row], path: Path, note: str = "") -> None:
-    """Write rows as a Markdown table, and a line on where they come from.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        All with the same names, which head the columns.
-    path : Path
-        File to write.
-    note : str, optional
-        Text below the table.
-    """
+    """Write rows with the same names as a Markdown table, with a note below it."""
     columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += [
-        "| " + " | ".join(str(plain(row.get(name, ""))) for name in columns) + " |" for row in rows
-    ]
+    cells = [columns, ["---"] * len(columns)]
+    cells += [[str(plain(row.get(name, ""))) for name in columns] for row in rows]
+    lines = ["| " + " | ".join(line) + " |" for line in cells]
     with replacing(path) as temporary:
         temporary.write_text("\n".join([*lines, *(["", note] if note else [])]) + "\n")
 
@@ -205,15 +175,59 @@ def on_machine(described: Mapping[str, Any]) -> str:
     )
 
 
-def print_rows(
-    rows: Sequence[Row], show: Callable[[Any], str] = lambda v: str(plain(v)), flush: bool = False
-) -> None:
-    """Print rows in columns of equal width."""
+def print_rows(rows: Sequence[Row]) -> None:
+    """Print rows with the same names in aligned columns."""
     columns = list(rows[0])
-    cells = [columns, *([show(row.get(name, "")) for name in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    cells = [columns, *([str(plain(row.get(name, ""))) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)),
-            flush=flush,
-        )
+        print("  ".join(map(str.ljust, line, widths)), flush=True)
+
+
+class Report:
+    """The files of a benchmark in its output directory.
+
+    Parameters
+    ----------
+    name : str
+        File name without suffix.
+    directory : Path
+        Output directory.
+
+    The machine is described when the report is created, before its load is that of the benchmark.
+    """
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self._path = directory / name
+        self._machine = machine()
+
+    def write(
+        self,
+        rows: Sequence[Row],
+        table: Sequence[Row] | None = None,
+        draw: Callable[[], Any] | None = None,
+    ) -> None:
+        """Write or replace the files: after each case, so that an interrupted run keeps them.
+
+        Parameters
+        ----------
+        rows : sequence of mapping
+            All figures, for the CSV file.
+        table : sequence of mapping, optional
+            The figures that readers want, for the Markdown file.
+        draw : callable, optional
+            Returns a figure, for the PNG file.
+        """
+        write_csv(rows, self._path.with_suffix(".csv"))
+        if table is not None:
+            write_markdown(table, self._path.with_suffix(".md"), on_machine(self._machine))
+        if draw is not None:
+            from deepsphere.plot.style import house_style
+
+            with house_style(), replacing(self._path.with_suffix(".png")) as temporary:
+                draw().savefig(temporary)
+        path = self._path.with_name("machine.json")
+        known = json.loads(path.read_text()) if path.exists() else {}
+        known[self._path.name] = self._machine
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")

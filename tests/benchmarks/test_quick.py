@@ -11,11 +11,10 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-# The others are made of the same parts. One backend, as each starts processes.
+# The other scripts consist of the same parts. Each backend is a process, so one is enough.
 SCRIPTS = {
     "layer": ["--backends", "torch"],
     "roofline": ["--backends", "torch"],
-    "memory": ["--backends", "torch"],
 }
 
 
