@@ -18,7 +18,8 @@ BIN := .venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 # A part of the suite needs no backend, or compares all three: it runs once, with TensorFlow.
 WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat tests/plot \
-	tests/demo/test_run.py tests/test_callbacks.py tests/benchmarks/test_rival_networks.py tests/test_resume.py
+	tests/demo/test_run.py tests/test_allocator.py tests/test_callbacks.py \
+	tests/benchmarks/test_rival_networks.py tests/test_resume.py
 
 BENCHMARKS := graph_build layer network memory full_size roofline scaling attention_memory
 

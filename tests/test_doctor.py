@@ -22,6 +22,7 @@ WELL = {
     "import_seconds": 1.0,
     "error": 3e-7,
     "library": "/cache/kernels.so",
+    "memory": "kept for reuse",
     "warnings": [],
 }
 

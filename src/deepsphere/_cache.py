@@ -19,6 +19,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 from scipy.sparse import csr_array
 
+from deepsphere._allocator import return_freed_memory
 from deepsphere._files import remove_leftovers, replacing
 from deepsphere._trust import OTHERS_MAY_WRITE, distrust, make_private_directory
 
@@ -100,9 +101,12 @@ def clear_cache() -> None:
     of samplings. They are built again when they are needed. Layers and models keep what they hold.
     Files in the cache directory are kept, too: delete the directory, which ``deepsphere doctor``
     prints, to remove large graphs and compiled kernels.
+
+    On Linux, memory that was freed before but kept for reuse is returned to the system, too.
     """
     for clear in _clearing:
         clear()
+    return_freed_memory()
 
 
 def cache_directory(tell: Callable[[str], object] | None = None) -> Path | None:

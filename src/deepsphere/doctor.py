@@ -53,6 +53,7 @@ found = {"keras": keras.__version__, "backend": keras.backend.backend(), "warnin
 handler = logging.Handler(logging.WARNING)
 handler.emit = lambda record: found["warnings"].append(record.getMessage())
 logging.getLogger("deepsphere").addHandler(handler)
+from deepsphere._allocator import keep_freed_memory
 from deepsphere.graph import rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, reference
 from deepsphere.ops.compiled.build import in_use
@@ -67,6 +68,8 @@ y = keras.ops.convert_to_numpy(chebyshev_filter(*tensors, operator))
 truth = reference.chebyshev_filter(x, kernel, operator)
 found["error"] = float(abs(y - truth).max() / abs(truth).max())
 found["library"] = str(in_use() or "")
+kept = in_use() and found["backend"] != "tensorflow"
+found["memory"] = keep_freed_memory() if kept else "left to the backend and the C library"
 print("\\n" + json.dumps(found))
 """
 """Program of the separate process: compare a filter with the same filter in SciPy."""
@@ -181,7 +184,8 @@ def _backends(findings: Findings) -> None:
             "please report it with this output; DEEPSPHERE_COMPILED=off may help until then"
         )
     findings.sections["Kernels"] = {
-        "in use": found["library"] or "none; the portable form runs instead"
+        "in use": found["library"] or "none; the portable form runs instead",
+        "freed memory": found["memory"],
     }
     findings.actions.extend(found["warnings"])
 

@@ -12,6 +12,7 @@ import jaxlib
 import numpy as np
 from jax.custom_derivatives import zero_from_primal
 
+from deepsphere._allocator import keep_freed_memory
 from deepsphere.ops.compiled import build
 from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives.jax import LinearMap, derivative
@@ -52,6 +53,7 @@ def _register(path: str) -> bool:
         jax.ffi.register_ffi_target(
             f"deepsphere_{name}", jax.ffi.pycapsule(handler), platform="cpu"
         )
+    keep_freed_memory()
     return True
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from deepsphere._allocator import keep_freed_memory
 from deepsphere.ops.compiled import build
 from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives import torch as derivatives
@@ -43,6 +44,7 @@ def _call() -> Any:
 def _open(path: str) -> Any:
     call = ctypes.CDLL(path).deepsphere_call
     call.restype = ctypes.c_char_p
+    keep_freed_memory()
     return call
 
 
