@@ -23,7 +23,6 @@ TESTS = (
     "tests/ops/test_matrices.py",
     "tests/ops/test_operator.py",
     "tests/ops/test_products.py",
-    "tests/layers/test_residual.py",
     "tests/models/test_sequential.py",  # building, training, saving
 )
 
@@ -91,6 +90,7 @@ def _test(folder: Path, backend: str, version: str) -> bool:
         "-m",
         "pytest",
         "--numprocesses=auto",
+        "--dist=worksteal",
         "-W",
         "default",
         *TESTS,
