@@ -24,7 +24,7 @@ each array once, as if neighbors came from the cache always:
   ``B += 4 n N (2 I + O)`` (read input and given gradient, write the input's) and
   ``F += 4 n N K I O``.
 
-The products with the kernel count no bytes: they can run on what the recurrence has at hand. Ours
+The products with the kernel count no bytes: they use what the recurrence has just computed. Ours
 is timed as in `layer.py`; the sparse product is `deepsphere.ops.sparse_product` on one map,
 compiled where the backend compiles. Programs take turns, and figures are medians over the rounds.
 """

@@ -39,7 +39,7 @@ def options(description: str, rounds: int | None = 7) -> argparse.ArgumentParser
     Parameters
     ----------
     description : str
-        The script's docstring, of which the first line is taken.
+        The script's docstring, whose first line is shown.
     rounds : int, optional
         Default number of rounds; None if the script has none.
     """
@@ -75,7 +75,7 @@ def parse(
 
 
 def available(candidate: str) -> bool:
-    """Return whether what a candidate needs beside its backend is installed."""
+    """Return whether a candidate's own dependencies are installed."""
     return candidate != "ChebConv" or find_spec("torch_geometric") is not None
 
 

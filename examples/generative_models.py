@@ -158,8 +158,8 @@ plot_maps(
 # %% [markdown]
 # ## Taking noise away: a U-Net
 #
-# White noise is as strong on all scales that pixels can hold, our maps are smooth: whoever knows
-# this can tell one from the other. A U-Net (Ronneberger et al.,
+# White noise is equally strong on all scales that pixels can hold, and our maps are smooth. This is
+# enough to tell one from the other. A U-Net (Ronneberger et al.,
 # [arXiv:1505.04597](https://arxiv.org/abs/1505.04597)) convolves at each resolution on the way
 # down, and joins what it found there on the way up, so that the answer can use both the wide view
 # and the single pixel. We add noise as strong as the signal, and give the maps without noise as

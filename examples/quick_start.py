@@ -101,7 +101,7 @@ train_maps, test_maps = train_maps / deviation, test_maps / deviation
 # a map (nearly) alike. The notebook *spherical_convolution* looks into this.
 #
 # Three times a convolution is followed by max pooling, which takes the largest of each four
-# pixels. At last there is one channel per universe, of which we take the mean over the sphere.
+# pixels. In the end there is one channel per universe, and we take its mean over the sphere.
 # `Sequential` tells each layer the resolution it works at.
 
 # %%

@@ -298,8 +298,8 @@ history = model.fit(
 plot_history(history.history)
 
 # %% [markdown]
-# The loss on the training maps is the larger one, contrary to what one is used to. While it trains,
-# batch normalization divides by the standard deviation of the maps in the batch at hand, which
+# The loss on the training maps is the larger one, contrary to what one is used to. In training,
+# batch normalization divides by the standard deviation of the maps in the current batch, which
 # blurs just what is to be measured; for predictions it divides by constants, which are averages
 # over many batches. (While the weights still change fast these averages are out of date, hence the
 # poor validation losses that there may be in some early epochs.)
@@ -380,7 +380,7 @@ for name, found in predictions.items():
 
 # %% [markdown]
 # Network and spectra measure about equally well. If one is ahead it is the spectra, as it must be:
-# our maps are *Gaussian* random fields, of which the spectra tell all there is to know. The
+# our maps are *Gaussian* random fields, and their spectra contain all there is to know. The
 # baseline was told that spectra matter, and has little to learn; the network found out from the
 # maps alone. Real convergence is not Gaussian, and has more in it than spectra (try
 # `lognormal=True` in `deepsphere.data.skies.SkySimulation`). For a Gaussian field take the spectra:

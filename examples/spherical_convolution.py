@@ -141,8 +141,8 @@ plot_maps(
 # with $D$ the diagonal matrix of the degrees. This is the *combinatorial* **Laplacian**. DeepSphere
 # uses the *normalized* one, $L = I - D^{-1/2} W D^{-1/2}$ with $I$ the identity; where all degrees
 # are equal it is the same up to a factor. The name is that of $-\Delta$, minus the sum of second
-# derivatives, of which $L$ is a version on pixels. What is constant it takes to zero, and what
-# varies fast it amplifies: it lets small scales through.
+# derivatives; $L$ is its version on pixels. It maps constants to zero and amplifies what varies
+# fast: it lets small scales through.
 
 # %%
 L = laplacian(sphere, graph=20)
@@ -417,7 +417,7 @@ plot_filter_gnomonic(layer)
 # $$ e^{-t c\, \ell(\ell+1)} = e^{-\sigma^2 \ell(\ell+1)/2}
 #    \qquad\text{with}\qquad \sigma = \sqrt{2 c t} . $$
 #
-# So heat on the graph should be Gaussian smoothing on the sphere. The exponential is no polynomial,
+# Heat on the graph should be Gaussian smoothing on the sphere. The exponential is not a polynomial,
 # but a Chebyshev series of order 30 is as good.
 
 
@@ -460,7 +460,7 @@ def best_width(filtered, guess):
 # pixels that touch, and weights $\exp(-d_{ij}^2 / 2 \overline{d^2})$ with the mean of all squared
 # distances. We build that one too. The difference is measured on the delta, as
 # $\|y_\mathrm{heat} - y_\mathrm{Gauss}\| / \|y_\mathrm{Gauss}\|$, with the normalized Laplacian,
-# the $\sigma$ that fits best, and beside it the $\sqrt{2 c t}$ that we expect.
+# the $\sigma$ that fits best, next to the $\sqrt{2 c t}$ that we expect.
 
 # %%
 rows, columns = np.divmod(np.flatnonzero(touching.T.ravel() >= 0), 8)

@@ -1,4 +1,4 @@
-"""How good hierarchies are: draw docs/images/coarsening.png, print the table of docs/samplings.md.
+"""Quality of hierarchies: draw docs/images/coarsening.png, print the table of docs/samplings.md.
 
 Stations are those of a file: either a list like ghcnd-stations.txt of the Global Historical
 Climatology Network daily (NOAA; M. J. Menne et al., J. Atmos. Oceanic Technol. 29 (2012)), or an

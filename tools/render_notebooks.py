@@ -1,6 +1,6 @@
-"""Run the notebooks' scripts in `examples` and write what they show as .ipynb files.
+"""Run the scripts in `examples` and write them with their output as .ipynb files.
 
-Usage: python tools/render_notebooks.py [name ...]; all of them without names.
+Usage: python tools/render_notebooks.py [name ...]; renders all if no name is given.
 """
 
 import sys

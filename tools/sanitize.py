@@ -1,8 +1,8 @@
 """Compile the kernels without a warning, and run them under sanitizers: ``make sanitize``.
 
-Every C compiler at hand compiles all sources with warnings as errors. The first whose
+Every installed C compiler compiles all sources with warnings as errors. The first whose
 AddressSanitizer and UndefinedBehaviorSanitizer can be linked builds ``tests/ops/compiled/driver.c``
-with them, which runs the kernels over odd shapes. What is not at hand is named and left out; the
+with them, which runs the kernels over odd shapes. What is not installed is named and skipped; the
 exit status is 1 if anything else is wrong.
 """
 
@@ -33,7 +33,7 @@ def main() -> int:
     for name in set(COMPILERS) - set(compilers):
         print(f"skipped: warnings of {name}, which is not installed")
     if not compilers:
-        print("skipped: the sanitizers, for want of a compiler")
+        print("skipped: the sanitizers, because no compiler can link them")
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
         clean = all(_compiles(name, Path(folder)) for name in compilers)
         return 0 if clean and _runs(compilers, Path(folder)) else 1

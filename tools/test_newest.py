@@ -1,10 +1,10 @@
-"""Run a part of the suite on the newest Python and backends there are: ``make test-newest``.
+"""Run a part of the suite on the newest Python and backends: ``make test-newest``.
 
     python tools/test_newest.py FOLDER BACKEND [BACKEND ...]
 
-Each backend runs on the newest Python at hand that it can be installed for, in a virtual
-environment in FOLDER with the newest releases of all that is needed. A Python or a backend that
-cannot be had is named and left out; the exit status is 1 if a test fails.
+Each backend runs on the newest installed Python that it supports, in a virtual environment in
+FOLDER with the newest releases of all dependencies. A Python or a backend that is not available is
+named and skipped; the exit status is 1 if a test fails.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def main(folder: Path, backends: list[str]) -> int:
                 missing.remove(backend)
                 failed |= not _test(folder, backend, version)
     for backend in missing:
-        print(f"skipped: {backend}, which no Python at hand can install")
+        print(f"skipped: {backend}, which no installed Python supports")
     return int(failed)
 
 
 def _interpreters() -> list[str]:
-    """Return the Pythons at hand, the newest first; those of pyenv need not be on the path."""
+    """Return the installed Pythons, the newest first; those of pyenv need not be on the path."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = []
     for name in PYTHONS:

@@ -22,7 +22,7 @@ from problems import LAPLACIAN, SCALE
 
 
 class Graph(NamedTuple):
-    """What `ChebConv` takes beside the features."""
+    """The arguments of `ChebConv` other than the features."""
 
     edge_index: torch.Tensor
     edge_weight: torch.Tensor

@@ -73,7 +73,7 @@ def network(
 def control(sampling: Any, case: Case, scale: float) -> SparseOperator:
     """Return the polynomial of one matrix with the eigenvalues of another."""
     if case.like is None:
-        raise ValueError(f"{case} is no control")
+        raise ValueError(f"{case} is not a control")
     whole = Healpix(sampling.nside)
     degrees = np.arange(1, 2 * whole.nside + 1)
 

@@ -1,10 +1,10 @@
-"""Two cosmologies on lognormal patches of the sky under noise: what graphs are worth there.
+"""Two cosmologies on lognormal patches of the sky under noise: how much the graph matters.
 
 Run ``python experiments/equivariance/lognormal_patches.py``. It simulates lognormal convergence
 maps of the papers' two cosmologies at nside 64 with noise, cuts the four patches around the north
 pole (base pixels, a twelfth of the sphere each; the grid is the same on all four) out of each, and
-trains one network for each graph, pooling and seed. Rows go to ``lognormal_patches.csv`` as soon as
-they are known; a run that was cut off goes on from there.
+trains one network for each graph, pooling and seed. Each row is written to
+``lognormal_patches.csv`` when it is known, and an interrupted run resumes from there.
 """
 
 from __future__ import annotations

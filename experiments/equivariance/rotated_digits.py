@@ -1,9 +1,10 @@
-"""Digits on the sphere, trained in one orientation and tested in any: what equivariance is worth.
+"""Digits on the sphere, trained in one orientation and tested in any: what equivariance gains.
 
 Run ``python experiments/equivariance/rotated_digits.py``. It trains networks on scikit-learn's
 8 x 8 digits, stretched over a cap of 60 degrees around the north pole at nside 16, and tests them
-on other digits, at the pole and under random rotations, which are the same for all networks. Rows
-go to ``rotated_digits.csv`` as soon as they are known; a run that was cut off goes on from there.
+on other digits, at the pole and under random rotations, which are the same for all networks.
+Each row is written to ``rotated_digits.csv`` when it is known, and an interrupted run resumes from
+there.
 """
 
 from __future__ import annotations

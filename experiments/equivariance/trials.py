@@ -1,4 +1,4 @@
-"""Trials that are kept as soon as they are done, so that a study that was cut off goes on."""
+"""Trials whose results are saved one by one, so that an interrupted study resumes."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class TestFilesOfHealpy:
 
 
 class TestFields:
-    """Files with several fields: what is left out is told."""
+    """Files with several fields: a warning says which are left out."""
 
     @staticmethod
     def stokes(tmp_path, **header):

@@ -113,7 +113,7 @@ def test_order_is_nest(spectra):
     coefficients = (2 * np.arange(2 * NSIDE + 1) + 1) * spectra[0] / (4 * np.pi)
     expected = 2 * (coefficients.sum() - legval(np.sum(x * y, axis=0), coefficients)).mean()
     measured = np.mean((maps[:MAPS, first, 0] - maps[:MAPS, first + 1, 0]) ** 2)
-    # some 1e5 squares, of which neighboring ones are correlated: about 1 %
+    # some 1e5 squares; neighbors are correlated: about 1 %
     assert measured == pytest.approx(expected, rel=0.05)
     assert expected < 0.8 * 2 * coefficients.sum()  # what pixels far apart would give
 
@@ -173,7 +173,7 @@ def test_maps_depend_on_seed_and_position_alone(lognormal):
     few, _ = simulate(dataclasses.replace(many, maps_per_class=2), progress=False)
     np.testing.assert_array_equal(few[:2], maps[:2])
     np.testing.assert_array_equal(few[2:], maps[5:7])
-    # without noise, the level of which is common, a class does not depend on the others either
+    # without noise, whose level is common, a class does not depend on the others either
     clean = dataclasses.replace(many, signal_to_noise=np.inf)
     one = dataclasses.replace(clean, cosmologies=(LCDM_HIGH_MATTER,))
     np.testing.assert_array_equal(

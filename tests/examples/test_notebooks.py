@@ -1,6 +1,6 @@
 """Every notebook runs at reduced size; and its rendered form is its own.
 
-The quick start runs on the backend at hand; the others on the one that starts and compiles
+The quick start runs on the current backend, the others on the one that starts and compiles
 fastest, as the models in them are those of other tests.
 
 The reduced values replace those of the cell tagged `parameters`.
@@ -47,7 +47,7 @@ def test_notebook_runs(name, tmp_path):
     values = dict(line.split("#")[0].split(" = ") for line in cell.source.splitlines() if line)
     assert set(values) >= set(SMALL[name])  # no name that the notebook does not use
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in SMALL[name].items())
-    script = tmp_path / f"{name}.py"  # what it writes goes beside it
+    script = tmp_path / f"{name}.py"  # its output goes next to it
     script.write_text(
         "\n\n".join(
             "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))

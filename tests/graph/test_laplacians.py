@@ -162,7 +162,7 @@ def test_errors(make):
         make(PART, 1)
     make(PART, 8)
     make(PART, 1)
-    # Equal as keys to numbers that were just asked for, and wrong all the same.
+    # Equal as keys to numbers that were just requested, but still wrong.
     for wrong in (8.0, True):
         with pytest.raises(TypeError, match=f"graph must be a Graph, .* got {wrong}"):
             make(PART, wrong)
@@ -256,7 +256,7 @@ class TestGolden:
         rows = np.repeat(np.arange(len(points)), k)
         one_way = csr_array((values, (rows, columns[:, 1:].ravel())), shape=(len(points),) * 2)
         result = laplacian_of_weights(one_way.maximum(one_way.T).tocsr())
-        # Sums of 2000 to 16 000 numbers below 1, of which the first nearly cancels.
+        # Sums of 2000 to 16 000 numbers below 1; those of the first nearly cancel.
         np.testing.assert_allclose(
             [result.sum(), abs(result).sum(), result.nnz], sums, rtol=0, atol=1e-11
         )

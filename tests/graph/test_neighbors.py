@@ -64,7 +64,7 @@ def test_random_points(k):
 
 @pytest.mark.parametrize("k", [8, 20])
 def test_ties_are_there_and_kept(k):
-    """At nside 8 some pixels have neighbors at equal distance; whoever drops one is caught."""
+    """At nside 8 some pixels have neighbors at equal distance; dropping one is detected."""
     counts = np.bincount(nearest_neighbors(Healpix(8).points, k).rows)
     assert counts.min() == k
     assert np.count_nonzero(counts > k) == 40  # counted from sorted distances, see the next line

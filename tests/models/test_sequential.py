@@ -234,7 +234,7 @@ def test_save_and_load(tmp_path):
     assert loaded.sampling == PART
     assert loaded.graph_spec == Graph(10, laplacian="random_walk")
     np.testing.assert_array_equal(loaded.predict(data(), verbose=0), expected)
-    # Training goes on in the same way.
+    # Training continues in the same way.
     for each in (model, loaded):
         each.fit(data(), labels, verbose=0)
     after = model.predict(data(), verbose=0)
@@ -345,7 +345,7 @@ def test_what_was_trained_on_the_nearest_neighbors_stays_on_them(written_by):
         old.build((None, len(grid), 1))
     assert abs(operators(old)[0] - rescaled_laplacian(grid, expected, 0.75)).max() == 0
     again = Sequential.from_config(old.get_config())
-    assert again.layers[0].resolved_graph == expected  # and goes on being so
+    assert again.layers[0].resolved_graph == expected  # and stays so
 
 
 def test_halves_of_graphs_in_old_configurations():

@@ -271,7 +271,7 @@ def test_save_and_load(tmp_path):
     assert type(loaded) is UNet
     assert loaded.get_config() == model.get_config()
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
-    for each in (model, loaded):  # training goes on in the same way
+    for each in (model, loaded):  # training continues in the same way
         each.fit(x, x, verbose=0)
     after = model.predict(x, verbose=0)
     assert relative_error(loaded.predict(x, verbose=0), after) < 1e-5

@@ -196,7 +196,7 @@ def test_double_precision():
     *arguments, weights, _ = example()
     arguments = [a.astype(float) for a in arguments]
     context = nullcontext()
-    if BACKEND == "jax":  # has float64 only where it is told so
+    if BACKEND == "jax":  # needs float64 turned on
         import jax
 
         context = jax.enable_x64(True)
@@ -212,7 +212,7 @@ def test_double_precision():
         assert relative_error(result, expected) < 1e-9  # that of the central differences
 
 
-if BACKEND != "tensorflow":  # of which only a graph could be asked; the benchmark does
+if BACKEND != "tensorflow":  # the benchmark measures it there
 
     def test_only_the_arguments_are_kept_between_the_passes():
         *arguments, _, _ = example()

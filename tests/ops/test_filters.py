@@ -78,7 +78,7 @@ def test_reference_agrees_with_the_definition():
 
 
 def double_precision():
-    """JAX has float64 only where it is told so."""
+    """JAX needs float64 turned on."""
     if BACKEND == "jax":
         import jax
 

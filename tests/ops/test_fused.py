@@ -120,7 +120,7 @@ def test_without_bias(engine):
 
 def test_statistics(engine):
     x, kernel, *_ = example(4, 3, 5)
-    x += 100  # of which nothing may be left in the deviation: squares of 1e4 against 1
+    x += 100  # must not reach the deviation: squares of 1e4 against 1
     y = to_numpy(
         chebyshev_filter(
             keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel), SYMMETRIC
@@ -167,7 +167,7 @@ def test_unknown_activations_are_refused():
 @pytest.mark.parametrize("children", [2, 4, 16])
 def test_pooling(children, channels, mode, engine):
     rng = np.random.default_rng(channels)
-    # Of few values, so that maxima tie, of which each backend shares the gradient evenly.
+    # Few values, so that maxima tie: each backend shares their gradient evenly.
     x = rng.integers(-2, 3, (3, 48, channels)).astype(np.float32)
     weights = rng.standard_normal((3, 48 // children, channels)).astype(np.float32)
     value, (dx,) = gradients(lambda x: ops.pool(x, children, mode), [x], weights, MODES[0])
@@ -214,7 +214,7 @@ def test_vmap(kind, engine):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.GradientTape")
 def test_gradients_through_a_function_with_a_tape_of_its_own(engine):
-    """Inside, the input seems not to be watched; its gradient is asked for all the same."""
+    """Inside, the input seems not to be watched, but its gradient is requested."""
     import tensorflow as tf
 
     x, kernel, bias, _ = map(tf.constant, example(3, 2, 4))

@@ -26,7 +26,7 @@ def test_a_row_for_each_sampling_with_its_values():
         values = smooth_field(sampling.points)
         areas, shown, pooled = images(row[1:])
         assert set(shown.compressed()) <= set(values)  # cells have the values of points
-        # Half the cells are seen, and nothing beside the globe: pi / 4 of the square.
+        # Half the cells are seen, and nothing next to the globe: pi / 4 of the square.
         assert len(set(shown.compressed())) >= len(sampling) // 2
         assert shown.count() / shown.size == pytest.approx(np.pi / 4, abs=0.01)
         assert len(set(pooled.compressed())) < len(set(shown.compressed()))

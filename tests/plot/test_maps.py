@@ -190,7 +190,7 @@ def test_orientation_of_what_is_drawn(projection, astronomical):
     above = np.arange(len(picture)) < len(picture) - axes.bbox.y0
     rows, columns = np.nonzero((picture == [255, 0, 255]).all(axis=-1) & above[:, None])
     assert len(rows) > 100
-    # The spot is ragged by pixels of 1.8 degrees (7 dots), of which its centroid feels a part.
+    # The spot is ragged by pixels of 1.8 degrees (7 dots): its centroid moves by a part of one.
     np.testing.assert_allclose(columns.mean(), expected[0], atol=4)
     np.testing.assert_allclose(len(picture) - rows.mean(), expected[1], atol=4)
 

@@ -475,7 +475,7 @@ def without_standard_names(data):
 
 class TestNames:
     def test_cells_edges_and_vertices(self):
-        """As ICON's files: several latitudes, of which the maps tell the right ones."""
+        """Like ICON's files: several latitudes; the maps say which are right."""
         cells, vertices = (
             to_coordinates(sampling).rename(lat=f"{letter}lat", lon=f"{letter}lon", cells=dim)
             for sampling, letter, dim in (
@@ -490,7 +490,7 @@ class TestNames:
         assert from_coordinates(data.assign(t=("vertex", np.zeros(42)))) == Icosahedral(1)
 
     def test_rotated_poles(self):
-        """``lat`` of a rotated grid is no latitude."""
+        """``lat`` of a rotated grid is not a latitude."""
         data = to_coordinates(Equiangular(4, 8))
         data.lat.attrs.update(standard_name="grid_latitude", units="degrees")
         with pytest.raises(ValueError, match="there is no latitude"):

@@ -38,7 +38,7 @@ def test_a_part_of_the_sphere():
 
 @pytest.mark.parametrize("coordinates", ["G", "C", "E"])
 def test_galactic_cut_follows_the_coordinates(coordinates):
-    # healpy turns a galactic map, the cut of which is by latitude, to the other coordinates.
+    # healpy turns a galactic map, which is cut by latitude, to the other coordinates.
     rotator = healpy.Rotator(coord=[coordinates, "G"])
     latitudes = 90 - np.degrees(rotator(*healpy.pix2ang(16, np.arange(3072), nest=True))[0])
     cut = regions.galactic_cut(FULL, 20, coordinates)

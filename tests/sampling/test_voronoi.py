@@ -133,7 +133,7 @@ def test_farthest_places(points):
 
 
 def test_opposite_to_the_middle_of_two_points():
-    """Where two points are the ends of all, the farthest place is no corner of a cell."""
+    """If there are only two points, the farthest place is not a corner of a cell."""
     points = on_a_circle([0, 50, 100], height=0)
     points = np.concatenate((points, unit(points[1:2] + 0.1 * random_points(5))))
     middle = unit(points[0:1] + points[2:3])

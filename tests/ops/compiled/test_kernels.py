@@ -211,7 +211,7 @@ def test_inputs_in_any_order_of_memory(function):
 def test_other_precisions_take_the_portable_form():
     available = filters._operations.compiled.available
     assert available(*map(keras.ops.convert_to_tensor, example(1, 2, 3)[:2]))
-    if BACKEND != "jax":  # which has double precision only where it is told so
+    if BACKEND != "jax":  # which needs double precision turned on
         x, kernel, _ = (keras.ops.convert_to_tensor(a.astype(np.float64)) for a in example(1, 2, 3))
         assert not available(x, kernel)
 
