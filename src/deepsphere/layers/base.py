@@ -19,20 +19,20 @@ from deepsphere.layers.sublayers import SublayerState
 from deepsphere.ops.arguments import refuse_masked
 from deepsphere.ops.shapes import ensure_shape
 from deepsphere.sampling import Sampling, deserialize, serialize
-from deepsphere.sampling import base as sampling_base
+from deepsphere.sampling.base import check_sampling
 
 PACKAGE = "deepsphere"
 """Package name under which classes are registered with Keras."""
 
 
-def check_sampling(sampling: Any, name: str = "sampling") -> Sampling:
+def as_sampling(sampling: Any, name: str = "sampling") -> Sampling:
     """Return a `Sampling`, deserialized if it is a dict; raise TypeError for anything else.
 
     Equal samplings are returned as one object.
     """
     if isinstance(sampling, dict):  # as written by get_config
         sampling = deserialize(sampling)
-    return protocol.share(sampling_base.check_sampling(sampling, name))
+    return protocol.share(check_sampling(sampling, name))
 
 
 class SphereLayer(SublayerState, Features, keras.layers.Layer):
@@ -87,7 +87,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         if self.on_graph:
             refuse_parts(kwargs)
         super().__init__(**kwargs)
-        self.sampling = None if sampling is None else check_sampling(sampling)
+        self.sampling = None if sampling is None else as_sampling(sampling)
         self.supports_masking = True
         if self.sampling is not None:
             self.output_sampling  # noqa: B018  raises now if the resolution does not exist
@@ -167,7 +167,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
             If the layer is already on another sampling or on the graph of another model, or
             `sampling` lacks the resolution of the layer's output.
         """
-        sampling = check_sampling(sampling)
+        sampling = as_sampling(sampling)
         protocol.require_same_sampling(self, sampling)
         if self.sampling is None:
             self._set_levels(sampling)  # raises before anything changes
@@ -212,7 +212,7 @@ class SphereLayer(SublayerState, Features, keras.layers.Layer):
         if cls.on_graph:
             config = with_graph(config)
         if isinstance(config.get("sampling"), dict):  # Keras keeps the arguments of constructors
-            config = {**config, "sampling": check_sampling(config["sampling"])}
+            config = {**config, "sampling": as_sampling(config["sampling"])}
         layer: Self = super().from_config(config)
         return layer
 

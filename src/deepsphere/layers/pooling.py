@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepsphere._checks import check_choice, check_count
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_sampling
+from deepsphere.layers.base import PACKAGE, SphereLayer, as_sampling
 from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseMap, pool
 from deepsphere.ops.mapping import gathered_maximum
@@ -191,7 +191,7 @@ class Unpool(SphereLayer):
         **kwargs: Any,
     ) -> None:
         self.levels = check_count(levels, "levels")
-        self.finer = None if finer is None else check_sampling(finer, "finer")
+        self.finer = None if finer is None else as_sampling(finer, "finer")
         super().__init__(sampling=sampling, **kwargs)
 
     def compute_output_sampling(self, sampling: Sampling) -> Sampling:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from deepsphere._checks import check_count
-from deepsphere.layers.base import PACKAGE, SphereLayer, check_sampling
+from deepsphere.layers.base import PACKAGE, SphereLayer, as_sampling
 from deepsphere.layers.masking import hide
 from deepsphere.ops import SparseMap
 from deepsphere.sampling import Sampling, serialize
@@ -87,7 +87,7 @@ class Resample(SphereLayer):
         skip_missing: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.target = check_sampling(target, "target")
+        self.target = as_sampling(target, "target")
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
         self.method = method

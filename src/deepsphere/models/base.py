@@ -13,7 +13,7 @@ from deepsphere._checks import check_choice, check_count
 from deepsphere.graph import Graph, GraphLike
 from deepsphere.graph.spec import as_graph, graph_config, refuse_parts, with_graph
 from deepsphere.layers import ConvPool, PatchConv, Pool, SmoothPool, SphereLayer, SurveyMask
-from deepsphere.layers.base import check_sampling
+from deepsphere.layers.base import as_sampling
 from deepsphere.layers.protocol import require_same_sampling, share
 from deepsphere.layers.renamed import RENAMED, refuse_old_names, with_new_names
 from deepsphere.models.observed import ObservedPixels
@@ -90,7 +90,7 @@ def resolutions(sampling: Sampling, steps: int) -> list[Sampling]:
     ValueError
         If `sampling` has fewer than `steps` complete coarser levels.
     """
-    found = [check_sampling(sampling)]
+    found = [as_sampling(sampling)]
     for _ in range(steps):
         try:
             found.append(share(found[-1].coarsen()))
@@ -145,7 +145,7 @@ class SphereModel(SavedModel, ObservedPixels):
         refuse_parts(kwargs)
         refuse_old_names(type(self).__name__, kwargs, self.renamed)
         super().__init__(**kwargs)
-        self.sampling = check_sampling(sampling)
+        self.sampling = as_sampling(sampling)
         self.graph_spec = None if graph is None else as_graph(graph)
         self.supports_masking = True
         self.survey = self.observed = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deepsphere.graph import Graph, GraphLike
 from deepsphere.graph.spec import as_graph, graph_config, refuse_parts, with_graph
 from deepsphere.layers import protocol
-from deepsphere.layers.base import PACKAGE, check_sampling
+from deepsphere.layers.base import PACKAGE, as_sampling
 from deepsphere.models.observed import ObservedPixels, carry_mask, observed_after
 from deepsphere.models.saving import SavedModel
 from deepsphere.ops.shapes import ensure_shape
@@ -78,7 +78,7 @@ class Sequential(SavedModel, ObservedPixels, keras.Sequential):
         graph: GraphLike | None = None,
         **kwargs: Any,
     ) -> None:
-        sampling = check_sampling(sampling)
+        sampling = as_sampling(sampling)
         refuse_parts(kwargs)
         super().__init__(**kwargs)
         self.sampling = sampling
