@@ -206,6 +206,7 @@ def test_bad_files(write, tmp_path):
         ({"field": []}, ValueError, "at least one column"),
         ({"field": -1}, ValueError, "field must not be negative, got -1"),
         ({"field": "KAPPA"}, TypeError, "field must be an integer or a sequence .*, got 'KAPPA'"),
+        ({"field": 0.5}, TypeError, "field must be an integer or a sequence .*, got 0.5"),
         ({"field": True}, TypeError, "field must be an integer or a sequence .*, got True"),
         ({"nside": 12}, ValueError, "nside must be a power of two.*got 12"),
         ({"coarse_nside": 3}, ValueError, "nside must be a power of two.*got 3"),

@@ -338,7 +338,7 @@ def _check_paths(
 
 
 def _check_field(field: int | Sequence[int]) -> tuple[int, ...]:
-    columns = (field,) if isinstance(field, (int, np.integer)) else tuple(field)
+    columns = tuple(field) if isinstance(field, Sequence | np.ndarray) else (field,)
     for column in columns:
         if isinstance(column, bool) or not isinstance(column, (int, np.integer)):
             raise TypeError(f"field must be an integer or a sequence of integers, got {field!r}")
