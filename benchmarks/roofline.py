@@ -3,13 +3,8 @@
 Run ``python benchmarks/roofline.py``; it prints two tables and writes ``roofline.csv``,
 ``roofline.md`` and ``roofline.png`` to ``benchmarks/results``.
 
-Two bounds are measured, each as the best rate that any of several programs reaches in a round:
-
-- memory bandwidth: the STREAM triad ``a = b + s c`` in single precision on arrays of 128 MB, which
-  counts as three arrays moved (what a processor reads before it writes is not counted, as in
-  STREAM). Once by NumPy in one thread a core, each on its part of the arrays, in blocks that stay
-  in the cache between multiplication and addition; and once by each backend.
-- matrix products: two square matrices of 2048 rows in single precision, by NumPy and each backend.
+Two bounds are measured (`peaks`), each as the best rate that any of several programs reaches in a
+round: memory bandwidth on arrays of 128 MB, far above any cache, and single-precision operations.
 
 A program that needs B bytes and F operations takes at least ``max(B / bandwidth, F / rate)``; its
 share of the roofline is this over the time it took. Counted is what no program can do without,
@@ -31,9 +26,7 @@ compiled where the backend compiles. Programs take turns, and figures are median
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from statistics import median
@@ -43,19 +36,17 @@ import numpy as np
 
 from interleaved import Turns, interleave
 from layer import CASES, QUICK_CASES
+from peaks import backend_peaks, own_peaks
 from pictures import backend_color, plain_logarithms
 from problems import Case
 from processes import Worker, serve
 from tables import TITLES, Report, options, parse, print_rows, write_csv, write_markdown
 
 TRIAD = 2**25
-"""Numbers in each array of the triad: 128 MB, far above any cache."""
+"""Numbers in each array of the triad."""
 
 SQUARE = 2048
 """Rows of the matrices."""
-
-BLOCK = 2**15
-"""Numbers that a thread takes at a time: 128 KB each from three arrays fit into its cache."""
 
 PRODUCTS = (
     Case(64, 1, 16, 16, 2, 20),
@@ -66,6 +57,7 @@ PRODUCTS = (
 QUICK_PRODUCTS = (Case(8, 1, 16, 16, 2, 20),)
 LAYERS = tuple(CASES[i] for i in (0, 2, 3, 4))
 PROGRAMS = ("product", "forward", "training")
+BOUNDS = {"bandwidth": "bandwidth / GB/s", "operations": "10⁹ operations/s"}
 
 
 def count(program: str, case: Case, n: int, nnz: int) -> tuple[float, float]:
@@ -93,57 +85,6 @@ def count(program: str, case: Case, n: int, nnz: int) -> tuple[float, float]:
         size += products * (12 * n * columns + 8 * nnz) + 4 * n * maps * (2 * inputs + outputs)
         operations += products * 2 * nnz * columns + 2 * dense
     return size, operations
-
-
-def numpy_triad(size: int) -> Callable[[], None]:
-    """Return the triad by NumPy, which lets other threads run while it computes."""
-    b, c, a = (np.full(size, value, np.float32) for value in (1, 2, 0))
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    pool = ThreadPoolExecutor(threads)
-    edges = np.linspace(0, size, threads + 1).astype(int)
-
-    def part(start: int, stop: int) -> None:
-        for low in range(start, stop, BLOCK):
-            block = slice(low, min(low + BLOCK, stop))
-            np.multiply(c[block], np.float32(3), out=a[block])
-            np.add(a[block], b[block], out=a[block])
-
-    return lambda: list(pool.map(part, edges[:-1], edges[1:])) and None
-
-
-def numpy_matrix_product(rows: int) -> Callable[[], None]:
-    """Return the matrix product by NumPy."""
-    a, out = np.ones((rows, rows), np.float32), np.empty((rows, rows), np.float32)
-    return lambda: np.matmul(a, a, out=out) is None
-
-
-def backend_bounds(triad: int, rows: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return triad and matrix product by the backend of this process."""
-    import keras
-
-    b, c, a = (keras.ops.full((triad,), value, "float32") for value in (1, 2, 0))
-    matrix = keras.ops.ones((rows, rows), "float32")
-    if keras.backend.backend() == "torch":
-        import torch
-
-        wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-        return (
-            lambda: (torch.add(b, c, alpha=3, out=a), wait()),
-            lambda: (matrix @ matrix, wait()),
-        )
-    if keras.backend.backend() == "jax":
-        import jax
-
-        triad_jit, product = jax.jit(lambda b, c: b + 3 * c), jax.jit(lambda m: m @ m)
-        return (
-            lambda: triad_jit(b, c).block_until_ready(),
-            lambda: product(matrix).block_until_ready(),
-        )
-    import tensorflow as tf
-
-    wait = tf.test.experimental.sync_devices
-    triad_xla = tf.function(lambda b, c: b + 3 * c, jit_compile=True)
-    return lambda: (triad_xla(b, c), wait()), lambda: (tf.matmul(matrix, matrix), wait())
 
 
 def backend_product(case: Case) -> Callable[[], Any]:
@@ -183,10 +124,11 @@ class Served:
     def __init__(self) -> None:
         self._turns: dict[str, Turns] = {}
 
-    def prepare_bounds(self, triad: int, rows: int) -> None:
-        """Make triad and matrix product."""
-        for name, call in zip(("triad", "matrices"), backend_bounds(triad, rows), strict=True):
-            self._turns[name] = Turns(call)
+    def prepare_peaks(self, triad: int, rows: int) -> dict[str, float]:
+        """Make triad and matrix product; return their bytes and operations."""
+        programs = backend_peaks(triad, rows)
+        self._turns |= {name: Turns(call) for name, (_, call) in programs.items()}
+        return {name: work for name, (work, _) in programs.items()}
 
     def prepare(self, program: str, case: list[int]) -> list[int]:
         """Make a program; return the number of rows and entries of its operator."""
@@ -211,38 +153,35 @@ def measure(
     tasks: list[tuple[str, Case]], workers: dict[str, Worker], rounds: int, triad: int, rows: int
 ) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
     """Time all programs and bounds; return rows of the table, and the bounds round by round."""
-    own = {"triad": Turns(numpy_triad(triad)), "matrices": Turns(numpy_matrix_product(rows))}
-    work = {"triad": 12.0 * triad, "matrices": 2.0 * rows**3}
-    for worker in workers.values():
-        worker.ask("prepare_bounds", triad=triad, rows=rows)
-    found: dict[str, list[float]] = {}
+    own = own_peaks(triad, rows)
+    peaks = {name: Turns(call).turn for name, (_, call) in own.items()}
+    work = {name: amount for name, (amount, _) in own.items()}
+    for backend, worker in workers.items():
+        for bound, amount in worker.ask("prepare_peaks", triad=triad, rows=rows).items():
+            work[f"{bound} {backend}"] = amount
+            peaks[f"{bound} {backend}"] = lambda w=worker, n=bound: w.ask("time", name=n)
+    found: dict[str, list[float]] = {name: [] for name in peaks}
     lines = []
     for program, case in tasks:
         sizes = [
             worker.ask("prepare", program=program, case=list(case)) for worker in workers.values()
         ]
         size, operations = count(program, case, *sizes[0])
-        turns: dict[str, Callable[[], float]] = {}
-        for bound in work:
-            turns[f"{bound} NumPy"] = own[bound].turn
-        for backend, worker in workers.items():
-            for what in (*work, "program"):
-                turns[f"{what} {backend}"] = lambda w=worker, n=what: w.ask("time", name=n)
-        timings = interleave(turns, rounds)
-        for key, seconds in timings.items():
-            bound = key.split()[0]
-            if bound in work:
-                found.setdefault(key, []).extend(work[bound] / s for s in seconds)
-        best = {
-            bound: [
-                max(amount / timings[key][i] for key in timings if key.startswith(f"{bound} "))
-                for i in range(rounds)
-            ]
-            for bound, amount in work.items()
+        turns = peaks | {
+            f"program {backend}": lambda w=worker: w.ask("time", name="program")
+            for backend, worker in workers.items()
         }
+        timings = interleave(turns, rounds)
+        rates = {name: [work[name] / s for s in timings[name]] for name in peaks}
+        for name, of_rounds in rates.items():
+            found[name] += of_rounds
+        bandwidths, operation_rates = (
+            [max(of_round) for of_round in zip(*in_memory(rates, bound), strict=True)]
+            for bound in BOUNDS
+        )
         limits = [
             (size / bandwidth, operations / rate)
-            for bandwidth, rate in zip(best["triad"], best["matrices"], strict=True)
+            for bandwidth, rate in zip(bandwidths, operation_rates, strict=True)
         ]
         for backend in workers:
             seconds = timings[f"program {backend}"]
@@ -296,14 +235,19 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def in_memory(rates: dict[str, list[float]], bound: str) -> list[list[float]]:
+    """Return the rates that count for a bound: not those of arrays in a cache."""
+    return [rate for name, rate in rates.items() if name.startswith(bound) and "," not in name]
+
+
 def bounds_table(found: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Return the measured rates by program."""
-    names = {"triad": "memory bandwidth / GB/s", "matrices": "matrix product / 10⁹ operations/s"}
     rows: dict[str, dict[str, Any]] = {}
-    for key, rates in found.items():
-        bound, by = key.split()
-        row = rows.setdefault(by, {"measured by": TITLES.get(by, by)})
-        row[names[bound]] = median(rates) / 1e9
+    for key, rates in sorted(found.items(), key=lambda item: "," in item[0]):  # caches last
+        bound, _, by = key.partition(" ")
+        by = TITLES.get(by, by.replace("compiled", "compiled loop"))
+        row = rows.setdefault(by, {"measured by": by, **dict.fromkeys(BOUNDS.values(), "")})
+        row[BOUNDS[bound]] = median(rates) / 1e9
     return list(rows.values())
 
 
@@ -311,10 +255,7 @@ def draw(rows: list[dict[str, Any]], found: dict[str, list[float]]) -> Any:
     """Draw each program's rate over its operations per byte, below the roofline."""
     from deepsphere.plot.style import MARKERS, PAGE_WIDTH, new_figure
 
-    bandwidth, rate = (
-        max(median(v) for k, v in found.items() if k.startswith(bound)) / 1e9
-        for bound in ("triad", "matrices")
-    )
+    bandwidth, rate = (max(map(median, in_memory(found, bound))) / 1e9 for bound in BOUNDS)
     labels = list(dict.fromkeys(label(row) for row in rows))
     figure = new_figure(PAGE_WIDTH, 1.0 + 0.3 * len(labels), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
