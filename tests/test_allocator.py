@@ -105,7 +105,7 @@ def test_memory_stays_flat_and_is_returned():
 @pytest.mark.parametrize(
     ("variable", "value", "done"),
     [
-        ("DEEPSPHERE_KEEP_MEMORY", "on", "kept for reuse in blocks of up to 1024 MiB"),
+        ("DEEPSPHERE_KEEP_MEMORY", "on", "kept for reuse in blocks of up to 1024"),
         (
             "DEEPSPHERE_KEEP_MEMORY",
             "OFF",
@@ -114,7 +114,11 @@ def test_memory_stays_flat_and_is_returned():
         ("MALLOC_MMAP_THRESHOLD_", "100000", "as MALLOC_MMAP_THRESHOLD_ says"),
         ("MALLOC_TRIM_THRESHOLD_", "100000", "as MALLOC_TRIM_THRESHOLD_ says"),
         ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=100000", "as GLIBC_TUNABLES says"),
-        ("GLIBC_TUNABLES", "glibc.elision.enable=0", "kept for reuse in blocks of up to 1024 MiB"),
+        (
+            "GLIBC_TUNABLES",
+            "glibc.malloc.arena_max=1",
+            "kept for reuse in blocks of up to 1024",
+        ),
     ],
 )
 def test_users_choose(monkeypatch, variable, value, done):
@@ -139,6 +143,13 @@ def test_older_libraries_accept_less(monkeypatch, largest, done):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert _allocator.keep_freed_memory.__wrapped__().startswith(done)
+
+
+def test_unknown_values_are_reported(monkeypatch, caplog):
+    monkeypatch.setattr(_allocator, "_glibc", lambda: None)
+    monkeypatch.setenv("DEEPSPHERE_KEEP_MEMORY", "0")
+    _allocator.keep_freed_memory.__wrapped__()
+    assert "DEEPSPHERE_KEEP_MEMORY must be on or off, got '0'" in caplog.text
 
 
 def test_other_libraries_are_left_alone(monkeypatch):

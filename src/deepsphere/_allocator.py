@@ -10,8 +10,12 @@ blocks itself.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
+import re
 from functools import cache
+
+logger = logging.getLogger(__name__)
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Numbers of the parameters of ``mallopt``, from ``malloc.h``."""
@@ -26,16 +30,19 @@ VARIABLE = "DEEPSPHERE_KEEP_MEMORY"
 def keep_freed_memory() -> str:
     """Let blocks of up to 1 GiB be reused rather than returned to the system, once per process.
 
-    Does nothing if the environment variable ``DEEPSPHERE_KEEP_MEMORY`` is ``off``, if the C library
-    is not glibc, or if one of glibc's own variables sets a threshold: ``MALLOC_MMAP_THRESHOLD_``,
-    ``MALLOC_TRIM_THRESHOLD_`` or ``GLIBC_TUNABLES``.
+    Does nothing if the environment variable ``DEEPSPHERE_KEEP_MEMORY`` is ``off`` (the default is
+    ``on``), if the C library is not glibc, or if one of glibc's own variables sets a threshold:
+    ``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_`` or ``GLIBC_TUNABLES``.
 
     Returns
     -------
     str
         What was done, for `deepsphere.doctor`.
     """
-    if os.environ.get(VARIABLE, "").lower() == "off":
+    wanted = os.environ.get(VARIABLE, "on")
+    if wanted.lower() not in ("on", "off"):
+        logger.warning("%s must be on or off, got %r; it is ignored", VARIABLE, wanted)
+    if wanted.lower() == "off":
         return f"returned to the system ({VARIABLE} is off)"
     users = _users_variable()
     if users is not None:
@@ -58,7 +65,7 @@ def return_freed_memory() -> None:
 
 def _users_variable() -> str | None:
     names = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"]
-    if "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):
+    if re.search(r"glibc\.malloc\.\w+_threshold", os.environ.get("GLIBC_TUNABLES", "")):
         names.append("GLIBC_TUNABLES")
     return next((name for name in names if name in os.environ), None)
 

@@ -13,8 +13,8 @@ sys.path.append(str(BENCHMARKS))
 
 # The other scripts consist of the same parts. Each backend is a process, so one is enough.
 SCRIPTS = {
-    "layer": ["--backends", "torch"],
-    "roofline": ["--backends", "torch"],
+    "layer": ["--backends", "jax"],
+    "roofline": ["--backends", "jax"],
 }
 
 
