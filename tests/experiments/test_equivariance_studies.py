@@ -36,7 +36,7 @@ def test_controls(name):
 def test_names():
     assert Case.named("optimal-20") == (Graph(20, laplacian="optimal"), None)
     assert Case.named("random_walk-8-as-optimal-20").like == Graph(20, laplacian="optimal")
-    with pytest.raises(ValueError, match="no control"):
+    with pytest.raises(ValueError, match="is not a control"):
         control(Healpix(4), Case.named("optimal-20"), 1.0)
 
 
