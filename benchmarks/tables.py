@@ -187,14 +187,14 @@ def print_rows(rows: Sequence[Row]) -> None:
 class Report:
     """The files of a benchmark in its output directory.
 
+    It describes the machine when it is created: create it before the benchmark loads the machine.
+
     Parameters
     ----------
     name : str
         File name without suffix.
     directory : Path
         Output directory.
-
-    The machine is described when the report is created, before its load is that of the benchmark.
     """
 
     def __init__(self, name: str, directory: Path) -> None:
