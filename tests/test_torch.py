@@ -43,6 +43,10 @@ PAIRS = {
         ds.ChebyshevConv(3, 2, 2, sampling=GRID, activation=torch.tanh, bias=False),
         layers.ChebyshevConv(2, 2, sampling=GRID, activation="tanh", use_bias=False),
     ),
+    "depthwise": lambda: (
+        ds.ChebyshevConv(3, 3, 2, sampling=SPHERE, graph=8, depthwise=True, activation="gelu"),
+        layers.ChebyshevConv(order=2, sampling=SPHERE, graph=8, depthwise=True, activation="gelu"),
+    ),
     "normalized": lambda: (
         ds.ChebyshevConv(
             3,
@@ -362,8 +366,13 @@ CONV = {"in_channels": 2, "out_channels": 3, "sampling": SPHERE}
         (lambda: ds.ChebyshevConv(**CONV | {"sampling": 4}), TypeError, "Sampling such as"),
         (lambda: ds.ChebyshevConv(**CONV | {"graph": "x"}), ValueError, "graph must be"),
         (lambda: ds.ChebyshevConv(**CONV, normalization="layer"), ValueError, "None or 'batch'"),
-        (lambda: ds.ChebyshevConv(**CONV, activation="elu"), ValueError, "such as torch.tanh"),
+        (
+            lambda: ds.ChebyshevConv(**CONV, activation="mish"),
+            ValueError,
+            "one of linear, relu",
+        ),
         (lambda: ds.ChebyshevConv(**CONV, scale=2), ValueError, "scale must be in"),
+        (lambda: ds.ChebyshevConv(**CONV, depthwise=True), ValueError, "equal in_channels = 2"),
         (lambda: ds.Pool(mode="min", sampling=SPHERE), ValueError, "mode must be one of"),
         (lambda: ds.SmoothPool(cutoff=0, sampling=SPHERE), ValueError, "cutoff must be in"),
         (lambda: ds.Resample(GRID, "x", sampling=SPHERE), ValueError, "method must be one of"),

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from deepsphere import ops
 from deepsphere.graph import Graph
 from deepsphere.layers import BernsteinConv, ChebyshevConv, GraphConv, MonomialConv
 from deepsphere.sampling import Healpix
@@ -268,3 +269,32 @@ def test_depthwise(layer):
     assert layer.from_config(conv.get_config()).depthwise
     with pytest.raises(ValueError, match="is depthwise, so filters must be None or the 3 channels"):
         layer(2, sampling=Healpix(2), depthwise=True)(x)
+
+
+def test_activations_are_those_of_keras():
+    """The operation applies most of them; losses on TensorFlow need the logits of a sigmoid."""
+    x = np.random.default_rng(0).standard_normal((2, 48, 3)).astype("float32")
+    conv = ChebyshevConv(4, 2, sampling=Healpix(2))
+    linear = to_numpy(conv(x))
+    included = set()
+    for name in (*ops.ACTIVATIONS, "mish"):
+        same = ChebyshevConv(4, 2, sampling=Healpix(2), activation=name)
+        same.build(x.shape)
+        same.set_weights(conv.get_weights())
+        y = same(x)
+        expected = to_numpy(keras.activations.get(name)(keras.ops.convert_to_tensor(linear)))
+        assert relative_error(y, expected) < SINGLE
+        if same._included_activation == name:
+            included.add(name)
+        if name == "sigmoid" and BACKEND == "tensorflow":
+            assert relative_error(y._keras_logits, linear) < SINGLE
+    assert included == set(ops.ACTIVATIONS) - {"sigmoid"}
+    # An activation with the name of Keras' own, but another slope.
+    steep = ChebyshevConv(4, 2, sampling=Healpix(2), activation=leaky_relu)
+    steep.build(x.shape)
+    steep.set_weights(conv.get_weights())
+    assert relative_error(steep(x), np.where(linear > 0, linear, -linear)) < SINGLE
+
+
+def leaky_relu(x):
+    return keras.activations.leaky_relu(x, negative_slope=-1.0)

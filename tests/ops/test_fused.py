@@ -39,11 +39,13 @@ def by_parts(operator, activation, normalize):
     while len(terms) < 8:
         terms.append(2 * matrix @ terms[-1] - terms[-2])
 
+    def mixed(x, coefficients):
+        depthwise = coefficients.shape[0] == 1 < x.shape[2]
+        return x * coefficients if depthwise else keras.ops.matmul(x, coefficients)
+
     def function(x, kernel, bias):
         y = sum(
-            keras.ops.matmul(
-                keras.ops.matmul(keras.ops.convert_to_tensor(t, "float32"), x), kernel[k]
-            )
+            mixed(keras.ops.matmul(keras.ops.convert_to_tensor(t, "float32"), x), kernel[k])
             for k, t in enumerate(terms[: kernel.shape[0]])
         )
         if normalize:
@@ -51,7 +53,7 @@ def by_parts(operator, activation, normalize):
             y = (y - mean) / keras.ops.sqrt(
                 keras.ops.mean(keras.ops.square(y - mean), (0, 1)) + EPSILON
             )
-        return keras.ops.relu(y + bias) if activation == "relu" else y + bias
+        return getattr(keras.activations, activation)(y + bias)
 
     return function
 
@@ -62,7 +64,13 @@ def at_once(operator, activation, normalize):
     return lambda x, w, b: chebyshev_filter(x, w, operator, b, activation)
 
 
-KINDS = [(activation, norm) for activation in ops.ACTIVATIONS for norm in (False, True)]
+KINDS = [(activation, norm) for activation in ("linear", "relu") for norm in (False, True)]
+CURVED = [
+    (activation, norm)
+    for activation in ops.ACTIVATIONS
+    for norm in (False, True)
+    if activation not in ("linear", "relu")
+]
 # Kernels of one term have gradients that cancel where normalized; sums of several hundred numbers
 # and division by a deviation lose some more than a plain filter.
 TOLERANCE = 5 * SINGLE
@@ -79,6 +87,31 @@ CASES = [("compiled", shape, mode) for shape in SHAPES for mode in MODES if mode
 def test_value_and_gradients(shape, kind, mode, engine):
     *arguments, weights = example(*shape)
     value, found = gradients(at_once(WALK, *kind), arguments, weights, mode)
+    expected, right = gradients(by_parts(WALK, *kind), arguments, weights, "eager")
+    assert relative_error(value, to_numpy(expected)) < TOLERANCE
+    for one, other in zip(found, right, strict=True):
+        assert np.abs(one - other).max() < TOLERANCE * max(np.abs(r).max() for r in right)
+
+
+@pytest.mark.parametrize("kind", CURVED, ids=str)
+def test_other_activations(kind, engine):
+    """The driver of the kernels tries them with other shapes."""
+    *arguments, weights = example(3, 3, 4)
+    mode = MODES[0] if BACKEND == "torch" else MODES[1]
+    value, found = gradients(at_once(WALK, *kind), arguments, weights, mode)
+    expected, right = gradients(by_parts(WALK, *kind), arguments, weights, "eager")
+    assert relative_error(value, to_numpy(expected)) < TOLERANCE
+    for one, other in zip(found, right, strict=True):
+        assert np.abs(one - other).max() < TOLERANCE * max(np.abs(r).max() for r in right)
+
+
+@pytest.mark.parametrize("kind", [("linear", False), ("elu", False), ("gelu", True)], ids=str)
+@pytest.mark.parametrize("channels", [5, 16])
+def test_depthwise(channels, kind, engine):
+    """A kernel (terms, 1, channels) filters each channel by itself."""
+    x, kernel, bias, weights = example(4, channels, channels)
+    arguments = [x, kernel[:, :1], bias]
+    value, found = gradients(at_once(WALK, *kind), arguments, weights, MODES[0])
     expected, right = gradients(by_parts(WALK, *kind), arguments, weights, "eager")
     assert relative_error(value, to_numpy(expected)) < TOLERANCE
     for one, other in zip(found, right, strict=True):
@@ -158,8 +191,8 @@ def test_not_a_number_stays(engine):
 def test_unknown_activations_are_refused():
     x, kernel, bias, _ = example(3, 2, 2)
     for function in (chebyshev_filter, normalized_filter):
-        with pytest.raises(ValueError, match="activation must be one of linear, relu; got 'elu'"):
-            function(x, kernel, SYMMETRIC, bias, activation="elu")
+        with pytest.raises(ValueError, match=r"one of linear, relu, .* gelu; got 'mish'"):
+            function(x, kernel, SYMMETRIC, bias, activation="mish")
 
 
 @pytest.mark.parametrize("mode", ["max", "mean"])

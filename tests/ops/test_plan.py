@@ -7,11 +7,17 @@ from deepsphere.ops import plan
 from deepsphere.ops.moving_averages import MANY_STEPS, weight_of_batch
 
 
-@pytest.mark.parametrize(
-    ("channels", "together"), [(1, 1), (5, 5), (16, 16), (17, 1), (24, 12), (34, 2), (48, 16)]
-)
-def test_channels_together_divide_all(channels, together):
-    assert plan.channels_together(channels) == together
+def test_a_kernel_of_one_row_is_depthwise_unless_there_is_one_channel():
+    assert plan.is_depthwise((2, 48, 3), (4, 1, 3))
+    assert plan.is_depthwise((None, None, 3), (4, 1, 3))
+    for features, weights in (
+        ((2, 48, 3), (4, 3, 3)),  # mixes channels
+        ((2, 48, 1), (4, 1, 3)),
+        ((2, 48, 1), (4, 1, 1)),
+        ((2, 48, 3), (4, 1, 2)),  # fits neither way
+        ((2, 48, None), (4, 1, 3)),
+    ):
+        assert not plan.is_depthwise(features, weights)
 
 
 def test_wider_products_are_split():

@@ -45,6 +45,10 @@ def relu(y):
     return np.maximum(y, 0)
 
 
+def silu(y):
+    return y / (1 + np.exp(-y))
+
+
 def maximum(y, axis):
     largest = np.sort(y, axis)
     gaps = np.diff(np.take(largest, [-2, -1], axis), axis=axis)
@@ -113,6 +117,24 @@ CASES = {
             lambda x, w, b: relu(normalized(x, w, b)),
             THREE,
             seed=347,
+        ),
+        Case(
+            "filter with tanh",
+            lambda x, w, b: ops.chebyshev_filter(x, w, OPERATOR, b, "tanh"),
+            lambda x, w, b: np.tanh(filtered(x, w, b)),
+            THREE,
+        ),
+        Case(
+            "normalized with silu",
+            lambda x, w, b: ops.normalized_filter(x, w, OPERATOR, b, EPSILON, "silu")[0],
+            lambda x, w, b: silu(normalized(x, w, b)),
+            THREE,
+        ),
+        Case(
+            "depthwise filter",
+            lambda x, w: ops.chebyshev_filter(x, w[:, :1, :CHANNELS], OPERATOR),
+            lambda x, w: filtered(x, w[:, :1, :CHANNELS] * np.eye(CHANNELS)),
+            THREE[:2],
         ),
         Case(
             "product",

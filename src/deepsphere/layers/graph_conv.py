@@ -177,7 +177,8 @@ class GraphConv(SphereConv):
         self._activation_name = getattr(self.activation, "__name__", "")
         if getattr(keras.activations, self._activation_name, None) is not self.activation:
             self._activation_name = ""  # a user's function with the name of a Keras activation
-        included = self._activation_name in ACTIVATIONS
+        # Losses of Keras on TensorFlow take the logits from the result of Keras' own sigmoid.
+        included = self._activation_name in ACTIVATIONS and self._activation_name != "sigmoid"
         self._included_activation = self._activation_name if included else "linear"
         if self.depthwise and filters != channels:
             raise ValueError(
@@ -212,19 +213,16 @@ class GraphConv(SphereConv):
         return y if activation == self._activation_name else self.activation(y)
 
     def _chebyshev_kernel(self, training: bool | None) -> Any:
-        """Return the coefficients in the Chebyshev basis, shape (terms, channels, filters)."""
+        """Return the coefficients in the Chebyshev basis, as the filters take them."""
         rows, filters = self.kernel.shape
         terms = self.order + 1
         kernel = keras.ops.reshape(self.kernel, (rows // terms, terms, filters))
         if self.dropout is not None:
             kernel = self.dropout(kernel, training=training)
-        if self.depthwise:
-            identity = keras.ops.eye(rows // terms, dtype=kernel.dtype)
-            kernel = kernel * keras.ops.expand_dims(identity, 1)
-        if self.basis == "chebyshev":
-            return keras.ops.transpose(kernel, (1, 0, 2))
-        turn = keras.ops.convert_to_tensor(self._to_chebyshev, dtype=self.variable_dtype)
-        return keras.ops.einsum("kj,cjf->kcf", turn, kernel)
+        if self.basis != "chebyshev":
+            turn = keras.ops.convert_to_tensor(self._to_chebyshev, dtype=self.variable_dtype)
+            kernel = keras.ops.einsum("kj,cjf->ckf", turn, kernel)
+        return keras.ops.transpose(kernel, (1, 2, 0) if self.depthwise else (1, 0, 2))
 
     def _filter_and_normalize(self, x: Any, kernel: Any, activation: str) -> Any:
         norm: Any = self.norm

@@ -15,7 +15,7 @@ from deepsphere.layers.base import PACKAGE
 from deepsphere.layers.graph_conv import ChebyshevConv
 from deepsphere.layers.masking import hide
 from deepsphere.layers.pooling import Pool
-from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator, plan
+from deepsphere.ops import SparseOperator, chebyshev_filter, laplacian_operator
 from deepsphere.sampling import Sampling
 
 
@@ -152,14 +152,8 @@ class SmoothPool(Pool):
         return keras.ops.cast(hide(y[..., :-1] / weights, mask), dtype)
 
     def _filter(self, x: Any) -> Any:
-        n, channels = x.shape[1:]
-        together = plan.channels_together(channels)
-        kernel = self.coefficients[:, None, None] * np.eye(together)
-        x = keras.ops.reshape(x, (-1, n, channels // together, together))
-        x = keras.ops.reshape(keras.ops.transpose(x, (0, 2, 1, 3)), (-1, n, together))
-        y = chebyshev_filter(x, keras.ops.convert_to_tensor(kernel, x.dtype), self.operator)
-        y = keras.ops.reshape(y, (-1, channels // together, n, together))
-        return keras.ops.reshape(keras.ops.transpose(y, (0, 2, 1, 3)), (-1, n, channels))
+        alike = np.tile(self.coefficients[:, None, None], x.shape[2])
+        return chebyshev_filter(x, keras.ops.convert_to_tensor(alike, x.dtype), self.operator)
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, for `from_config`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from deepsphere.ops import plan
 from deepsphere.ops.arguments import (
     FEATURES,
     as_features,
@@ -22,7 +23,7 @@ from deepsphere.ops.operator import SparseOperator
 _operations = operations_of(keras.backend.backend())
 
 ACTIVATIONS = tuple(options.ACTIVATIONS)
-"""Activations that the filters can apply themselves."""
+"""Activations that the filters can apply themselves, as `keras.activations` defines them."""
 
 
 def chebyshev_filter(
@@ -42,8 +43,8 @@ def chebyshev_filter(
     ----------
     x : tensor, shape (batch, n, channels)
         Features on the vertices. The batch size may be unknown.
-    kernel : tensor, shape (order + 1, channels, filters)
-        Chebyshev coefficients ``W_k``.
+    kernel : tensor, shape (order + 1, channels, filters) or (order + 1, 1, channels)
+        Chebyshev coefficients ``W_k``. The second shape filters each channel by itself.
     operator : SparseOperator of size n
         The operator ``A``, with its spectrum in [-1, 1]. It need not be symmetric.
     bias : tensor, shape (filters,), optional
@@ -165,12 +166,15 @@ def _check(
             "kernel must have shape (order + 1, channels, filters), all known, with an order of 0 "
             f"or more; got {weights}"
         )
-    if shape is not None and (len(shape) != 3 or shape[2] not in (None, weights[1])):
+    channels = weights[1]
+    if shape is not None and len(shape) == 3 and plan.is_depthwise(shape, weights):
+        channels = weights[2]
+    if shape is not None and (len(shape) != 3 or shape[2] not in (None, channels)):
         raise ValueError(
-            f"x must have shape {FEATURES} and kernel (order + 1, channels, filters), "
-            f"got {shape} and {weights}"
+            f"x must have shape {FEATURES} and kernel (order + 1, channels, filters), or "
+            f"(order + 1, 1, channels) to filter each channel by itself; got {shape} and {weights}"
         )
-    x = check_features(x, len(operator), channels=weights[1])
+    x = check_features(x, len(operator), channels=channels)
     if bias is not None:
         bias = as_floats(bias, "bias")
         known = known_shape(bias)

@@ -10,6 +10,7 @@ stores the basis, so memory does not grow with the order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 MAX_PRODUCT = 2**31 - 1
@@ -33,14 +34,12 @@ def max_columns(nnz: int) -> int:
     return max(1, MAX_PRODUCT // max(1, nnz))
 
 
-def channels_together(channels: int) -> int:
-    """Return how many channels to filter at once if all of them are filtered alike.
+def is_depthwise(features: Sequence[int | None], weights: Sequence[int]) -> bool:
+    """Whether a kernel filters each channel for itself, from the shapes of features and kernel.
 
-    The kernel is then a multiple of the identity, and the cost grows with the square of the
-    channels. The others are filtered as further samples, so that the number divides `channels`. At
-    most 16 channels are filtered at once, one vector of the processor.
+    Such a kernel has the shape (order + 1, 1, channels).
     """
-    return max(c for c in range(1, 17) if channels % c == 0)
+    return weights[1] == 1 and features[2] not in (None, 1) and features[2] == weights[2]
 
 
 def is_empty(*tensors: Any) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deepsphere._checks import check_count
 from deepsphere.graph import Graph, GraphLike, resolve_graph
+from deepsphere.ops.compiled.options import ACTIVATIONS
 from deepsphere.ops.moving_averages import weight_of_batch
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
@@ -110,8 +111,13 @@ class ChebyshevConv(OnGraph):
     normalization : {None, "batch"}, optional
         ``"batch"``: a `BatchNorm` before bias and activation, computed together with the filter.
     activation : str or callable, optional
-        ``"relu"``, computed together with the filter, or a function of a tensor such as
-        ``torch.tanh``. Default: none.
+        ``"relu"``, ``"elu"``, ``"selu"``, ``"leaky_relu"``, ``"tanh"``, ``"sigmoid"``,
+        ``"softplus"``, ``"silu"`` or ``"gelu"``, computed together with the filter, or a function
+        of a tensor such as ``torch.nn.functional.mish``. The names mean the same as in Keras:
+        ``"leaky_relu"`` has the slope 0.2. Default: none.
+    depthwise : bool, default False
+        Whether to filter each channel by itself, without mixing channels. `out_channels` must equal
+        `in_channels`.
     bias : bool, default True
         Whether to add a bias to each output channel.
     scale : float, default 0.75
@@ -121,7 +127,7 @@ class ChebyshevConv(OnGraph):
     Attributes
     ----------
     weight : Parameter, shape (order + 1, in_channels, out_channels)
-        Chebyshev coefficients.
+        Chebyshev coefficients; ``(order + 1, 1, out_channels)`` if `depthwise`.
     bias : Parameter, shape (out_channels,), or None
         The bias.
     norm : BatchNorm or None
@@ -135,8 +141,9 @@ class ChebyshevConv(OnGraph):
         function.
     ValueError
         If `in_channels` or `out_channels` is less than 1, `order` is negative, `normalization`,
-        `activation` or `graph` is an unknown name, or `scale` is not in (0, 1]. When called: if the
-        input does not have shape ``(batch, len(sampling), in_channels)``.
+        `activation` or `graph` is an unknown name, `depthwise` is True and `out_channels` differs
+        from `in_channels`, or `scale` is not in (0, 1]. When called: if the input does not have
+        shape ``(batch, len(sampling), in_channels)``.
 
     Examples
     --------
@@ -159,6 +166,7 @@ class ChebyshevConv(OnGraph):
         graph: GraphLike | None = None,
         normalization: str | None = None,
         activation: Activation = None,
+        depthwise: bool = False,
         bias: bool = True,
         scale: float = 0.75,
     ) -> None:
@@ -175,7 +183,14 @@ class ChebyshevConv(OnGraph):
         if not 0 < scale <= 1:
             raise ValueError(f"scale must be in (0, 1], got {scale}")
         self.scale = float(scale)
-        self.weight = nn.Parameter(torch.empty(self.order + 1, in_channels, out_channels))
+        self.depthwise = bool(depthwise)
+        if self.depthwise and in_channels != out_channels:
+            raise ValueError(
+                f"out_channels must equal in_channels = {in_channels} if depthwise=True, "
+                f"got {out_channels}"
+            )
+        rows = 1 if self.depthwise else in_channels
+        self.weight = nn.Parameter(torch.empty(self.order + 1, rows, out_channels))
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels)) if bias else None)
         self.norm = BatchNorm(out_channels) if normalization == "batch" else None
         self.operator: SparseOperator = laplacian_operator(sampling, self.graph_spec, self.scale)
@@ -189,7 +204,7 @@ class ChebyshevConv(OnGraph):
 
     def reset_parameters(self) -> None:
         """Draw the weight such that the variance is preserved, and set the bias to 0."""
-        deviation = 1 / sqrt(self.in_channels * (self.order + 1.5) / 2)
+        deviation = 1 / sqrt(self.weight.shape[1] * (self.order + 1.5) / 2)
         nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -220,21 +235,18 @@ class ChebyshevConv(OnGraph):
         return (
             f"{self.in_channels}, {self.out_channels}, order={self.order}, "
             f"sampling={self.sampling!r}, graph={self.graph_spec!r}"
+            + (", depthwise=True" if self.depthwise else "")
         )
 
 
 def check_activation(activation: Activation) -> str | Callable[[Tensor], Tensor]:
-    """Return an activation: ``"linear"``, ``"relu"``, or a function."""
+    """Return an activation: one of `deepsphere.ops.ACTIVATIONS`, or a function."""
     if activation is None:
         return "linear"
+    names = ", ".join(ACTIVATIONS)
+    expected = f"activation must be None, one of {names}, or a function of a tensor"
     if isinstance(activation, type) or not (callable(activation) or isinstance(activation, str)):
-        raise TypeError(
-            f"activation must be 'relu', None or a function such as torch.tanh, got {activation!r}"
-        )
-    if not isinstance(activation, str):
-        return activation
-    if activation not in ("linear", "relu"):
-        raise ValueError(
-            f"activation must be 'relu', None or a function such as torch.tanh, got {activation!r}"
-        )
+        raise TypeError(f"{expected}; got {activation!r}")
+    if isinstance(activation, str) and activation not in ACTIVATIONS:
+        raise ValueError(f"{expected}; got {activation!r}")
     return activation

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from deepsphere._checks import check_count
 from deepsphere.graph import Graph, GraphLike, resolve_graph
 from deepsphere.graph.low_pass import apply_series, cutoff_degree, low_pass
-from deepsphere.ops import plan
 from deepsphere.ops.matrices import squared
 from deepsphere.ops.operator import SparseOperator, laplacian_operator
 from deepsphere.sampling import Sampling
@@ -176,17 +175,10 @@ class _LowPass(OnGraph):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, n, channels = x.shape
-        together = plan.channels_together(channels)
         wide = x if x.dtype == torch.float64 else x.float()
-        wide = wide.reshape(batch, n, channels // together, together).transpose(1, 2).flatten(0, 1)
-        identity = torch.eye(together, dtype=wide.dtype, device=wide.device)
-        kernel = self.coefficients.to(wide.dtype)[:, None, None] * identity
-        y = operations.chebyshev_filter(
-            wide, kernel, self.operator, None, "linear"
-        ) * self.factor.to(wide.dtype)
-        y = y.unflatten(0, (batch, channels // together)).transpose(1, 2)
-        return y.reshape(batch, n, channels).to(x.dtype)
+        alike = self.coefficients.to(wide.dtype)[:, None, None].expand(-1, 1, x.shape[2])
+        y = operations.chebyshev_filter(wide, alike, self.operator, None, "linear")
+        return (y * self.factor.to(wide.dtype)).to(x.dtype)
 
 
 class Unpool(OnGraph):

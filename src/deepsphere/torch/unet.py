@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deepsphere._checks import check_count
 from deepsphere.graph import GraphLike
+from deepsphere.ops.portable.torch import activate
 from deepsphere.sampling import Sampling
 from deepsphere.sampling.base import check_sampling
 from deepsphere.sampling.resampling import POOL_MODES
@@ -58,8 +59,8 @@ class UNet(nn.Module):
         HEALPix, otherwise ``"repeat"``.
     skip : {"concatenate", "add"}, default "concatenate"
         How the decoder combines its features with the encoder's.
-    output_activation : callable, optional
-        Function of the output. Default: none.
+    output_activation : str or callable, optional
+        Activation of the output. Default: none.
 
     Raises
     ------
@@ -163,5 +164,5 @@ class UNet(nn.Module):
             x = up(x + before if self.skip == "add" else torch.cat([x, before], dim=-1))
         y = self.last(x)
         if isinstance(self.output_activation, str):
-            return torch.relu(y) if self.output_activation == "relu" else y
+            return activate(y, self.output_activation)
         return self.output_activation(y)

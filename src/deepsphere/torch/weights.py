@@ -91,11 +91,12 @@ def _tensors(module: nn.Module, layer: Any) -> Iterator[tuple[Tensor, Any, Any, 
         if isinstance(one, ChebyshevConv):
             _check_filter(one, other)
             terms = one.order + 1
+            there, back = ((1, 2, 0), (2, 0, 1)) if one.depthwise else ((1, 0, 2), (1, 0, 2))
             yield (
                 one.weight,
                 other.kernel,
-                lambda k, terms=terms: k.reshape(-1, terms, k.shape[1]).transpose(1, 0, 2),
-                lambda w: w.transpose(1, 0, 2).reshape(-1, w.shape[2]),
+                lambda k, terms=terms, a=there: k.reshape(-1, terms, k.shape[1]).transpose(a),
+                lambda w, a=back: _merge_terms(w.transpose(a)),
             )
             if (one.norm is None) != (other.norm is None):
                 raise ValueError(f"only one of the module and {other.name!r} normalizes")
@@ -111,11 +112,17 @@ def _tensors(module: nn.Module, layer: Any) -> Iterator[tuple[Tensor, Any, Any, 
             yield one.bias, other.bias, _same, _same
 
 
+def _merge_terms(kernel: Array) -> Array:
+    """Reshape (channels, terms, filters) to (channels * terms, filters)."""
+    return kernel.reshape(-1, kernel.shape[2])
+
+
 def _check_filter(conv: ChebyshevConv, other: Any) -> None:
     """Raise ValueError if a Keras layer computes something different from the module."""
-    if getattr(other, "basis", None) != "chebyshev" or other.depthwise:
-        raise TypeError(f"{other.name!r} is not a ChebyshevConv that mixes channels")
+    if getattr(other, "basis", None) != "chebyshev":
+        raise TypeError(f"{other.name!r} is not a ChebyshevConv")
     for what, ours, theirs in (
+        ("option depthwise", conv.depthwise, other.depthwise),
         ("order", conv.order, other.order),
         ("scale", conv.scale, other.scale),
         ("sampling", conv.sampling, other.sampling),

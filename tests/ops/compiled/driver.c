@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "activations.h"
 #include "call.h"
 #include "pool.h"
 #include "rows.h"
@@ -150,19 +151,49 @@ static void run(const char *shape, int function, const TestArray *const *in, Tes
   if (message) fail(shape, message);
 }
 
+static double activate(int activation, double z) {
+  const double alpha = SELU_ALPHA, sigmoid = 1 / (1 + exp(-z));
+  switch (activation) {
+    case RELU: return z < 0 ? 0 : z;
+    case ELU: return z > 0 ? z : expm1(z);
+    case SELU: return SELU_SCALE * (z > 0 ? z : alpha * expm1(z));
+    case LEAKY_RELU: return z > 0 ? z : .2 * z;
+    case TANH: return tanh(z);
+    case SIGMOID: return sigmoid;
+    case SOFTPLUS: return log1p(exp(z));
+    case SILU: return z * sigmoid;
+    case GELU: return z * erfc(-z * sqrt(.5)) / 2;
+    default: return z;
+  }
+}
+
+/* The derivative by central differences, or on the side of a kink where the kernel's output is. */
+static double derivative(int activation, double z, float y) {
+  const double step = 1e-5;
+  if (activation == RELU) return y > 0;
+  if (activation == LEAKY_RELU) return y > 0 ? 1 : .2;
+  if (activation == SELU && fabs(z) < step) z = y > 0 ? step : -step;
+  return (activate(activation, z + step) - activate(activation, z - step)) / (2 * step);
+}
+
+/* A filter with channels for itself has the kernel (terms, 1, channels), the diagonal of one that
+   mixes channels; `filters` is not used then. */
 static void check_filter(int batch, int n, int channels, int filters, int terms, int threads,
-                         int activation, int with_bias) {
+                         int activation, int with_bias, int depthwise) {
   char shape[200];
+  if (depthwise) filters = channels;
+  const int kernel_rows = depthwise ? 1 : channels;
   snprintf(shape, sizeof shape,
-           "batch %d, n %d, channels %d, filters %d, terms %d, threads %d, activation %d, bias %d",
-           batch, n, channels, filters, terms, threads, activation, with_bias);
+           "batch %d, n %d, channels %d, filters %d, terms %d, threads %d, activation %d, bias %d%s",
+           batch, n, channels, filters, terms, threads, activation, with_bias,
+           depthwise ? ", depthwise" : "");
   const double epsilon = 1e-2;
   TestArray in[INPUTS], y, raw, mean, variance, dx, dkernel, dbias, none, product;
   make(in + OPTIONS, FLOAT32, 1, 3, 0, 0);
   *(FilterOptions *)data(in) = (FilterOptions){
       .activation = (float)activation, .threads = (float)threads, .epsilon = (float)epsilon};
   make(in + X, FLOAT32, 3, batch, n, channels);
-  make(in + KERNEL, FLOAT32, 3, terms, channels, filters);
+  make(in + KERNEL, FLOAT32, 3, terms, kernel_rows, filters);
   make(in + BIAS, FLOAT32, 1, with_bias ? filters : 0, 0, 0);
   make(in + GRADIENT, FLOAT32, 3, batch, n, filters);
   for (int i = X; i <= GRADIENT; i++) fill(in + i);
@@ -172,7 +203,7 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
   make(&mean, FLOAT32, 1, filters, 0, 0);
   make(&variance, FLOAT32, 1, filters, 0, 0);
   make(&dx, FLOAT32, 3, batch, n, channels);
-  make(&dkernel, FLOAT32, 3, terms, channels, filters);
+  make(&dkernel, FLOAT32, 3, terms, kernel_rows, filters);
   make(&dbias, FLOAT32, 1, filters, 0, 0);
   make(&none, FLOAT32, 1, 0, 0, 0);
   make(&product, FLOAT32, 3, batch, n, channels);
@@ -185,6 +216,9 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
   double *right_dkernel = calloc(weights + 1, sizeof(double));
   double *means = calloc((size_t)filters + 1, sizeof(double)), *sums = calloc((size_t)filters + 1, sizeof(double));
   double *variances = calloc((size_t)filters + 1, sizeof(double));
+/* The place of a weight, and whether there is one. */
+#define WEIGHT(K, C, F) ((K * kernel_rows + (depthwise ? 0 : C)) * filters + F)
+#define MIXES(C, F) (!depthwise || C == F)
   const float *w = data(in + KERNEL), *bias = data(in + BIAS), *up = data(in + GRADIENT);
 
   for (int b = 0; b < batch; b++) {
@@ -195,12 +229,12 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
         for (int c = 0; c < channels; c++)
           for (int f = 0; f < filters; f++)
             value[(b * n + i) * filters + f] +=
-                t[(k * n + i) * channels + c] * w[(k * channels + c) * filters + f];
+                t[(k * n + i) * channels + c] * w[WEIGHT(k, c, f)] * MIXES(c, f);
     free(t);
   }
   for (size_t m = 0; m < outputs; m++) {
     const double z = value[m] + (with_bias ? bias[m % (size_t)filters] : 0);
-    activated[m] = activation == RELU && z < 0 ? 0 : z;
+    activated[m] = activate(activation, z);
     means[m % (size_t)filters] += value[m] / (batch * n);
   }
   for (size_t m = 0; m < outputs; m++) {
@@ -230,15 +264,15 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
         const size_t f = m % (size_t)filters;
         normal[m] = (value[m] - means[f]) / sqrt(variances[f] + epsilon);
         const double z = normal[m] + (with_bias ? bias[f] : 0);
-        activated[m] = activation == RELU && z < 0 ? 0 : z;
+        activated[m] = activate(activation, z);
       }
       compare("normalized", &y, activated, shape);
     }
     memset(sums, 0, (size_t)filters * sizeof(double));
     double *products = calloc((size_t)filters + 1, sizeof(double));
     for (size_t m = 0; m < outputs; m++) {
-      /* As the kernel decides it: a value that rounds to 0 may fall on either side. */
-      g[m] = activation == RELU && !(data(&y)[m] > 0) ? 0 : up[m];
+      const double z = (normalized ? normal[m] : value[m]) + (with_bias ? bias[m % (size_t)filters] : 0);
+      g[m] = up[m] * derivative(activation, z, data(&y)[m]);
       sums[m % (size_t)filters] += g[m];
       products[m % (size_t)filters] += g[m] * normal[m];
     }
@@ -258,13 +292,14 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
           for (int c = 0; c < channels; c++)
             for (int f = 0; f < filters; f++) {
               const double term = t[(k * n + i) * filters + f];
-              right_dx[(b * n + i) * channels + c] += term * w[(k * channels + c) * filters + f];
-              right_dkernel[(k * channels + c) * filters + f] +=
-                  term * data(in + X)[(b * n + i) * channels + c];
+              if (!MIXES(c, f)) continue;
+              right_dx[(b * n + i) * channels + c] += term * w[WEIGHT(k, c, f)];
+              right_dkernel[WEIGHT(k, c, f)] += term * data(in + X)[(b * n + i) * channels + c];
             }
       free(t);
     }
     for (int wanted = 1; wanted < 8; wanted++) {
+      if (!normalized && !derivative_from_output(activation)) break;
       TestArray *const results[] = {wanted & 1 ? &dx : &none, wanted & 2 ? &dkernel : &none,
                               wanted & 4 ? &dbias : &none};
       if (normalized)
@@ -275,7 +310,7 @@ static void check_filter(int batch, int n, int channels, int filters, int terms,
             results);
       else
         run(shape, BACKWARD,
-            (const TestArray *[]){in, in + X, in + KERNEL, activation == RELU ? &y : &none, in + GRADIENT,
+            (const TestArray *[]){in, in + X, in + KERNEL, activation ? &y : &none, in + GRADIENT,
                             in + MATRIX, in + MATRIX + 1, in + MATRIX + 2, in + TRANSPOSED,
                             in + TRANSPOSED + 1, in + TRANSPOSED + 2},
             results);
@@ -445,6 +480,11 @@ static void check_refusals(int function) {
       expect_refusal(function, arguments, results, "a bad option", o);
       data(in)[o] = right;
     }
+  if (function == BACKWARD) {
+    data(in)[0] = GELU;
+    expect_refusal(function, arguments, results, "an activation whose derivative needs its input", 0);
+    data(in)[0] = RELU;
+  }
   for (int m = 0; m < matrices; m++)
     for (int at = 0; at <= N; at += N) {
       int32_t *ends = in[starts + 3 * m].array.data;
@@ -478,27 +518,31 @@ int main(void) {
       if ((which == 1 || which == 4) && size == 0) continue; /* refused */
       s[which] = size;
       for (int kind = 0; kind < 4; kind++)
-        check_filter(s[0], s[1], s[2], s[3], s[4], 2, kind % 2, kind / 2);
+        for (int depthwise = 0; depthwise < 2; depthwise++)
+          check_filter(s[0], s[1], s[2], s[3], s[4], 2, kind % 2, kind / 2, depthwise);
     }
-  check_filter(0, 10, 0, 0, 1, 2, RELU, 1);
-  check_filter(2, 1, 0, 3, 1, 300, RELU, 1);
+  check_filter(0, 10, 0, 0, 1, 2, RELU, 1, 0);
+  check_filter(2, 1, 0, 3, 1, 300, RELU, 1, 0);
 
   /* All layouts: few and many samples, channels that fill vectors and others, and rows that are no
      multiple of any tile. */
   const int batches[] = {1, 2, 3, 4, 5, 7, 9, 16, 17}, rows[] = {1, 2, 9, 48, 100};
   const int widths[] = {1, 2, 3, 5, 7, 8, 9, 11, 16, 24, 32, 48}, terms[] = {1, 2, 3, 4, 6};
+  const int activations[] = {LINEAR, RELU, ELU, SELU, LEAKY_RELU, TANH, SIGMOID, SOFTPLUS, SILU, GELU};
 #define ANY(LIST) LIST[below((int)(sizeof LIST / sizeof *LIST))]
-  for (int i = 0; i < 150; i++)
-    check_filter(ANY(batches), ANY(rows), ANY(widths), ANY(widths), ANY(terms), 1 + below(4), below(2),
-                 below(2));
+  for (int i = 0; i < 200; i++)
+    check_filter(ANY(batches), ANY(rows), ANY(widths), ANY(widths), ANY(terms), 1 + below(4),
+                 i % 2 ? below(2) : ANY(activations), below(2), i % 4 == 0);
   /* Tiles of 8 to 256 rows, and a last one that is not full. */
   for (int threads = 1; threads < 4; threads += 2) {
-    check_filter(1, 701, 1, 1, 2, threads, RELU, 1);
-    check_filter(3, 523, 2, 1, 3, threads, LINEAR, 1);
-    check_filter(2, 300, 8, 8, 2, threads, RELU, 1);
-    check_filter(1, 100, 64, 8, 2, threads, RELU, 0);
-    check_filter(1, 100, 8, 72, 2, threads, LINEAR, 1);
-    check_filter(4, 30, 24, 40, 3, threads, RELU, 1);
+    check_filter(1, 701, 1, 1, 2, threads, RELU, 1, 0);
+    check_filter(3, 523, 2, 1, 3, threads, LINEAR, 1, 0);
+    check_filter(2, 300, 8, 8, 2, threads, RELU, 1, 0);
+    check_filter(1, 100, 64, 8, 2, threads, RELU, 0, 0);
+    check_filter(1, 100, 8, 72, 2, threads, LINEAR, 1, 0);
+    check_filter(4, 30, 24, 40, 3, threads, RELU, 1, 0);
+    check_filter(2, 300, 72, 0, 3, threads, GELU, 1, 1);
+    check_filter(17, 100, 5, 0, 3, threads, ELU, 0, 1);
   }
   for (int i = 0; i < 300; i++)
     check_pool(below(4), below(30), 1 + below(9), below(20), below(2), 1 + below(3));

@@ -76,7 +76,7 @@ LONG = scattered(701)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["linear", "relu"])
 @pytest.mark.parametrize(
     ("batch", "widths"),
     [(1, (1, 1)), (3, (2, 1)), (5, (3, 4)), (2, (8, 8)), (1, (64, 40)), (9, (7, 5))],

@@ -182,7 +182,7 @@ def stacked(case, which):
 
 def subsets(case):
     n = len(case.inputs)
-    return [[0]] if n == 1 else [[0], [1], [2], [1, 2], [0, 1, 2]]
+    return [w for w in ([0], [1], [2], [0, 1], [1, 2], [0, 1, 2]) if max(w) < n]
 
 
 def test_vmap(case, engine):

@@ -14,7 +14,13 @@ from jax.custom_derivatives import zero_from_primal
 
 from deepsphere._allocator import keep_freed_memory
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
+from deepsphere.ops.compiled.options import (
+    DERIVATIVE_NEEDS_INPUT,
+    filter_options,
+    pool_options,
+    product_options,
+)
+from deepsphere.ops.derivatives.activations import is_curved, slope
 from deepsphere.ops.derivatives.jax import LinearMap, derivative
 from deepsphere.ops.derivatives.pooling import pull_to_coarse
 from deepsphere.ops.derivatives.rules import (
@@ -24,7 +30,7 @@ from deepsphere.ops.derivatives.rules import (
 )
 from deepsphere.ops.exporting import called_from, is_portable
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.portable.jax import differentiate_product, in_shard_map, normalize
+from deepsphere.ops.portable.jax import activate, differentiate_product, in_shard_map, normalize
 
 TARGETS = (
     "forward",
@@ -96,9 +102,9 @@ def _gradient_shapes(x: jax.Array, kernel: jax.Array, wanted: tuple[bool, ...]) 
     return [s if w else (0,) for s, w in zip(shapes, wanted, strict=True)]
 
 
-def _masked(values: jax.Array, y: jax.Array, activation: str) -> jax.Array:
+def _through(values: jax.Array, y: jax.Array, activation: str) -> jax.Array:
     """Multiply by the derivative of the activation at its output."""
-    return values * (y > 0) if activation == "relu" else values
+    return values if activation == "linear" else values * slope(activation, y, jnp)
 
 
 def _none() -> jax.Array:
@@ -124,11 +130,11 @@ def _differentiate_forward(operator, activation, inputs, tangents):  # type: ign
     kept = y if activation != "linear" else _none()
     tx, tkernel, tbias = tangents
     linear = LinearMap(_vary_forward, _pull_back_forward, (operator, activation))
-    return y, linear((x, kernel, kept), (tx, tkernel, tbias if bias.size else None), y)
+    return y, linear((x, kernel, bias, kept), (tx, tkernel, tbias if bias.size else None), y)
 
 
 def _vary_forward(residuals, tangents, operator, activation):  # type: ignore[no-untyped-def]
-    x, kernel, y = residuals
+    x, kernel, _, y = residuals
     tx, tkernel, tbias = tangents
     tangent = filter_tangent(_filtered_by(operator), x, kernel, tx, tkernel)
     if tbias is not None:
@@ -137,7 +143,7 @@ def _vary_forward(residuals, tangents, operator, activation):  # type: ignore[no
             if tangent is None
             else tangent + tbias
         )
-    return (_masked(tangent, y, activation),)
+    return (_through(tangent, y, activation),)
 
 
 def _filtered_by(operator):  # type: ignore[no-untyped-def]
@@ -149,10 +155,11 @@ def _pull_back_forward(residuals, cotangents, wanted, operator, activation):  # 
     return _backward(*residuals, *cotangents, operator, activation, wanted)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
+@partial(jax.custom_jvp, nondiff_argnums=(5, 6, 7))
 def _backward(
     x: jax.Array,
     kernel: jax.Array,
+    bias: jax.Array,
     y: jax.Array,
     gradient: jax.Array,
     operator: SparseOperator,
@@ -167,9 +174,13 @@ def _backward(
 @partial(_backward.defjvp, symbolic_zeros=True)
 def _differentiate_backward(operator, activation, wanted, inputs, tangents):  # type: ignore[no-untyped-def]
     found = _backward(*inputs, operator, activation, wanted)
-    tx, tkernel, _, tgradient = tangents
+    x, kernel, bias, y, gradient = inputs
+    tx, tkernel, tbias, _, tgradient = tangents
+    if is_curved(activation):
+        again = derivative(_filter_gradients_from_parts, operator, activation, wanted)
+        return found, again((x, kernel, bias, gradient), (tx, tkernel, tbias, tgradient), found)
     linear = LinearMap(_vary_backward, _pull_back_backward, (operator, activation, wanted))
-    return found, linear(inputs, (tx, tkernel, tgradient), found)
+    return found, linear((x, kernel, y, gradient), (tx, tkernel, tgradient), found)
 
 
 def _vary_backward(residuals, tangents, operator, activation, wanted):  # type: ignore[no-untyped-def]
@@ -194,7 +205,7 @@ def _pull_back_backward(residuals, cotangents, needed, operator, activation, wan
     if needed[2] and vbias is not None:
         to_gradient = vbias if to_gradient is None else to_gradient + vbias
     if to_gradient is not None:
-        to_gradient = _masked(jnp.broadcast_to(to_gradient, gradient.shape), y, activation)
+        to_gradient = _through(jnp.broadcast_to(to_gradient, gradient.shape), y, activation)
     found = to_x, to_kernel, to_gradient
     return tuple(
         jnp.zeros_like(like) if f is None else f
@@ -204,8 +215,16 @@ def _pull_back_backward(residuals, cotangents, needed, operator, activation, wan
 
 def _gradients_by(y, operator, activation):  # type: ignore[no-untyped-def]
     return lambda x, kernel, gradient, wanted: _backward(
-        x, kernel, y, gradient, operator, activation, wanted
+        x, kernel, _none(), y, gradient, operator, activation, wanted
     )
+
+
+def _filter_gradients_from_parts(x, kernel, bias, gradient, operator, activation, wanted):  # type: ignore[no-untyped-def]
+    def filtered(x, kernel, bias):  # type: ignore[no-untyped-def]
+        return activate(_forward(x, kernel, bias, operator, "linear"), activation)
+
+    found = jax.vjp(filtered, x, kernel, bias)[1](gradient)
+    return tuple(f if w else _none() for f, w in zip(found, wanted, strict=True))
 
 
 def chebyshev_filter(
@@ -218,7 +237,10 @@ def chebyshev_filter(
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     single = jnp.float32
     b = jnp.zeros(0, single) if bias is None else bias.astype(single)
-    y = _forward(x.astype(single), kernel.astype(single), b, operator, activation)
+    fused = "linear" if activation in DERIVATIVE_NEEDS_INPUT else activation
+    y = _forward(x.astype(single), kernel.astype(single), b, operator, fused)
+    if fused != activation:
+        y = activate(y, activation)
     return y.astype(x.dtype)
 
 
@@ -262,12 +284,16 @@ def _normalized_tangent(residuals, tangents, operator, epsilon, activation):  # 
     scaled = (raw - mean) * scale
     tangent = jnp.zeros_like(raw)
     if tx is not None or tkernel is not None:
-        (filtered,) = _vary_forward((x, kernel, _none()), (tx, tkernel, None), operator, "linear")
+        tangents_of_filter = tx, tkernel, None
+        (filtered,) = _vary_forward(
+            (x, kernel, bias, _none()), tangents_of_filter, operator, "linear"
+        )
         along = (scaled * filtered).mean((0, 1))
         tangent = scale * (filtered - filtered.mean((0, 1)) - scaled * along)
     if tbias is not None:
         tangent += tbias
-    return _masked(tangent, scaled + bias if bias.size else scaled, activation)
+    z = scaled + bias if bias.size else scaled
+    return jax.jvp(partial(activate, activation=activation), (z,), (tangent,))[1]
 
 
 @partial(_normalized_tangent.defjvp, symbolic_zeros=True)

@@ -6,8 +6,27 @@ from typing import NamedTuple
 
 from deepsphere.ops.compiled import build
 
-ACTIVATIONS = {"linear": 0, "relu": 1}
-"""Activations that the filters can apply themselves, and their numbers in rows.h."""
+ACTIVATIONS = {
+    "linear": 0,
+    "relu": 1,
+    "elu": 2,
+    "selu": 3,
+    "leaky_relu": 4,
+    "tanh": 5,
+    "sigmoid": 6,
+    "softplus": 7,
+    "silu": 8,
+    "gelu": 9,
+}
+"""Activations that the filters can apply themselves, and their numbers in activations.h.
+
+Each is the function of this name in `keras.activations` with its default arguments."""
+
+DERIVATIVE_NEEDS_INPUT = ("silu", "gelu")
+"""Activations whose derivative cannot be computed from their output.
+
+A filter keeps its output for the backward pass, so it leaves these to the backend; a normalized
+filter, which keeps the input of its normalization, applies them, too."""
 
 POOLINGS = {"max": 0, "mean": 1}
 """What can be pooled, and its numbers in pool.h."""

@@ -11,12 +11,18 @@ from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
+from deepsphere.ops.compiled.options import (
+    DERIVATIVE_NEEDS_INPUT,
+    filter_options,
+    pool_options,
+    product_options,
+)
+from deepsphere.ops.derivatives.activations import is_curved, slope
 from deepsphere.ops.derivatives.pooling import pull_to_coarse
 from deepsphere.ops.derivatives.rules import ONLY_DX, gradients_cotangents
 from deepsphere.ops.exporting import called_from, is_portable
 from deepsphere.ops.operator import SparseOperator
-from deepsphere.ops.portable.tensorflow import constants, has_tangent, normalize
+from deepsphere.ops.portable.tensorflow import activate, constants, has_tangent, normalize
 
 _WRITERS = (
     "keras.src.export",
@@ -112,7 +118,7 @@ def _forward(
 
         def gradient(g: tf.Tensor) -> list[Any]:
             found = _filter_gradients(
-                lambda wanted: _backward(x, kernel, kept, g, operator, activation, wanted),
+                lambda wanted: _backward(x, kernel, bias, kept, g, operator, activation, wanted),
                 needs_dx,
                 has_bias,
             )
@@ -127,6 +133,7 @@ def _forward(
 def _backward(
     x: tf.Tensor,
     kernel: tf.Tensor,
+    bias: tf.Tensor,
     y: tf.Tensor,
     gradient: tf.Tensor,
     operator: SparseOperator,
@@ -135,18 +142,26 @@ def _backward(
 ) -> list[tf.Tensor]:
     @tf.custom_gradient
     def apply(
-        x: tf.Tensor, kernel: tf.Tensor, y: tf.Tensor, g: tf.Tensor
+        x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, y: tf.Tensor, g: tf.Tensor
     ) -> tuple[list[tf.Tensor], Any]:
         matrices = *_matrix(operator), *_matrix(operator.transpose)
         options = _options(filter_options(activation), wanted)
         found = _compute("backward", options, x, kernel, y, g, *matrices)
 
+        def filtered(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+            return activate(_forward(x, kernel, bias, operator, "linear"), activation)
+
         def second(*cotangents: tf.Tensor) -> list[Any]:
+            if is_curved(activation):
+                dx, dkernel, dbias, dg = _from_parts(
+                    filtered, (x, kernel, bias), g, cotangents, wanted
+                )
+                return [dx, dkernel, dbias, tf.zeros_like(y), dg]
             vx, vkernel, vbias = (v if w else None for v, w in zip(cotangents, wanted, strict=True))
             dx, dkernel, dg = gradients_cotangents(
                 lambda x, kernel: _forward(x, kernel, tf.zeros([0]), operator, "linear"),
                 lambda x, kernel, g, wanted: _backward(
-                    x, kernel, y, g, operator, activation, wanted
+                    x, kernel, tf.zeros([0]), y, g, operator, activation, wanted
                 ),
                 *(x, kernel, g, (vx, vkernel)),
             )
@@ -156,13 +171,37 @@ def _backward(
             )
             if vbias is not None:
                 dg += vbias
-            if activation == "relu":
-                dg = tf.where(y > 0, dg, tf.zeros_like(dg))
-            return [dx, dkernel, tf.zeros_like(y), dg]
+            if activation != "linear":
+                dg *= slope(activation, y, tf)
+            return [dx, dkernel, tf.zeros_like(bias), tf.zeros_like(y), dg]
 
         return _with_shapes(found, x, kernel, wanted), second
 
-    return apply(x, kernel, y, gradient)
+    return apply(x, kernel, bias, y, gradient)
+
+
+def _from_parts(
+    filtered: Callable[..., tf.Tensor],
+    inputs: tuple[tf.Tensor, ...],
+    g: tf.Tensor,
+    cotangents: tuple[tf.Tensor, ...],
+    wanted: tuple[bool, bool, bool],
+) -> list[tf.Tensor]:
+    """Pull cotangents of a filter's gradients back to its inputs and to g, the output's gradient.
+
+    They are rare, so not compiled: `filtered` recomputes the output from differentiable parts.
+    """
+    with tf.GradientTape() as outer:
+        outer.watch([*inputs, g])
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            y = filtered(*inputs)
+        first = inner.gradient(y, inputs, g, unconnected_gradients="zero")
+        products = [
+            tf.reduce_sum(f * v) for f, v, w in zip(first, cotangents, wanted, strict=True) if w
+        ]
+        total = tf.add_n(products)
+    return list(outer.gradient(total, [*inputs, g], unconnected_gradients="zero"))
 
 
 def _with_shapes(found: Any, x: tf.Tensor, kernel: tf.Tensor, wanted: Any) -> list[tf.Tensor]:
@@ -182,7 +221,10 @@ def chebyshev_filter(
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     single = tf.float32
     b = tf.zeros([0]) if bias is None else tf.cast(bias, single)
-    y = _forward(tf.cast(x, single), tf.cast(kernel, single), b, operator, activation)
+    fused = "linear" if activation in DERIVATIVE_NEEDS_INPUT else activation
+    y = _forward(tf.cast(x, single), tf.cast(kernel, single), b, operator, fused)
+    if fused != activation:
+        y = activate(y, activation)
     return tf.cast(y, x.dtype)
 
 
@@ -246,28 +288,17 @@ def _backward_normalized(
         options = _options(filter_options(activation, epsilon), wanted)
         found = _compute("backward_normalized", options, *inputs, *matrices)
 
+        def normalized(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+            raw = _forward(x, kernel, tf.zeros([0]), operator, "linear")
+            shift = bias if bias.shape[0] > 0 else None
+            return normalize(raw, shift, epsilon, activation)[0]
+
         def second(*cotangents: tf.Tensor) -> list[Any]:
-            # Rare, so not compiled: the gradient is recomputed from differentiable parts.
-            x, kernel, bias, *statistics, g = inputs
-            with tf.GradientTape() as outer:
-                outer.watch([x, kernel, bias, g])
-                with tf.GradientTape() as inner:
-                    inner.watch([x, kernel, bias])
-                    raw = _forward(x, kernel, tf.zeros([0]), operator, "linear")
-                    shift = bias if bias.shape[0] > 0 else None
-                    y, _, _ = normalize(raw, shift, epsilon, activation)
-                first = inner.gradient(y, [x, kernel, bias], g, unconnected_gradients="zero")
-                total = tf.add_n(
-                    [
-                        tf.reduce_sum(f * v)
-                        for f, v, w in zip(first, cotangents, wanted, strict=True)
-                        if w
-                    ]
-                )
-            dx, dkernel, dbias, dg = outer.gradient(
-                total, [x, kernel, bias, g], unconnected_gradients="zero"
+            *tensors, g = inputs
+            dx, dkernel, dbias, dg = _from_parts(
+                normalized, tuple(tensors[:3]), g, cotangents, wanted
             )
-            return [dx, dkernel, dbias, *map(tf.zeros_like, statistics), dg]
+            return [dx, dkernel, dbias, *map(tf.zeros_like, tensors[3:]), dg]
 
         return _with_shapes(found, inputs[0], inputs[1], wanted), second
 

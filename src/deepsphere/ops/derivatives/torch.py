@@ -10,6 +10,7 @@ used; forward-mode derivatives of compiled code raise NotImplementedError, since
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,9 @@ from typing import Any
 import torch
 from torch.autograd import Function, forward_ad
 
+from deepsphere.ops import plan
 from deepsphere.ops.derivatives import rules
+from deepsphere.ops.derivatives.activations import is_curved, slope
 from deepsphere.ops.operator import SparseOperator
 
 Tensor = torch.Tensor
@@ -33,6 +36,7 @@ class Engine:
     product: Callable[[Tensor, SparseOperator, int], Tensor]
     normalized: Callable[..., tuple[Tensor, ...]] | None = None
     normalized_gradients: Callable[..., tuple[Tensor, ...]] | None = None
+    activate: Callable[[Tensor, str], Tensor] | None = None
     pool: Callable[[Tensor, int, str], Tensor] | None = None
     pool_gradient: Callable[[Tensor, Tensor, Tensor, str], Tensor] | None = None
 
@@ -146,8 +150,8 @@ class _Filter(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        x, kernel, _, ctx.operator, ctx.activation, ctx.engine = inputs
-        kept = (x, kernel) if ctx.activation == "linear" else (x, kernel, output)
+        x, kernel, bias, ctx.operator, ctx.activation, ctx.engine = inputs
+        kept = (x, kernel) if ctx.activation == "linear" else (x, kernel, bias, output)
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
         ctx.set_materialize_grads(False)
@@ -159,9 +163,14 @@ class _Filter(Function):
         x, kernel, *kept = ctx.saved_tensors
         needs_dx, needs_dkernel, needs_dbias = ctx.needs_input_grad[:3]
         wanted = needs_dx, needs_dkernel or needs_dbias, needs_dbias
-        y = kept[0] if kept else none(x)
+        y, activation = kept[1] if kept else none(x), ctx.activation
+        if is_curved(activation) and _differentiated(x, kernel, kept[0], gradient):
+            # Second derivatives need that of the activation, so it is left to PyTorch.
+            z = apply(FILTER, x, kernel, kept[0], ctx.operator, "linear", ctx.engine)
+            gradient = gradient * _slope_at_input(ctx, z)
+            y, activation = none(x), "linear"
         found = apply(
-            GRADIENTS, x, kernel, y, gradient, ctx.operator, ctx.activation, ctx.engine, wanted
+            GRADIENTS, x, kernel, y, gradient, ctx.operator, activation, ctx.engine, wanted
         )
         needed = ctx.needs_input_grad[:3]
         return (*(f if n else None for f, n in zip(found, needed, strict=True)), None, None, None)
@@ -172,6 +181,10 @@ class _Filter(Function):
         x_dim, kernel_dim, bias_dim = in_dims[:3]
         if kernel_dim is None and bias_dim is None:
             return _over_the_batch(FILTER, info, [x], [x_dim], kernel, bias, *rest)
+        features = [size for d, size in enumerate(x.shape) if d != x_dim]
+        weights = [size for d, size in enumerate(kernel.shape) if d != kernel_dim]
+        if plan.is_depthwise(features, weights):
+            return _each(FILTER, info, in_dims, arguments)
         if x_dim is None and (bias_dim is not None or bias.numel() == 0):
             kernels = _into_axis(kernel, kernel_dim, info.batch_size, 2)
             biases = bias if bias_dim is None else _into_axis(bias, bias_dim, info.batch_size, 0)
@@ -190,7 +203,9 @@ class Filter(_Filter):
         tangent = rules.filter_tangent(filtered, x, kernel, tx, tkernel)
         if tbias is not None and tbias.numel():
             tangent = tbias.expand(*x.shape[:2], -1) if tangent is None else tangent + tbias
-        return tangent * (kept[0] > 0) if kept and tangent is not None else tangent
+        if kept and tangent is not None:
+            return tangent * slope(ctx.activation, kept[1], torch)
+        return tangent
 
 
 FILTER = _Filter, Filter
@@ -234,8 +249,8 @@ class _Gradients(Function):
         if vbias is not None:
             vbias = vbias.expand(gradient.shape)
             dgradient = vbias if dgradient is None else dgradient + vbias
-        if dgradient is not None and ctx.activation == "relu":
-            dgradient = dgradient * (y > 0)
+        if dgradient is not None and ctx.activation != "linear":
+            dgradient = dgradient * slope(ctx.activation, y, torch)
         return dx, dkernel, None, dgradient, None, None, None, None
 
     @staticmethod
@@ -318,7 +333,7 @@ class _NormalizedFilter(Function):
         saved = ctx.saved_tensors  # read once: checkpointing provides them only once
         needed = ctx.needs_input_grad[:3]
         wanted = needed[0], needed[1], needed[2] and saved[2].numel() > 0
-        if torch.is_grad_enabled() or any(map(_is_dual, (*saved[:3], gradient))):
+        if _differentiated(*saved[:3], gradient):
             x, kernel, bias = saved[:3]
             found = _differentiable_gradients(ctx, x, kernel, bias, gradient, wanted)
         else:
@@ -346,7 +361,7 @@ class NormalizedFilter(_NormalizedFilter):
         x, kernel, bias = saved
         filtered_by = _filtered_by(Filter.apply, ctx.operator, ctx.engine)
         filtered = rules.filter_tangent(filtered_by, x, kernel, tx, tkernel)
-        scaled, scale, active = _normalize(ctx, x, kernel, bias)
+        scaled, scale, slopes = _normalize(ctx, x, kernel, bias)
         tangent = torch.zeros_like(scaled)
         if filtered is not None:
             tangent = tangent + scale * (
@@ -354,7 +369,7 @@ class NormalizedFilter(_NormalizedFilter):
             )
         if tbias is not None and tbias.numel():
             tangent = tangent + tbias
-        return tangent if active is None else tangent * active, None, None, None
+        return tangent if slopes is None else tangent * slopes, None, None, None
 
 
 NORMALIZED_FILTER = _NormalizedFilter, NormalizedFilter
@@ -363,23 +378,23 @@ NORMALIZED_FILTER = _NormalizedFilter, NormalizedFilter
 def _normalize(
     ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the normalized features, the scale, and the derivative mask of the activation."""
+    """Return the normalized features, the scale, and the derivative of the activation."""
     raw = apply(FILTER, x, kernel, none(x), ctx.operator, "linear", ctx.engine)
     centered = raw - raw.mean((0, 1))
     scale = torch.rsqrt(centered.square().mean((0, 1)) + ctx.epsilon)
     scaled = centered * scale
     if ctx.activation == "linear":
         return scaled, scale, None
-    return scaled, scale, (scaled + bias if bias.numel() else scaled) > 0
+    return scaled, scale, _slope_at_input(ctx, scaled + bias if bias.numel() else scaled)
 
 
 def _differentiable_gradients(
     ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, gradient: Tensor, wanted: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the gradients of a normalized filter from differentiable parts."""
-    scaled, scale, active = _normalize(ctx, x, kernel, bias)
-    if active is not None:
-        gradient = gradient * active
+    scaled, scale, slopes = _normalize(ctx, x, kernel, bias)
+    if slopes is not None:
+        gradient = gradient * slopes
     filtered = scale * (
         gradient - gradient.mean((0, 1)) - scaled * (scaled * gradient).mean((0, 1))
     )
@@ -390,8 +405,22 @@ def _differentiable_gradients(
     return dx, dkernel, gradient.sum((0, 1))
 
 
-def _is_dual(tensor: Tensor) -> bool:
-    return forward_ad.unpack_dual(tensor).tangent is not None
+def _slope_at_input(ctx: Any, z: Tensor) -> Tensor:
+    """Return the derivative of the activation at its input, itself differentiable."""
+    if ctx.activation == "silu":
+        s = torch.sigmoid(z)
+        return s * (1 + z * (1 - s))
+    if ctx.activation == "gelu":
+        density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+        return 0.5 * torch.erfc(-z * math.sqrt(0.5)) + z * density
+    return slope(ctx.activation, ctx.engine.activate(z, ctx.activation), torch)
+
+
+def _differentiated(*tensors: Tensor) -> bool:
+    """Whether a gradient of these tensors may be differentiated itself."""
+    return torch.is_grad_enabled() or any(
+        forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors
+    )
 
 
 # ---- plain products ----

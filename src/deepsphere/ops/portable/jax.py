@@ -19,6 +19,7 @@ from jax import lax
 from numpy.typing import NDArray
 
 from deepsphere.ops import plan
+from deepsphere.ops.derivatives.activations import LEAKY_SLOPE
 from deepsphere.ops.derivatives.jax import LinearMap
 from deepsphere.ops.derivatives.rules import filter_tangent
 from deepsphere.ops.operator import SparseOperator
@@ -36,7 +37,7 @@ def chebyshev_filter(
 ) -> jax.Array:
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     if plan.is_empty(x, kernel):  # a sum over no channels is 0
-        y = (x @ kernel[0]).astype(x.dtype)
+        y = _mix(x, kernel[0]).astype(x.dtype)
     else:
         y = _chebyshev_filter(*align(x, kernel), operator)
     return _activate(y, bias, activation)
@@ -69,7 +70,20 @@ def normalize(
 def _activate(y: jax.Array, bias: jax.Array | None, activation: str) -> jax.Array:
     if bias is not None:
         y = y + bias.astype(y.dtype)
-    return jax.nn.relu(y) if activation == "relu" else y
+    return activate(y, activation)
+
+
+def activate(y: jax.Array, activation: str) -> jax.Array:
+    """Apply one of `deepsphere.ops.ACTIVATIONS`."""
+    match activation:
+        case "linear":
+            return y
+        case "leaky_relu":
+            return jax.nn.leaky_relu(y, LEAKY_SLOPE)
+        case "gelu":
+            return jax.nn.gelu(y, approximate=False)
+    function: Callable[[jax.Array], jax.Array] = getattr(jax.nn, activation)
+    return function(y)
 
 
 def in_shard_map() -> bool:
@@ -161,14 +175,25 @@ def _unfold(y: jax.Array, like: jax.Array) -> jax.Array:
 
 def _filter(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.Array:
     """Return ``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
-    channels, filters = kernel.shape[1:]
+    channels, filters = z.shape[2], kernel.shape[2]
     if plan.clenshaw_is_narrower(channels, filters):
         return _clenshaw(z, kernel, operator)
 
     def add(y: jax.Array, term: jax.Array, coefficients: jax.Array) -> tuple[jax.Array, None]:
-        return y + term.reshape(-1, channels) @ coefficients, None
+        return y + _mix(term.reshape(-1, channels), coefficients), None
 
     return _walk_basis(z, kernel, operator, _zeros(z, filters), add)[0]
+
+
+def _mix(rows: jax.Array, coefficients: jax.Array) -> jax.Array:
+    """Multiply rows by the coefficients of a term, by channel if the kernel is depthwise."""
+    depthwise = rows.shape[-1] != coefficients.shape[0]
+    return rows * coefficients if depthwise else rows @ coefficients
+
+
+def _correlate(left: jax.Array, right: jax.Array, depthwise: bool) -> jax.Array:
+    """Return the gradient of the coefficients of a term."""
+    return (left * right).sum(0, keepdims=True) if depthwise else left.T @ right
 
 
 def _zeros(z: jax.Array, channels: int) -> jax.Array:
@@ -222,10 +247,12 @@ def _clenshaw(z: jax.Array, kernel: jax.Array, operator: SparseOperator) -> jax.
 def _gradients(
     z: jax.Array, kernel: jax.Array, gradient: jax.Array, operator: SparseOperator
 ) -> tuple[jax.Array, jax.Array]:
-    channels, filters = kernel.shape[1:]
+    channels, filters = z.shape[2], kernel.shape[2]
+    depthwise = plan.is_depthwise(z.shape, kernel.shape)
+    turned = kernel if depthwise else kernel.transpose(0, 2, 1)
     if plan.separate_gradients(channels, filters):
         rows = gradient.reshape(-1, filters)
-        dx = _filter(gradient, kernel.transpose(0, 2, 1), operator.transpose)
+        dx = _filter(gradient, turned, operator.transpose)
         _, dw = _walk_basis(
             z,
             kernel,
@@ -238,9 +265,9 @@ def _gradients(
 
     def visit(dx, term, coefficients):  # type: ignore[no-untyped-def]
         term_rows = term.reshape(-1, filters)
-        return dx + term_rows @ coefficients.T, rows.T @ term_rows
+        return dx + _mix(term_rows, coefficients), _correlate(rows, term_rows, depthwise)
 
-    return _walk_basis(gradient, kernel, operator.transpose, jnp.zeros_like(rows), visit)
+    return _walk_basis(gradient, turned, operator.transpose, jnp.zeros_like(rows), visit)
 
 
 def _matmul(operator: SparseOperator, columns: jax.Array) -> jax.Array:

@@ -21,6 +21,7 @@ from tensorflow.python.ops import control_flow_util
 from tensorflow.python.ops.while_v2 import _WhileBodyGradFuncGraph
 
 from deepsphere.ops import plan
+from deepsphere.ops.derivatives.activations import LEAKY_SLOPE
 from deepsphere.ops.derivatives.rules import gradients_cotangents
 from deepsphere.ops.exporting import called_from, is_across_runtimes
 from deepsphere.ops.operator import SparseOperator
@@ -59,7 +60,7 @@ def chebyshev_filter(
 ) -> tf.Tensor:
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     if plan.is_empty(x, kernel):  # a sum over no channels is 0
-        y = tf.matmul(x, tf.cast(kernel[0], x.dtype))
+        y = _mix(x, tf.cast(kernel[0], x.dtype))
     elif has_tangent(x, kernel):
         y = _plain_filter(x, kernel, operator)
     else:
@@ -96,7 +97,18 @@ def normalize(
 def _activate(y: tf.Tensor, bias: tf.Tensor | None, activation: str) -> tf.Tensor:
     if bias is not None:
         y = y + tf.cast(bias, y.dtype)
-    return tf.nn.relu(y) if activation == "relu" else y
+    return activate(y, activation)
+
+
+@tf.autograph.experimental.do_not_convert
+def activate(y: tf.Tensor, activation: str) -> tf.Tensor:
+    """Apply one of `deepsphere.ops.ACTIVATIONS`."""
+    match activation:
+        case "linear":
+            return y
+        case "leaky_relu":
+            return tf.nn.leaky_relu(y, LEAKY_SLOPE)
+    return getattr(tf.nn, activation)(y)
 
 
 def _custom_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
@@ -129,7 +141,7 @@ def _plain_filter(x: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> 
     dtype = _working_dtype(x)
 
     def add(y: Any, _: Any, term: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
-        return y + _rows(term, x.shape[2]) @ coefficients
+        return y + _mix(_rows(term, x.shape[2]), coefficients)
 
     y = _walk_basis(
         _fold(tf.cast(x, dtype)), tf.cast(kernel, dtype), _plain_product(operator, dtype), 0.0, add
@@ -195,11 +207,11 @@ def _rows(columns: tf.Tensor, channels: int) -> tf.Tensor:
 
 def _filter(z: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Tensor:
     """Return ``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
-    channels, filters = kernel.shape[1:]
+    channels, filters = z.shape[2], kernel.shape[2]
 
     def by_basis(product: _Product) -> tf.Tensor:
         def add(y: tf.Tensor, _: Any, term: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
-            return y + _rows(term, channels) @ coefficients
+            return y + _mix(_rows(term, channels), coefficients)
 
         start = tf.zeros([tf.shape(z)[0] * tf.shape(z)[1], filters], z.dtype)
         return _walk_basis(z, kernel, product, start, add)
@@ -207,6 +219,19 @@ def _filter(z: tf.Tensor, kernel: tf.Tensor, operator: SparseOperator) -> tf.Ten
     if plan.clenshaw_is_narrower(channels, filters):
         return _with_product(operator, z, filters, lambda product: _clenshaw(z, kernel, product))
     return _with_product(operator, z, channels, by_basis)
+
+
+def _mix(rows: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
+    """Multiply rows by the coefficients of a term, by channel if the kernel is depthwise."""
+    depthwise = rows.shape[-1] != coefficients.shape[0]
+    return rows * coefficients if depthwise else rows @ coefficients
+
+
+def _correlate(left: tf.Tensor, right: tf.Tensor, depthwise: bool) -> tf.Tensor:
+    """Return the gradient of the coefficients of a term."""
+    if depthwise:
+        return tf.reduce_sum(left * right, 0, keepdims=True)
+    return tf.matmul(left, right, transpose_a=True)
 
 
 def _walk_basis(
@@ -264,14 +289,15 @@ def _repeat(
 def _gradients(
     z: tf.Tensor, kernel: tf.Tensor, g: tf.Tensor, operator: SparseOperator
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    terms, channels, filters = kernel.shape
-    shape = tf.TensorShape([channels, filters])
+    terms, channels, filters = kernel.shape[0], z.shape[2], kernel.shape[2]
+    depthwise = plan.is_depthwise(z.shape, kernel.shape)
+    turned = kernel if depthwise else tf.transpose(kernel, [0, 2, 1])
 
     def collected(parts: tf.TensorArray) -> tf.Tensor:
         return tf.ensure_shape(parts.stack(), kernel.shape)
 
     def empty() -> tf.TensorArray:
-        return tf.TensorArray(z.dtype, size=terms, element_shape=shape)
+        return tf.TensorArray(z.dtype, size=terms, element_shape=kernel.shape[1:])
 
     def separate_dw(product: _Product) -> tf.Tensor:
         rows = _rows(g, filters)
@@ -287,14 +313,13 @@ def _gradients(
         def visit(carry: Any, k: Any, term: tf.Tensor, coefficients: tf.Tensor) -> Any:
             dx, dw = carry
             term = _rows(term, filters)
-            dx = dx + tf.matmul(term, coefficients, transpose_b=True)
-            return dx, dw.write(k, tf.matmul(rows, term, transpose_a=True))
+            return dx + _mix(term, coefficients), dw.write(k, _correlate(rows, term, depthwise))
 
-        dx, dw = _walk_basis(g, kernel, product, (tf.zeros_like(rows), empty()), visit)
+        dx, dw = _walk_basis(g, turned, product, (tf.zeros_like(rows), empty()), visit)
         return dx, collected(dw)
 
     if plan.separate_gradients(channels, filters):
-        dx = _filter(g, tf.transpose(kernel, [0, 2, 1]), operator.transpose)
+        dx = _filter(g, turned, operator.transpose)
         return dx, _with_product(operator, z, channels, separate_dw)
     return _with_product(operator.transpose, g, filters, both)
 

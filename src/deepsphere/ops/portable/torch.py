@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from deepsphere.ops import plan
+from deepsphere.ops.derivatives.activations import LEAKY_SLOPE
 from deepsphere.ops.derivatives.torch import (
     FILTER,
     PRODUCT,
@@ -34,7 +36,7 @@ def chebyshev_filter(
 ) -> torch.Tensor:
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     if plan.is_empty(x, kernel):  # a sum over no channels is 0
-        y = (x @ kernel[0].to(x.dtype)).to(x.dtype)
+        y = _add_product(None, x, kernel[0].to(x.dtype))
     elif exporting():  # converters do not support custom gradients
         y = _forward(x, kernel, operator)
     else:
@@ -62,7 +64,21 @@ def normalized_filter(
 def _activate(y: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
     if bias is not None:
         y = y + bias.to(y.dtype)
-    return torch.relu(y) if activation == "relu" else y
+    return activate(y, activation)
+
+
+def activate(y: torch.Tensor, activation: str) -> torch.Tensor:
+    """Apply one of `deepsphere.ops.ACTIVATIONS`."""
+    match activation:
+        case "linear":
+            return y
+        case "silu":  # PyTorch's own has no derivative in forward mode of that in reverse mode
+            return y * torch.sigmoid(y)
+        case "leaky_relu":
+            return functional.leaky_relu(y, LEAKY_SLOPE)
+        case "relu" | "tanh" | "sigmoid":
+            return getattr(torch, activation)(y)
+    return getattr(functional, activation)(y)
 
 
 def sparse_product(x: torch.Tensor, operator: SparseOperator, power: int) -> torch.Tensor:
@@ -138,7 +154,7 @@ def _unfold(y: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _filter(z: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
     """Return ``sum_k T_k(A) z W_k`` of (n, batch, channels), as (n * batch, filters)."""
-    channels, filters = kernel.shape[1:]
+    channels, filters = z.shape[2], kernel.shape[2]
     if plan.clenshaw_is_narrower(channels, filters):
         return _clenshaw(z, kernel, operator)
     y: torch.Tensor | None = None
@@ -151,9 +167,17 @@ def _filter(z: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> 
 def _add_product(y: torch.Tensor | None, rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Add a product to `y` in place, or return the product if `y` is None.
 
-    If `y` started as zeros, `vmap` would reject adding a mapped product to it in place.
+    The product is by channel if the matrix is that of a depthwise kernel. If `y` started as zeros,
+    `vmap` would reject adding a mapped product to it in place.
     """
+    if rows.shape[-1] != matrix.shape[0]:
+        return rows * matrix if y is None else y.addcmul_(rows, matrix)
     return rows @ matrix if y is None else y.addmm_(rows, matrix)
+
+
+def _correlate(left: torch.Tensor, right: torch.Tensor, depthwise: bool) -> torch.Tensor:
+    """Return the gradient of the coefficients of a term."""
+    return (left * right).sum(0, keepdim=True) if depthwise else left.T @ right
 
 
 def _clenshaw(z: torch.Tensor, kernel: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
@@ -181,11 +205,13 @@ def _gradients(
     needs_dx: bool,
     needs_dw: bool,
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    channels, filters = kernel.shape[1:]
+    channels, filters = z.shape[2], kernel.shape[2]
+    depthwise = plan.is_depthwise(z.shape, kernel.shape)
+    turned = kernel if depthwise else kernel.transpose(1, 2)
     if not needs_dw or plan.separate_gradients(channels, filters, needs_dx):
         dx = dw = None
         if needs_dx:
-            dx = _filter(gradient, kernel.transpose(1, 2), operator.transpose)
+            dx = _filter(gradient, turned, operator.transpose)
         if needs_dw:
             rows = gradient.reshape(-1, filters)
             terms = _basis(z, len(kernel), operator)
@@ -194,11 +220,11 @@ def _gradients(
     rows, dw_terms = z.reshape(-1, channels), []
     dx = None
     terms = _basis(gradient, len(kernel), operator.transpose)
-    for term, coefficients in zip(terms, kernel, strict=True):
+    for term, coefficients in zip(terms, turned, strict=True):
         term_rows = term.reshape(-1, filters)
-        dw_terms.append(rows.T @ term_rows)
+        dw_terms.append(_correlate(rows, term_rows, depthwise))
         if needs_dx:
-            dx = _add_product(dx, term_rows, coefficients.T)
+            dx = _add_product(dx, term_rows, coefficients)
     return dx, torch.stack(dw_terms)
 
 

@@ -83,10 +83,15 @@ static int no_channels(const Sizes *s) { return s->channels == 0; }
 /* Whether the output is empty. */
 static int no_outputs(const Sizes *s) { return s->batch == 0 || s->n == 0 || s->filters == 0; }
 
-/* Set the gradients, except that of the bias, if either holds. */
+/* The rows of the kernel per term. */
+static int64_t kernel_rows(const Sizes *s) { return s->depthwise ? 1 : s->channels; }
+
+/* Set the gradients to 0, except that of the bias: they are sums over outputs, of which there are
+   none. */
 static void clear_gradients(const Sizes *s, float *dx, float *dkernel) {
   if (dx) memset(dx, 0, (size_t)(s->batch * s->n * s->channels) * sizeof(float));
-  if (dkernel) memset(dkernel, 0, (size_t)(s->terms * s->channels * s->filters) * sizeof(float));
+  if (dkernel)
+    memset(dkernel, 0, (size_t)(s->terms * kernel_rows(s) * s->filters) * sizeof(float));
 }
 
 /* ---- forward ---- */
@@ -100,6 +105,7 @@ static Walk forward_walk(const Sizes *s, const Matrix *a, const float *x, const 
                 .weights = kernel,
                 .outputs = (int)s->filters,
                 .out = out,
+                .depthwise = (int)s->depthwise,
                 .clenshaw = s->filters < s->channels,
                 .threads = (int)s->threads};
 }
@@ -188,7 +194,8 @@ static int filter_gradients(const Sizes *s, const Matrix *a, const Matrix *trans
                       .source_sums = gradient_sums};
     return !gradient_sums || walk(&sum);
   }
-  const size_t weights = (size_t)(s->terms * C * F);
+  const int64_t rows = kernel_rows(s);
+  const size_t weights = (size_t)(s->terms * rows * F);
   float *turned = malloc(weights * sizeof(float));
   if (!turned) return 0;
   if (dkernel) memset(dkernel, 0, weights * sizeof(float));
@@ -196,12 +203,13 @@ static int filter_gradients(const Sizes *s, const Matrix *a, const Matrix *trans
             .batch = s->batch,
             .terms = (int)s->terms,
             .source = *gradient,
+            .depthwise = (int)s->depthwise,
             .threads = (int)s->threads,
             .source_sums = gradient_sums};
   const int together = dx && dkernel && 2 * C >= F; /* one basis of the gradient serves both */
   int done = 1;
   if (dx) {
-    transpose_terms(kernel, turned, s->terms, C, F);
+    transpose_terms(kernel, turned, s->terms, rows, F);
     w.weights = turned;
     w.outputs = C;
     w.out = dx;
@@ -223,7 +231,7 @@ static int filter_gradients(const Sizes *s, const Matrix *a, const Matrix *trans
       w.left = gradient;
       w.sums = turned;
       done = walk(&w);
-      transpose_terms(turned, dkernel, s->terms, F, C);
+      transpose_terms(turned, dkernel, s->terms, F, rows);
     } else {
       w.left = x;
       w.sums = dkernel;
@@ -245,8 +253,9 @@ int deepsphere_backward(const Sizes *s, const Matrix *a, const Matrix *transpose
   const Source input = {.values = x, .channels = (int)s->channels};
   const Source output = {.values = gradient,
                          .channels = (int)s->filters,
-                         .change = s->activation == RELU ? THROUGH_RELU : AS_IT_IS,
-                         .other = y};
+                         .change = s->activation == LINEAR ? AS_IT_IS : THROUGH_ACTIVATION,
+                         .other = y,
+                         .activation = (int)s->activation};
   double *sums = calloc((size_t)s->filters, sizeof(double));
   if (!sums) return 0;
   const int done = filter_gradients(s, a, transposed, &input, kernel, &output, dx, dkernel,

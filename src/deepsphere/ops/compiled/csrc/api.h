@@ -10,12 +10,13 @@
 
 typedef struct {
   int64_t batch, n, channels, filters, terms;
-  int64_t activation; /* LINEAR or RELU, see rows.h */
+  int64_t activation; /* see activations.h */
+  int64_t depthwise;  /* whether channels are filtered without mixing; filters = channels then */
   int64_t threads;
 } Sizes;
 
 /* y = activation(sum_k T_k(A) x W_k + bias); x is (batch, n, channels), kernel (terms, channels,
-   filters), bias (filters) or NULL, y (batch, n, filters). */
+   filters), or (terms, channels) if depthwise, bias (filters) or NULL, y (batch, n, filters). */
 int deepsphere_forward(const Sizes *sizes, const Matrix *a, const float *x, const float *kernel,
                        const float *bias, float *y);
 
@@ -26,7 +27,8 @@ int deepsphere_forward_normalized(const Sizes *sizes, const Matrix *a, const flo
                                   float *raw, float *mean, float *variance);
 
 /* Gradients of the first function, given that of y. `transposed` is A^T. dx, dkernel and dbias are
-   not computed if NULL; y is used only if the activation is not LINEAR. */
+   not computed if NULL; y is used only if the activation is not LINEAR. The derivative of the
+   activation must be one that can be computed from y. */
 int deepsphere_backward(const Sizes *sizes, const Matrix *a, const Matrix *transposed,
                         const float *x, const float *kernel, const float *y, const float *gradient,
                         float *dx, float *dkernel, float *dbias);

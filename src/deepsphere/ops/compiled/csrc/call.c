@@ -78,17 +78,21 @@ static const char *read_sizes(const Array *in, Sizes *sizes, float *epsilon) {
   const Array *x = in + 1, *kernel = in + 2;
   const FilterOptions *options = read_options(in, FIELDS(FilterOptions));
   int activation, threads;
-  if (!options || !read_integer(options->activation, LINEAR, RELU, &activation) ||
+  if (!options || !read_integer(options->activation, 0, ACTIVATIONS - 1, &activation) ||
       !read_integer(options->threads, 1, MOST_THREADS, &threads))
     return "the options must be an activation, a number of threads, and epsilon";
   *epsilon = options->epsilon;
   if (!(*epsilon >= 0)) return "epsilon must not be negative";
-  if (!is_array(x, FLOAT32, 3) || !is_array(kernel, FLOAT32, 3) || x->dims[2] != kernel->dims[1])
-    return "x must be (batch, n, channels) and the kernel (terms, channels, filters)";
-  const int64_t terms = kernel->dims[0], channels = kernel->dims[1], filters = kernel->dims[2];
+  if (!is_array(x, FLOAT32, 3) || !is_array(kernel, FLOAT32, 3))
+    return "x and the kernel must have three dimensions";
+  const int64_t terms = kernel->dims[0], channels = x->dims[2], filters = kernel->dims[2];
+  const int depthwise = channels != 1 && kernel->dims[1] == 1 && filters == channels;
+  if (channels != kernel->dims[1] && !depthwise)
+    return "x must be (batch, n, channels) and the kernel (terms, channels, filters), or (terms, 1, "
+           "channels) to filter each channel for itself";
   if (terms < 1) return "the kernel must have a term";
   if (terms > MOST_CHANNELS || channels > MOST_CHANNELS || filters > MOST_CHANNELS ||
-      channels * filters > MOST_WEIGHTS)
+      kernel->dims[1] * filters > MOST_WEIGHTS)
     return "the kernel is too large";
   *sizes = (Sizes){.batch = x->dims[0],
                    .n = x->dims[1],
@@ -96,6 +100,7 @@ static const char *read_sizes(const Array *in, Sizes *sizes, float *epsilon) {
                    .filters = filters,
                    .terms = terms,
                    .activation = activation,
+                   .depthwise = depthwise,
                    .threads = threads};
   return NULL;
 }
@@ -137,10 +142,12 @@ static const char *call_backward(int function, const Array *in, const Array *out
   if (message) return message;
   if (!is_block(gradient, s.batch, s.n, s.filters)) return "the gradient must be that of y";
   if (!is_none(out) && !is_block(out, s.batch, s.n, s.channels)) return "dx must be as x";
-  if (!is_none(out + 1) && !is_block(out + 1, s.terms, s.channels, s.filters))
+  if (!is_none(out + 1) && !is_block(out + 1, s.terms, in[2].dims[1], s.filters))
     return "dkernel must be as the kernel";
   if (!is_none(out + 2) && !is_list(out + 2, FLOAT32, s.filters)) return "dbias must be (filters,)";
   if (function == BACKWARD) {
+    if (!derivative_from_output((int)s.activation))
+      return "the derivative of this activation needs its input";
     if (s.activation != LINEAR && !is_block(y, s.batch, s.n, s.filters))
       return "y must be (batch, n, filters)";
     return deepsphere_backward(&s, &a, &transposed, floats(x), floats(kernel),

@@ -28,6 +28,9 @@ typedef struct {
    POOL                 options x                                               -> y
    POOL_BACKWARD        options x y gradient                                    -> dx
 
+   A kernel (terms, 1, channels) filters each channel of x for itself. BACKWARD has no activations
+   whose derivatives need their input, see derivative_from_output.
+
    The options are FilterOptions for the first four, ProductOptions, and PoolOptions for the last
    two; what follows their last field is ignored. */
 enum {
@@ -43,7 +46,7 @@ enum {
 
 /* Options are arrays of float32, as all backends pass those, with a field for each element. */
 typedef struct {
-  float activation; /* LINEAR or RELU, see rows.h */
+  float activation; /* see activations.h */
   float threads;
   float epsilon; /* of the normalization */
 } FilterOptions;

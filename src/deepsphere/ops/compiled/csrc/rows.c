@@ -28,6 +28,53 @@ void channels_repeat(const float *numbers, int channels, float *out) {
 #define VECTORIZED _Pragma("GCC ivdep")
 #endif
 
+/* ---- activations ---- */
+
+#define FOR_EACH(FUNCTION)                                             \
+  VECTORIZED for (int m = 0; m < count; m++) values[m] = FUNCTION(values[m]); \
+  break
+
+/* values = activation(values). */
+static void activate(float *restrict values, int count, int activation) {
+  switch (activation) {
+    case RELU: FOR_EACH(relu);
+    case ELU: FOR_EACH(elu);
+    case SELU: FOR_EACH(selu);
+    case LEAKY_RELU: FOR_EACH(leaky_relu);
+    case TANH: FOR_EACH(tanh_of);
+    case SIGMOID: FOR_EACH(sigmoid);
+    case SOFTPLUS: FOR_EACH(softplus);
+    case SILU: FOR_EACH(silu);
+    case GELU: FOR_EACH(gelu);
+  }
+}
+
+/* Replace outputs of an activation by its derivatives there. */
+static void find_slopes(float *restrict values, int count, int activation) {
+  switch (activation) {
+    case RELU: FOR_EACH(relu_slope);
+    case ELU: FOR_EACH(elu_slope);
+    case SELU: FOR_EACH(selu_slope);
+    case LEAKY_RELU: FOR_EACH(leaky_relu_slope);
+    case TANH: FOR_EACH(tanh_slope);
+    case SIGMOID: FOR_EACH(sigmoid_slope);
+    case SOFTPLUS: FOR_EACH(softplus_slope);
+  }
+}
+
+/* Replace inputs of an activation by its derivatives there. */
+static void find_slopes_at_inputs(float *restrict values, int count, int activation) {
+  if (derivative_from_output(activation)) {
+    activate(values, count, activation);
+    find_slopes(values, count, activation);
+    return;
+  }
+  switch (activation) {
+    case SILU: FOR_EACH(silu_slope);
+    case GELU: FOR_EACH(gelu_slope);
+  }
+}
+
 static void fold(const float *sums, int channels, double *out) {
   for (int r = 0; r < ROWS; r++)
     for (int c = 0; c < channels; c++) out[c] += sums[r * channels + c];
@@ -72,6 +119,7 @@ void rows_activate(float *values, int64_t rows, const Channels *c, int activatio
       }
     } else {
       VECTORIZED for (int m = 0; m < length; m++) v[m] += bias[m];
+      activate(v, length, activation);
     }
   });
 }
@@ -89,13 +137,49 @@ void rows_normalize(const float *raw, float *out, int64_t rows, const Channels *
       }
     } else {
       VECTORIZED for (int m = 0; m < length; m++) to[m] = scale[m] * from[m] + shift[m] + bias[m];
+      activate(to, length, activation);
     }
   });
 }
 
-void rows_relu_gradient(const float *g, const float *y, float *out, int64_t count) {
-  VECTORIZED for (int64_t m = 0; m < count; m++) out[m] = y[m] > 0 ? g[m] : 0;
+#define CHUNK 256 /* floats: derivatives are computed for so many at a time */
+
+void rows_activation_gradient(const float *g, const float *y, float *out, int64_t count,
+                              int activation) {
+  if (activation == RELU) {
+    VECTORIZED for (int64_t m = 0; m < count; m++) out[m] = y[m] > 0 ? g[m] : 0;
+    return;
+  }
+  float slopes[CHUNK];
+  for (int64_t at = 0; at < count; at += CHUNK) {
+    const int length = count - at < CHUNK ? (int)(count - at) : CHUNK;
+    memcpy(slopes, y + at, (size_t)length * sizeof(float));
+    find_slopes(slopes, length, activation);
+    VECTORIZED for (int m = 0; m < length; m++) out[at + m] = slopes[m] * g[at + m];
+  }
 }
+
+/* The derivatives of the activation of a normalization for `count` numbers from `raw` on, the first
+   of which is number `start` of a period. */
+static void find_normalized_slopes(const float *restrict raw, const Channels *c, int start,
+                                   int count, int activation, float *restrict slopes) {
+  const float *restrict scale = c->scale + start, *restrict shift = c->shift + start;
+  const float *restrict bias = c->bias + start;
+  VECTORIZED for (int m = 0; m < count; m++) slopes[m] = scale[m] * raw[m] + shift[m] + bias[m];
+  find_slopes_at_inputs(slopes, count, activation);
+}
+
+/* Run BODY for `length` numbers from `start` on, whose derivatives are in `slopes`. */
+#define BY_SLOPES(BODY)                                                                      \
+  for (int start = 0; start < length; start += CHUNK) {                                       \
+    float slopes[CHUNK];                                                                      \
+    const int end = length - start < CHUNK ? length : start + CHUNK;                          \
+    find_normalized_slopes(from + start, c, start, end - start, activation, slopes);          \
+    VECTORIZED for (int m = start; m < end; m++) {                                            \
+      const float passed = slopes[m - start] * gradient[m];                                   \
+      BODY;                                                                                   \
+    }                                                                                         \
+  }
 
 void rows_normalize_sums(const float *g, const float *raw, int64_t rows, const Channels *c,
                          int activation, double *sums, float *scratch) {
@@ -113,6 +197,11 @@ void rows_normalize_sums(const float *g, const float *raw, int64_t rows, const C
         plain[m] += passed;
         weighted[m] += passed * normalized;
       }
+    } else if (activation != LINEAR) {
+      BY_SLOPES({
+        plain[m] += passed;
+        weighted[m] += passed * (scale[m] * from[m] + shift[m]);
+      })
     } else {
       VECTORIZED for (int m = 0; m < length; m++) {
         plain[m] += gradient[m];
@@ -137,6 +226,8 @@ void rows_normalize_gradient(const float *g, const float *raw, float *out, int64
         const float passed = scale[m] * from[m] + shift[m] + bias[m] > 0 ? gradient[m] : 0;
         to[m] = scale[m] * passed - (slope[m] * from[m] + offset[m]);
       }
+    } else if (activation != LINEAR) {
+      BY_SLOPES(to[m] = scale[m] * passed - (slope[m] * from[m] + offset[m]))
     } else {
       VECTORIZED for (int m = 0; m < length; m++)
         to[m] = scale[m] * gradient[m] - (slope[m] * from[m] + offset[m]);

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { LINEAR = 0, RELU = 1 };
+#include "activations.h"
 
 /* Per-channel values of a normalization, repeated to fill whole vectors: `period` floats, where
    element m belongs to channel m % channels. */
@@ -44,8 +44,9 @@ void rows_activate(float *values, int64_t rows, const Channels *c, int activatio
 void rows_normalize(const float *raw, float *out, int64_t rows, const Channels *c,
                     int activation);
 
-/* out = g where y > 0, and 0 elsewhere. */
-void rows_relu_gradient(const float *g, const float *y, float *out, int64_t count);
+/* out = g * the derivative of an activation at its output y, see derivative_from_output. */
+void rows_activation_gradient(const float *g, const float *y, float *out, int64_t count,
+                              int activation);
 
 /* sums[0..channels) += g, and the second half += g * normalized, where g is propagated back through
    the activation first. `scratch` holds 2 periods. */

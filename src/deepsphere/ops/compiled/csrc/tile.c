@@ -117,6 +117,60 @@ void tile_mix(const float *in, const float *w, float *out, int64_t rows, int sou
   }
 }
 
+/* ---- products with a kernel that does not mix channels ---- */
+
+/* The size of the next block, at most 4, such that all blocks are about equal. */
+static int next_block(int left) {
+  const int blocks = (left + 3) / 4;
+  return (left + blocks - 1) / blocks;
+}
+
+#define UP_TO_FOUR(MAKE, VEC) MAKE(VEC, 1) MAKE(VEC, 2) MAKE(VEC, 3) MAKE(VEC, 4)
+SCALE_LANES(v16)
+SCALE_LANES(v8)
+SCALE_LANES(v4)
+UP_TO_FOUR(SCALE_CHANNELS, v16)
+UP_TO_FOUR(SCALE_CHANNELS, v8)
+UP_TO_FOUR(DOT, v16)
+UP_TO_FOUR(DOT, v8)
+DOT(v4, 1)
+
+#define ROW(PREFIX) {PREFIX##_1, PREFIX##_2, PREFIX##_3, PREFIX##_4}
+typedef void Scale(const float *, const float *, float *, int64_t, int, int);
+static Scale *const scale_16[4] = ROW(scale_channels_v16);
+static Scale *const scale_8[4] = ROW(scale_channels_v8);
+typedef void Dot(const float *, const float *, float *, int64_t, int64_t);
+static Dot *const dot_16[4] = ROW(dot_v16);
+static Dot *const dot_8[4] = ROW(dot_v8);
+
+void tile_scale(const float *in, const float *w, float *out, int64_t rows, int channels, int lanes,
+                int add) {
+  if (lanes > 1) {
+    (lanes == 16  ? scale_lanes_v16
+     : lanes == 8 ? scale_lanes_v8
+                  : scale_lanes_v4)(in, w, out, rows, channels, add);
+    return;
+  }
+  const int width = widest(channels);
+  for (int c = 0; c < channels;) {
+    const int count = next_block((channels - c) / width);
+    (width == 16 ? scale_16 : scale_8)[(count - 1) & 3](in + c, w + c, out + c, rows, channels, add);
+    c += count * width;
+  }
+}
+
+void tile_dot(const float *left, const float *right, float *out, int64_t rows, int channels,
+              int lanes) {
+  const int64_t stride = (int64_t)channels * lanes; /* a multiple of 8, or of 4 lanes */
+  for (int64_t c = 0; c < stride;) {
+    const int width = WIDEST == 16 && stride - c >= 16 ? 16 : stride - c >= 8 ? 8 : 4;
+    const int64_t fitting = (stride - c) / width, count = fitting > 4 ? 4 : fitting;
+    Dot *const dot = width == 16 ? dot_16[count - 1] : width == 8 ? dot_8[count - 1] : dot_v4_1;
+    dot(left + c, right + c, out + c, rows, stride);
+    c += count * width;
+  }
+}
+
 /* ---- correlations ---- */
 
 #define FOUR(MAKE, VEC, LEFTS) \
@@ -131,19 +185,12 @@ FOUR(CORRELATE_CHANNELS, v8, 4)
 
 typedef void Correlate(const float *, const float *, float *, int64_t, int, int);
 
-#define ROW(PREFIX) {PREFIX##_1, PREFIX##_2, PREFIX##_3, PREFIX##_4}
 #define TABLE(PREFIX) {ROW(PREFIX##_1), ROW(PREFIX##_2), ROW(PREFIX##_3), ROW(PREFIX##_4)}
 static Correlate *const correlate_16[4][4] = TABLE(correlate_lanes_v16);
 static Correlate *const correlate_8[4][4] = TABLE(correlate_lanes_v8);
 static Correlate *const correlate_4[4][4] = TABLE(correlate_lanes_v4);
 static Correlate *const channels_16[4] = ROW(correlate_channels_v16_4);
 static Correlate *const channels_8[4] = ROW(correlate_channels_v8_4);
-
-/* The size of the next block, at most 4, such that all blocks are about equal. */
-static int next_block(int left) {
-  const int blocks = (left + 3) / 4;
-  return (left + blocks - 1) / blocks;
-}
 
 void tile_correlate(const float *left, const float *right, float *out, int64_t rows, int lefts,
                     int rights, int lanes) {

@@ -17,6 +17,14 @@ void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, cons
 void tile_mix(const float *in, const float *w, float *out, int64_t rows, int sources, int outputs,
               int lanes, int add);
 
+/* out[row][c] (+)= in[row][c] w[c]: the product with a kernel that does not mix channels. */
+void tile_scale(const float *in, const float *w, float *out, int64_t rows, int channels, int lanes,
+                int add);
+
+/* out[c] += sum over rows of left[row][c] right[row][c]; out is (channels, lanes). */
+void tile_dot(const float *left, const float *right, float *out, int64_t rows, int channels,
+              int lanes);
+
 /* out[a][b] += sum over rows of left[row][a] right[row][b]; out is (lefts, rights, lanes). */
 void tile_correlate(const float *left, const float *right, float *out, int64_t rows, int lefts,
                     int rights, int lanes);

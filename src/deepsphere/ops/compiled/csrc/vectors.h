@@ -1,4 +1,4 @@
-/* Vectors of floats, and the three inner loops that take nearly all the time.
+/* Vectors of floats, and the inner loops that take nearly all the time.
 
    Features lie in one of two layouts:
 
@@ -113,6 +113,44 @@ typedef struct {
     UNROLLED for (int r = 0; r < ROWS; r++)                                                       \
         UNROLLED for (int o = 0; o < COUNT; o++)                                                  \
             ((VEC *)(out + r * outputs))[o] = sums[r][o];                                         \
+  }
+
+/* Lanes: out[row][c] (+)= in[row][c] w[c]. */
+#define SCALE_LANES(VEC)                                                                          \
+  static void scale_lanes_##VEC(const float *in, const float *w, float *out, int64_t rows,        \
+                                int channels, int add) {                                          \
+    for (int64_t i = 0; i < rows; i++) {                                                          \
+      const VEC *from = (const VEC *)in + i * channels;                                           \
+      VEC *to = (VEC *)out + i * channels;                                                        \
+      for (int c = 0; c < channels; c++) to[c] = add ? to[c] + w[c] * from[c] : w[c] * from[c];   \
+    }                                                                                             \
+  }
+
+/* Channels: the same, for COUNT vectors of channels of rows at intervals of `stride` floats. */
+#define SCALE_CHANNELS(VEC, COUNT)                                                                \
+  static void scale_channels_##VEC##_##COUNT(const float *in, const float *w, float *out,         \
+                                             int64_t rows, int stride, int add) {                 \
+    VEC weights[COUNT];                                                                           \
+    UNROLLED for (int c = 0; c < COUNT; c++) weights[c] = ((const VEC *)w)[c];                    \
+    for (int64_t i = 0; i < rows; i++) {                                                          \
+      const VEC *from = (const VEC *)(in + i * stride);                                           \
+      VEC *to = (VEC *)(out + i * stride);                                                        \
+      UNROLLED for (int c = 0; c < COUNT; c++)                                                    \
+          to[c] = add ? to[c] + weights[c] * from[c] : weights[c] * from[c];                      \
+    }                                                                                             \
+  }
+
+/* out[c] += sum over rows of left[row][c] right[row][c], for COUNT vectors of rows at intervals of
+   `stride` floats; in both layouts, as lanes are summed like channels. */
+#define DOT(VEC, COUNT)                                                                           \
+  static void dot_##VEC##_##COUNT(const float *left, const float *right, float *out,              \
+                                  int64_t rows, int64_t stride) {                                 \
+    VEC sums[COUNT] = {{0}};                                                                      \
+    for (int64_t i = 0; i < rows; i++) {                                                          \
+      const VEC *l = (const VEC *)(left + i * stride), *r = (const VEC *)(right + i * stride);    \
+      UNROLLED for (int c = 0; c < COUNT; c++) sums[c] += l[c] * r[c];                            \
+    }                                                                                             \
+    UNROLLED for (int c = 0; c < COUNT; c++)((VEC *)out)[c] += sums[c];                           \
   }
 
 /* Lanes: sums[a][b] += sum over rows of left[row][a] right[row][b], lane by lane. */

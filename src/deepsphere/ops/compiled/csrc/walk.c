@@ -11,6 +11,11 @@
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* The number of sums per term. */
+static int64_t sums_per_term(const Walk *w) {
+  return w->depthwise ? w->source.channels : (int64_t)w->left->channels * w->source.channels;
+}
+
 /* ---- groups of samples ---- */
 
 /* Samples are processed in groups: as lanes of vectors, for any number of channels, or as several
@@ -101,7 +106,7 @@ static size_t lay_out_thread_memory(const Walk *w, char *memory, ThreadMemory *o
   const size_t most = S > O ? (S > L ? S : L) : (O > L ? O : L);
   const size_t period = (size_t)channels_period((int)most);
   const size_t tile = 8 * (S + O + L) * 16 > TILE_FLOATS ? 8 * (S + O + L) * 16 : TILE_FLOATS;
-  const size_t sums = (size_t)w->terms * L * S;
+  const size_t sums = w->left ? (size_t)(w->terms * sums_per_term(w)) : 0;
   out->scratch = take_array(&memory, 2 * period + tile, sizeof(float));
   out->origin = take_array(&memory, period, sizeof(float));
   out->lanes = take_array(&memory, sums * 16, sizeof(float));
@@ -137,8 +142,8 @@ static void read_source(const ThreadRows *p, const Source *s, float *to, double 
       const int64_t at = ((p->sample + l) * n + i) * C;
       const float *values = s->values + at;
       float *out = lanes > 1 ? changed + l * count : to + (l * n + i) * C;
-      if (s->change == THROUGH_RELU)
-        rows_relu_gradient(values, s->other + at, out, count);
+      if (s->change == THROUGH_ACTIVATION)
+        rows_activation_gradient(values, s->other + at, out, count, s->activation);
       else if (s->change == THROUGH_NORM)
         rows_normalize_gradient(values, s->other + at, out, rows, s->norm, s->activation);
       if (sums) rows_sum(s->change ? out : values, rows, C, sums, scratch);
@@ -173,18 +178,28 @@ static void mix(const ThreadRows *p, int k, const float *in, float *out, int64_t
                 int add) {
   const Walk *w = p->walk;
   const int S = w->source.channels, O = w->outputs, lanes = p->group.lanes;
-  for (int b = 0; b < p->group.blocks; b++)
-    tile_mix(in + (b * w->matrix.n + lo) * S * lanes, w->weights + (int64_t)k * S * O,
-             out + (b * w->matrix.n + lo) * O * lanes, hi - lo, S, O, lanes, add);
+  for (int b = 0; b < p->group.blocks; b++) {
+    const float *from = in + (b * w->matrix.n + lo) * S * lanes;
+    float *to = out + (b * w->matrix.n + lo) * O * lanes;
+    if (w->depthwise)
+      tile_scale(from, w->weights + (int64_t)k * S, to, hi - lo, S, lanes, add);
+    else
+      tile_mix(from, w->weights + (int64_t)k * S * O, to, hi - lo, S, O, lanes, add);
+  }
 }
 
 static void correlate(const ThreadRows *p, int k, const float *in, int64_t lo, int64_t hi) {
   const Walk *w = p->walk;
   const int S = w->source.channels, L = w->left->channels, lanes = p->group.lanes;
-  for (int b = 0; b < p->group.blocks; b++)
-    tile_correlate(p->arrays.left + (b * w->matrix.n + lo) * L * lanes,
-                   in + (b * w->matrix.n + lo) * S * lanes,
-                   p->memory->lanes + (int64_t)k * L * S * lanes, hi - lo, L, S, lanes);
+  float *sums = p->memory->lanes + k * sums_per_term(w) * lanes;
+  for (int b = 0; b < p->group.blocks; b++) {
+    const float *left = p->arrays.left + (b * w->matrix.n + lo) * L * lanes;
+    const float *right = in + (b * w->matrix.n + lo) * S * lanes;
+    if (w->depthwise)
+      tile_dot(left, right, sums, hi - lo, S, lanes);
+    else
+      tile_correlate(left, right, sums, hi - lo, L, S, lanes);
+  }
 }
 
 /* term = factor * A current [- previous]. */
@@ -251,7 +266,7 @@ static void walk_powers(const ThreadRows *p) {
 }
 
 static void add_lanes(const ThreadRows *p) {
-  const int64_t count = (int64_t)p->walk->terms * p->walk->left->channels * p->walk->source.channels;
+  const int64_t count = p->walk->terms * sums_per_term(p->walk);
   const int lanes = p->group.lanes;
   for (int64_t m = 0; m < count; m++)
     for (int l = 0; l < lanes; l++) p->memory->sums[m] += p->memory->lanes[m * lanes + l];
@@ -282,8 +297,8 @@ static void walk_on_thread(void *argument, Team *team, int thread, char *workspa
       p.arrays.left = (float *)w->left->values + p.sample * n * w->left->channels;
     if (!p.arrays.out && w->out) p.arrays.out = w->out + p.sample * n * w->outputs;
     if (w->left)
-      memset(memory->lanes, 0, sizeof(float) * (size_t)w->terms * (size_t)w->left->channels *
-                                   (size_t)w->source.channels * (size_t)p.group.lanes);
+      memset(memory->lanes, 0,
+             sizeof(float) * (size_t)(w->terms * sums_per_term(w)) * (size_t)p.group.lanes);
     team_barrier(team);
     if (w->power)
       walk_powers(&p);
@@ -299,7 +314,7 @@ static void walk_on_thread(void *argument, Team *team, int thread, char *workspa
 
 static void collect(const Walk *w, const ThreadMemory *memory) {
   if (w->left) {
-    const int64_t count = (int64_t)w->terms * w->left->channels * w->source.channels;
+    const int64_t count = w->terms * sums_per_term(w);
     for (int64_t m = 0; m < count; m++) w->sums[m] += memory->sums[m];
   }
   if (w->source_sums)

@@ -8,13 +8,13 @@
 
 /* Change to an array of shape (batch, n, channels) while it is read: none, or backpropagation
    through an activation or a normalization. */
-typedef enum { AS_IT_IS, THROUGH_RELU, THROUGH_NORM } Change;
+typedef enum { AS_IT_IS, THROUGH_ACTIVATION, THROUGH_NORM } Change;
 
 typedef struct {
   const float *values;
   int channels;
   Change change;
-  const float *other; /* output of the activation (RELU) or input of the normalization (NORM) */
+  const float *other; /* output of the activation, or input of the normalization */
   const Channels *norm;
   int activation;
 } Source;
@@ -29,6 +29,7 @@ typedef struct {
   float *out;            /* (batch, n, O) */
   const Source *left;    /* L channels: sums_k = left^T T_k(A) source, unless NULL */
   float *sums;           /* (terms, L, S) */
+  int depthwise;         /* each channel for itself: S = O = L, weights and sums are (terms, S) */
   int clenshaw;          /* whether to sum backwards on O instead of S columns; requires no left */
   int power;             /* if not 0, out = A^power source, of S channels; terms is unused */
   const Channels *out_bias; /* added to out, before the activation; or NULL */
