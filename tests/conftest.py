@@ -1,5 +1,6 @@
 """Fixtures: every test starts from the same seed, and large graphs are cached for the run."""
 
+import gc
 import os
 import sys
 
@@ -8,6 +9,12 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("DEEPSPHERE_COMPILED", "on")  # no test may pass by falling back
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip the libraries: Keras and some tests call it explicitly."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -328,17 +329,32 @@ def test_equivariance_errors_are_one_line(capsys):
     assert error.count("\n") == 1
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="one pair of backends shows it")
-@pytest.mark.parametrize("other", OTHERS[-1:])
-def test_demo_on_another_backend(other, tmp_path):
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_backend_needs_another_process(other, monkeypatch):
     """The command starts anew where Keras has already taken another backend."""
-    command = [sys.executable, "-m", "deepsphere.cli", "demo", "--output", str(tmp_path)]
-    small = ["--nside", "8", "--maps", "4", "--epochs", "1", "--backend", other]
-    subprocess.run(
-        [*command, *small],
-        env={**os.environ, "KERAS_BACKEND": BACKEND},
-        check=True,
-        capture_output=True,
+    calls = []
+
+    def start(command, env, check):
+        calls.append((command, env["KERAS_BACKEND"], check))
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(cli.subprocess, "run", start)
+    arguments = ["demo", "--nside", "8", "--backend", other]
+    assert cli.main(arguments) == 3
+    assert calls == [([sys.executable, "-m", "deepsphere", *arguments], other, False)]
+
+
+@pytest.mark.skipif("jax" not in OTHERS, reason="the quickest backend to start")
+def test_the_command_runs_on_the_backend_that_is_wanted(saved):
+    arguments = ["info", str(saved), "--backend", "jax"]
+    code = f"""
+from deepsphere.cli import main
+print(main({arguments}))
+import keras
+print(keras.backend.backend())
+"""
+    environment = {**os.environ, "KERAS_BACKEND": BACKEND}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert json.loads((tmp_path / "metrics.json").read_text())["backend"] == other
+    assert run.stdout.splitlines()[-2:] == ["0", "jax"]

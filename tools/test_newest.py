@@ -70,7 +70,8 @@ def _version(python: str) -> str:
 
 def _install(folder: Path, backend: str, version: str) -> bool:
     pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command = [*pip, "-e", f"{ROOT}[{backend}]", "pytest", "pytest-timeout", "pytest-xdist"]
+    tools = ["pytest", "pytest-timeout", "pytest-xdist"]
+    command = [*pip, "--no-compile", "-e", f"{ROOT}[{backend}]", *tools]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         reason = run.stderr.strip().splitlines()[-1:] or ["pip failed"]
