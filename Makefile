@@ -44,7 +44,7 @@ test: test-tensorflow test-jax test-torch test-lowest
 
 test-tensorflow: .venv/installed-dev
 	KERAS_BACKEND=tensorflow $(BIN)/pytest $(PARALLEL)
-	KERAS_BACKEND=tensorflow $(BIN)/pytest $(PARALLEL) --doctest-modules src
+	KERAS_BACKEND=tensorflow $(BIN)/pytest --doctest-modules src
 
 test-jax: .venv/installed-dev
 	KERAS_BACKEND=jax $(BIN)/pytest $(PARALLEL) $(WITH_BACKEND)

@@ -106,12 +106,6 @@ CASES = {
             seed=269,
         ),
         Case(
-            "normalized",
-            lambda x, w, b: ops.normalized_filter(x, w, OPERATOR, b, EPSILON)[0],
-            normalized,
-            THREE,
-        ),
-        Case(
             "normalized with relu",
             lambda x, w, b: ops.normalized_filter(x, w, OPERATOR, b, EPSILON, "relu")[0],
             lambda x, w, b: relu(normalized(x, w, b)),
