@@ -1,4 +1,4 @@
-"""Fixtures: every test starts from the same seed, and large graphs are cached for the run."""
+"""Fixtures: every test starts from the same seed, and graphs are cached for the run."""
 
 import gc
 import os

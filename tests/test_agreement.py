@@ -73,7 +73,7 @@ LAYERS = {
 
 
 def every_layer():
-    """One output a layer: compiled and trained in one go."""
+    """Return a model with an output per layer, compiled and trained at once."""
     inputs = keras.Input((len(PART), 3))
     return keras.Model(inputs, [make()(inputs) for make in LAYERS.values()])
 

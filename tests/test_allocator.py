@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next step, unless the user says otherwise, and can be returned."""
+"""Freed memory is kept for reuse, unless the user opts out, and can be returned."""
 
 import os
 import re

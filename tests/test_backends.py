@@ -1,4 +1,4 @@
-"""Which backend Keras will take, without importing it."""
+"""Which backend Keras will use, determined without importing it."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_configured(home, monkeypatch):
 
 
 def test_keras_agrees(home):
-    """The truth is what Keras takes."""
+    """Compared with the backend that Keras chooses."""
     (home / "keras.json").write_text(json.dumps({"backend": "jax"}))
     code = "import keras.src.backend.config as config; print(config.backend())"
     environment = {**os.environ, "KERAS_HOME": str(home), "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -1,4 +1,4 @@
-"""Graphs are built once: in memory up to a limit, large ones also on disk."""
+"""Graphs are built once and kept in memory up to a limit; large ones also on disk."""
 
 import logging
 import threading
@@ -150,7 +150,7 @@ class TestGraphsOnDisk:
         assert not directory.exists()
 
     def test_the_limit_is_above_nside_64(self):
-        """A quick start leaves no files behind: such graphs take a second to build."""
+        """A quick start leaves no files behind, since its graphs take only a second to build."""
         assert 12 * 64**2 < laplacians.LARGE <= 12 * 128**2
 
     @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ class TestGraphsOnDisk:
         assert list(directory.iterdir()) == [file]
 
     def test_a_graph_of_another_sampling(self, directory, caplog):
-        """What a file was made for is written in it, and so must the number of its rows be."""
+        """A file records its sampling and its number of rows."""
         built = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         (file,) = directory.iterdir()
         raw = file.read_bytes()
@@ -224,7 +224,7 @@ class TestGraphsOnDisk:
         ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
     )
     def test_contents_that_cannot_be(self, directory, caplog, change, message):
-        """Whole files, with checksums that are right, of matrices that are not."""
+        """Complete files with correct checksums but invalid matrices."""
         built = spectral(Healpix(4), Graph(8, laplacian="normalized"))
         (file,) = directory.iterdir()
         with np.load(file) as arrays:
@@ -271,7 +271,7 @@ class TestGraphsOnDisk:
 
 class TestDisk:
     def test_any_byte_may_be_damaged(self, tmp_path, monkeypatch, caplog):
-        """Whatever byte is wrong, the file is read rightly or built anew; nothing is raised."""
+        """With any byte damaged, the file is read correctly or rebuilt, without an error."""
         monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path))
         disk = DiskCache(1)
         disk.get(KEY, lambda: (MATRIX, 2.5))
@@ -300,7 +300,7 @@ class TestDisk:
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
     def test_interrupted_writing(self, tmp_path, monkeypatch, caplog):
-        """Nobody ever sees a part of a file, and nothing is left of it."""
+        """Partial files are never visible, and nothing is left behind."""
         monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path))
         seen = []
 

@@ -51,7 +51,7 @@ def test_errors_are_one_line(capsys, tmp_path, arguments, message):
 
 @pytest.fixture
 def without_keras(monkeypatch, tmp_path):
-    """Pretend that Keras has not been imported, and that only the named backends are installed."""
+    """Pretend that Keras is not imported and that only the named backends are installed."""
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -111,7 +111,7 @@ def run(*arguments, **options):
 
 
 def test_help_imports_nothing_heavy():
-    """Nor does it print TensorFlow's log: half a second of processor time would be too much."""
+    """The help neither prints TensorFlow's log nor takes half a second of processor time."""
     code = """
 import resource, sys
 from deepsphere.cli import main
@@ -143,7 +143,7 @@ def test_words_that_are_not_understood():
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
 def test_a_reader_that_went_away(arguments):
-    """As with ``| head -0``: no traceback, and the status that other programs have."""
+    """As with ``| head -0``: no traceback, and the usual exit status."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -185,7 +185,7 @@ def test_no_styles_in_what_is_redirected(monkeypatch, capsys, saved):
 
 @pytest.mark.parametrize("command", ["demo", "equivariance"])
 def test_output_that_cannot_be_written(command, tmp_path, capsys, monkeypatch):
-    """Said before anything is computed."""
+    """The error comes before anything is computed."""
     from deepsphere.analysis import equivariance_table
     from deepsphere.demo import run as demo
 

@@ -1,4 +1,4 @@
-"""What tells processors apart, on machines that are not here."""
+"""How processors are told apart, for machines other than this one."""
 
 import platform
 

@@ -1,4 +1,4 @@
-"""What distributions hold: the source distribution all that is tracked, the wheel the package."""
+"""The source distribution contains all tracked files, the wheel the package."""
 
 import subprocess
 import tomllib
@@ -32,7 +32,7 @@ def rules():
 
 
 def test_the_source_distribution_is_whole():
-    """But for what is only of use in a repository. Its tests can be run, so."""
+    """Except for files that only a repository needs, so its tests can be run."""
     included, grafted = rules()
     for name in tracked():
         top = name.split("/")[0]
@@ -41,7 +41,7 @@ def test_the_source_distribution_is_whole():
 
 
 def test_the_package_is_whole():
-    """Modules are found, other files are named: C sources without which nothing compiles."""
+    """Data files such as the C sources must be listed, unlike modules."""
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = data["package-data"]["deepsphere"]
     for name in tracked():

@@ -1,4 +1,4 @@
-"""What the guides tell to do works."""
+"""The code in the guides works."""
 
 import re
 from pathlib import Path

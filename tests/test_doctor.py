@@ -1,4 +1,4 @@
-"""What ``deepsphere doctor`` finds, and what it says is to be done."""
+"""Findings and advice of ``deepsphere doctor``."""
 
 import json
 import os
@@ -29,7 +29,7 @@ WELL = {
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    """A cache of its own, and another process in which all is well."""
+    """A separate cache, and a second process without problems."""
     monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DEEPSPHERE_COMPILED", "auto")
@@ -64,7 +64,7 @@ def test_for_machines(capsys, monkeypatch):
 
 
 def test_it_needs_no_keras():
-    """It says what is wrong with Keras, also where that cannot be imported."""
+    """It reports problems with Keras even if Keras cannot be imported."""
     code = """
 import sys
 from deepsphere import cli, doctor
@@ -200,7 +200,7 @@ def test_a_section_that_fails_leaves_the_others(monkeypatch):
 
 
 def test_a_filter_in_another_process(monkeypatch):
-    """Nothing is pretended: backend, kernels and numbers of this installation."""
+    """Without mocks: backend, kernels and results of this installation."""
     monkeypatch.undo()
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     found = doctor._ask_another_process()
@@ -211,7 +211,7 @@ def test_a_filter_in_another_process(monkeypatch):
 
 
 def test_all_extras_that_users_install_are_known():
-    """Those of the distribution, but for backends and for what is not for users."""
+    """The extras of the distribution, except backends and developers' extras."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     others = {*backends.BACKENDS, "demo", "bench", "notebooks", "docs", "dev"}
     assert set(doctor.EXTRAS) == set(project["optional-dependencies"]) - others

@@ -34,7 +34,7 @@ def test_an_error_leaves_the_old_file(tmp_path):
 
 
 def test_the_file_takes_its_place_in_one_step(tmp_path):
-    """It is renamed, not copied: who has the old file open still reads all of it."""
+    """It is renamed, not copied, so readers of the old file can finish."""
     path = tmp_path / "file.txt"
     path.write_text("old")
     with path.open() as reader:
@@ -98,7 +98,7 @@ def test_any_name_that_a_file_may_have(tmp_path, name):
 
 
 def test_leftovers_of_killed_processes(tmp_path):
-    """As they are after kill -9: the names are those that `replacing` makes."""
+    """Leftovers as after kill -9, with the names that `replacing` creates."""
     path, other = tmp_path / "model.keras", tmp_path / "other.keras"
     names = []
     for target in (path, path, other):

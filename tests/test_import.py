@@ -42,7 +42,7 @@ def test_public_names():
 
 @pytest.mark.parametrize("backend", INSTALLED)
 def test_one_backend_is_enough_to_load_a_model(backend, tmp_path):
-    """With the two other backends not installed, and nothing but the package imported."""
+    """The two other backends are not installed, and only the package is imported."""
     path = tmp_path / "model.keras"
     model = deepsphere.Sequential(deepsphere.Healpix(2), [deepsphere.layers.ChebyshevConv(2, 1)])
     model.build((None, 48, 1))
@@ -91,7 +91,7 @@ def test_missing_backend_is_named_when_it_is_needed(backend):
     ],
 )
 def test_keras_knows_all_our_classes(code):
-    """Whichever part was imported, and in whatever order."""
+    """Whichever part is imported first."""
     code += """
 import sys
 from keras.saving import get_registered_object
@@ -105,7 +105,7 @@ assert sys.modules["keras"].__loader__.get_source("keras")
 
 
 def test_samplings_and_graphs_need_no_keras():
-    """Nor does the package itself, which needs not even NumPy."""
+    """Importing the package itself does not even import NumPy."""
     code = """
 import sys
 import deepsphere
@@ -149,7 +149,7 @@ except ImportError as error:
 
 
 def test_import_changes_no_global_state():
-    """Beside what Keras itself does; and optional libraries stay out until they are used."""
+    """Apart from what Keras changes; optional libraries are imported on first use."""
     code = """
 import keras, logging, os, warnings, sys, numpy
 def state():

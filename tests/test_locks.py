@@ -1,4 +1,4 @@
-"""A lock that ends with its process."""
+"""A lock that is released when its process ends."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_one_at_a_time(tmp_path):
 
 
 def test_waiting_for_another_process(holder, tmp_path, monkeypatch):
-    """The wait is reported once and ends in time; the lock is free when the other is ready."""
+    """The wait is reported once and ends when the other process is done."""
     monkeypatch.setattr(locks, "LONG", 0.05)
     told = []
     with exclusive(tmp_path / "lock", 0.4, lambda: told.append(1)) as held:

@@ -1,4 +1,4 @@
-"""The number of processors: affinity, quotas of containers, and what the user asks for."""
+"""The number of processors: affinity, container quotas, and user settings."""
 
 import ast
 import os
@@ -93,7 +93,7 @@ def test_what_the_user_asks_for(machine, monkeypatch, wanted, expected):
 
 
 def test_pools_and_trees_of_scipy_start_no_more_threads():
-    """SciPy's trees and Python's pools know nothing of quotas: each call passes the number."""
+    """SciPy's trees and Python's pools ignore quotas, so each call passes the number."""
     source = Path(processors.__file__).parent
     found = [
         (file.name, ast.unparse(keyword.value))

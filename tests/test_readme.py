@@ -1,4 +1,4 @@
-"""What the README tells a new user to do works."""
+"""The instructions in the README work."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Modules for PyTorch without Keras: the numbers of the Keras layers, and PyTorch's own ways."""
+"""PyTorch modules match the Keras layers and follow PyTorch's conventions."""
 
 import copy
 import os
@@ -165,7 +165,7 @@ def test_half_precision():
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("form", ["compiled", "portable"])
 def test_compiles_whole(name, form, monkeypatch):
-    """With the backend that only traces: what it traces is what any backend compiles."""
+    """With the backend that only traces, since every backend compiles the same trace."""
     if form == "portable":
         monkeypatch.setattr("deepsphere.ops.compiled.torch.available", lambda *_: False)
     module, layer, x = made(name)
@@ -191,7 +191,7 @@ def operators_of(module):
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ["conv", "smooth", "resample"])
 def test_compiles_before_any_other_call(name):
-    """In a precision that the kernels do not support: the graph must not make the constants."""
+    """In a precision that the kernels do not support, constants must exist before tracing."""
     module, _, x = made(name)
     for operator in operators_of(module):  # others may have used the same
         for each in (operator, operator.transpose):
@@ -219,7 +219,7 @@ def test_half_precision_and_back_keeps_the_low_pass():
 
 
 def test_made_without_data():
-    """Then given memory, which holds anything, and weights: as large models are loaded."""
+    """Created on the meta device and then loaded, as large models are."""
     made = ds.UNet(2, 1, sampling=MESH, filters=(3, 4), order=1, pooling="smooth_max")
     x = torch.tensor(data(MESH, 2))
     expected = made(x)
@@ -240,7 +240,7 @@ def test_made_without_data():
 
 
 def test_saved_as_a_whole(tmp_path):
-    """Without the constants of operators, which belong to a device and a backend."""
+    """Without the operators' constants, which belong to a device and a backend."""
     for name in ("conv", "resample", "smooth"):
         module, _, x = made(name)
         expected = module.eval()(torch.tensor(x))

@@ -1,4 +1,4 @@
-"""Who could have changed a file, judged by owners, modes, directories above and links."""
+"""Who could have changed a file, judged by owners, modes, parent directories and links."""
 
 import os
 import stat
@@ -56,7 +56,7 @@ def test_others_may_write(place, mode, monkeypatch):
 
 
 def test_others_may_write_above(place):
-    """Then they can put another directory in the place of this one."""
+    """Others could then replace this directory."""
     place.parent.chmod(0o777)
     assert f"others may write to {place.parent};" in distrust(place)
     place.parent.chmod(0o1777)
@@ -97,7 +97,7 @@ def test_links(place, tmp_path, monkeypatch):
 
 
 def test_the_private_group_of_a_user(place, monkeypatch):
-    """Directories above may be writable by it: Fedora's umask makes them so."""
+    """Parent directories may be group-writable, as with Fedora's umask."""
     place.parent.chmod(0o775)
     monkeypatch.setattr(trust, "_is_private_group", lambda group: True)
     assert distrust(place) is None
@@ -108,7 +108,7 @@ def test_the_private_group_of_a_user(place, monkeypatch):
 
 
 def test_nobody_in_a_container(place, monkeypatch):
-    """Without root a container shows the host's root as nobody."""
+    """A rootless container shows the host's root as nobody."""
     pretend(monkeypatch, place.parent, uid=65534)
     monkeypatch.setattr(trust, "_in_user_namespace", lambda: False)
     assert "belongs to user 65534" in distrust(place)

@@ -39,7 +39,7 @@ SPHERE = Healpix(8)
 
 
 def branches(sampling: Healpix = SPHERE) -> keras.Model:
-    """A small U-Net, whose shortcut looks less far than its way through the coarse level."""
+    """A small U-Net, whose skip connection sees less far than its coarse level."""
     inputs = keras.Input((len(sampling), 1))
     fine = ChebyshevConv(3, 1, sampling=sampling, graph=8, activation="tanh")(inputs)
     coarse = PatchConv(4, sampling=sampling)(fine)
@@ -55,7 +55,7 @@ def stack(*layers: keras.layers.Layer, sampling: Healpix = SPHERE, channels: int
 
 
 class Repeat(keras.Model):
-    """A model without a graph of layers, in which the survey's mask takes part."""
+    """A subclassed model, without a graph of layers, that uses the survey's mask."""
 
     def __init__(self):
         super().__init__()

@@ -22,7 +22,7 @@ def times(matrix):
 
 
 def agree(one, other, count):
-    """Two means agree within five times what `count` random fields leave open."""
+    """Two means agree within five standard errors of `count` random fields."""
     spread = np.hypot(np.nan_to_num(one.deviation), np.nan_to_num(other.deviation))
     assert (abs(one.mean - other.mean) < 5 * spread / np.sqrt(count)).all()
 
@@ -50,7 +50,7 @@ def test_sparse_operators_are_their_matrices():
 
 
 def test_a_random_factor_in_each_pixel():
-    """The best h is the mean factor: what is left is the factors' variance."""
+    """The best h is the mean factor, so the error is the variance of the factors."""
     matrix = diags_array(POSITIONS)
     error = 2 * POSITIONS.var() / np.mean(POSITIONS**2)
     exact = equivariance_error(matrix, SPHERE, DEGREES).mean
@@ -70,7 +70,7 @@ def test_what_commutes_with_rotations_has_no_error(form):
 
 
 def test_a_nonlinear_function_of_each_value():
-    """A square has twice the degree, which is within the band up to degree 10."""
+    """A square doubles the degree, which stays within the band up to degree 10."""
     square = equivariance_error(np.square, SPHERE, [5, 10, 12], form="rotation").mean
     assert square[:2].max() < 1e-15
     assert 1e-3 < square[2] < 1

@@ -1,4 +1,4 @@
-"""The truth is healpy: its quadrature, its Wigner matrices."""
+"""Compared with healpy's quadrature and Wigner matrices."""
 
 import sys
 

@@ -64,7 +64,7 @@ def test_maps_are_limited_to_the_band_first():
 
 
 def test_fixed_positions_are_found_out():
-    """A layer that flattens knows where is where: nothing is left of equivariance after it."""
+    """A layer that flattens depends on positions, so nothing after it is equivariant."""
     model = network(ChebyshevConv(1, 3), keras.layers.Flatten(), keras.layers.Dense(4))
     conv, flat, dense = layerwise_equivariance(model, smooth_maps(4))
     assert conv.mean < 0.05
@@ -74,7 +74,7 @@ def test_fixed_positions_are_found_out():
 
 
 def test_masks_are_passed_on():
-    """The last output is that of the model, which hides some pixels from all its layers."""
+    """The last output is the model's, whose mask hides some pixels from all layers."""
     observed = np.arange(len(SPHERE)) % 5 > 0
     model = network(SurveyMask(observed), ChebyshevConv(2, 3), Pool())
     maps = smooth_maps(2)

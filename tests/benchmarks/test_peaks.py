@@ -1,4 +1,4 @@
-"""The loops that measure what the machine can do compute what they say."""
+"""The loops that measure the machine's peak rates compute what they claim to."""
 
 import sys
 from pathlib import Path

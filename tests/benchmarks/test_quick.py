@@ -1,4 +1,4 @@
-"""The benchmarks run, at tiny sizes, and their candidates give the right numbers."""
+"""The benchmarks run at tiny sizes, and their candidates give the right numbers."""
 
 import os
 import subprocess

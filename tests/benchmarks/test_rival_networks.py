@@ -1,4 +1,4 @@
-"""The rivals' networks are the same networks: with our weights they predict what ours predicts."""
+"""With our weights, the rivals' networks make the same predictions as ours."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every weight of the old layers comes back from TensorFlow's own checkpoints."""
+"""TensorFlow checkpoints restore every weight of the old layers."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Old graph layers on any Laplacian, against dense float64 algebra."""
+"""Old graph layers on any Laplacian, compared with dense float64 algebra."""
 
 import inspect
 

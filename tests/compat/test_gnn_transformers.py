@@ -1,4 +1,4 @@
-"""Old transformers: on any graph, against dense float64 attention."""
+"""Old transformers on any graph, compared with dense float64 attention."""
 
 import keras
 import numpy as np

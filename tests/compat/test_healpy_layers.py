@@ -1,4 +1,4 @@
-"""The old layer names: signatures, what they make, and the old layers' outputs."""
+"""Old layer names: their signatures, the layers they create, and the old outputs."""
 
 import inspect
 from pathlib import Path
@@ -214,7 +214,7 @@ def test_golden_outputs(name, make, tag):
 
 
 def test_golden_outputs_on_the_graph_that_keeps_ties():
-    """Of 768 pixels 40 are tied, and order 4 spreads what that changes; elsewhere far less."""
+    """40 of the 768 pixels have ties, whose effect an order of 4 spreads to others."""
     with np.load(GOLDEN) as file:
         get = {k.removeprefix("k20_full_"): file[k] for k in file if k.startswith("k20_full")}
     layer = hl.HealpyChebyshev(5, 4, use_bias=True, activation="relu", graph=20)
@@ -228,7 +228,7 @@ def test_golden_outputs_on_the_graph_that_keeps_ties():
 
 
 class TestWithoutAModel:
-    """Layers that need no graph were called on maps directly."""
+    """Layers that need no graph can be called on maps directly."""
 
     def test_pool(self):
         x = np.random.default_rng(0).standard_normal((2, 192, 1)).astype("float32")
@@ -287,7 +287,7 @@ class TestResidual:
             hl.Healpy_ResidualLayer("MONO", {"K": 3}, norm_type="moving_norm")
 
     def test_drop_path(self):
-        """In training, the convolutions are skipped for a part of the samples."""
+        """In training, the convolutions are skipped for some of the samples."""
         layer = hl.Healpy_ResidualLayer("CHEBY", {"K": 3}, drop_path_rate=0.5).bind(Healpix(2))
         x = np.ones((200, 48, 1), "float32")
         skipped = (to_numpy(layer(x, training=True)) == x).all(axis=(1, 2))
@@ -296,7 +296,7 @@ class TestResidual:
 
     @pytest.mark.parametrize("old", [hl.HealpyChebyshev, hl.HealpyMonomial, hl.HealpyBernstein])
     def test_depth_wise(self, old):
-        """Each output channel depends on its own input channel alone."""
+        """Each output channel depends only on its own input channel."""
         layer = old(3, depth_wise=True).bind(Healpix(2))
         x = np.random.default_rng(0).standard_normal((1, 48, 2)).astype("float32")
         before = to_numpy(layer(x))
@@ -351,7 +351,7 @@ class TestSmoothing:
         np.testing.assert_array_equal(to_numpy(layer(self.x)), to_numpy(new(self.x)))
 
     def test_apodized_mask(self):
-        """A mask from 0 to 1 is a factor, as it was."""
+        """A mask with values between 0 and 1 is a factor, as in the old code."""
         mask = np.linspace(0, 1, 192).astype("float32")
         plain = to_numpy(hl.HealpySmoothing(4, np.arange(192), fwhm=1500.0)(self.x))
         layer = hl.HealpySmoothing(4, np.arange(192), mask=mask[None, :, None], fwhm=1500.0)
@@ -363,7 +363,7 @@ class TestSmoothing:
             hl.HealpySmoothing(4, np.arange(192), mask=np.where(mask > 0.5, 1, -1.0), fwhm=1.0)
 
     def test_white_noise(self):
-        """It is added in training only, after the smoothing and before the mask."""
+        """Noise is added in training only, after the smoothing and before the mask."""
         mask = np.arange(192) < 100
         sigma = [0.5, 0.0]
         layer = hl.HealpySmoothing(

@@ -195,7 +195,7 @@ def test_one_list_makes_two_models():
 
 
 def test_training_learns():
-    """The mean of a map is within reach of such a network: the error falls by far."""
+    """Such a network can learn the mean of a map, so the error must fall far."""
     layers = [
         hl.HealpyChebyshev(3, 4, use_bias=True, activation="elu"),
         hl.HealpyPool(1, "AVG"),
@@ -317,7 +317,7 @@ def test_saving_makes_no_graph(tmp_path, monkeypatch):
 
 
 def test_transformers_attend_along_the_old_graph():
-    """To the pixels whose weights are not 0 in the Laplacian of the old code."""
+    """They attend to the pixels with nonzero weights in the old code's Laplacian."""
     edges = laplacian(Healpix(8), Graph(8, laplacian="normalized_tf2"))
     edges.setdiag(0)
     edges.eliminate_zeros()

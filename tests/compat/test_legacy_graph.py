@@ -1,4 +1,4 @@
-"""The graph of deepsphere-cosmo-tf2 against numbers that were made with it."""
+"""The graph of deepsphere-cosmo-tf2, compared with numbers computed by it."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_few_pixels():
 
 
 class Elsewhere(Sampling):
-    """A sampling that the old code did not know."""
+    """A sampling that the old code did not support."""
 
     kind = "elsewhere"
     points = areas = np.zeros(3)

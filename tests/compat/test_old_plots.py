@@ -20,7 +20,7 @@ def figures_are_closed():
 
 
 class Bank:
-    """Some filters: Gaussians of several widths around a pixel, of either sign."""
+    """Gaussian filters of several widths around a pixel, of either sign."""
 
     def __init__(self, sampling, inputs=2, outputs=3):
         self.sampling = sampling

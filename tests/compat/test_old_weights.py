@@ -61,7 +61,7 @@ def convolutional() -> HealpyGCNN:
 
 
 class Autoencoder(keras.Model):
-    """A model of the user's own, with the attributes that it had."""
+    """A user's own model with its old attributes."""
 
     def __init__(self):
         super().__init__()
@@ -99,7 +99,7 @@ def test_predictions_are_the_old_ones(convolutional, file):
 
 @pytest.mark.parametrize("file", FILES)
 def test_transformers_in_a_nested_model(autoencoder, file):
-    """Each weight is compared with that which the model that was saved had under its name."""
+    """Each weight equals the saved model's weight of the same name."""
     forget(autoencoder)
     path = FOLDER / file.format("transformers")
     load_tf2_weights(autoencoder, path)
@@ -136,7 +136,7 @@ def test_checkpoint_of_keras_3(convolutional):
 
 
 def test_what_keras_3_lost(autoencoder):
-    """Keras 3 leaves layers in lists out of TensorFlow's checkpoints."""
+    """Keras 3 omits layers in lists from TensorFlow checkpoints."""
     with pytest.raises(ValueError, match="is not in the file"):
         load_tf2_weights(autoencoder, FOLDER / "keras3/transformers/manager")
 

@@ -10,7 +10,7 @@ from harness import to_numpy
 
 @pytest.mark.parametrize("nest", [True, False])
 def test_extend_indices_as_the_old_code_did(nest):
-    """By degrading and upgrading the map, as there."""
+    """The old code degrades and upgrades the map."""
     indices = np.sort(np.random.default_rng(0).choice(768, 50, replace=False))
     binary = np.zeros(768)
     binary[indices] = 1

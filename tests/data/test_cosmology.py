@@ -1,4 +1,4 @@
-"""Cosmologies and convergence spectra, against a Limber integral and a top-hat integral."""
+"""Cosmologies and convergence spectra, compared with Limber and top-hat integrals."""
 
 import dataclasses
 from functools import cache
@@ -113,7 +113,7 @@ def test_spectrum_follows_source_redshift():
 
 
 def test_amplitude_gives_sigma_8(cosmology):
-    """Our own top-hat integral; trapezium over 3000 steps is good to 1e-3."""
+    """Compared with our own top-hat integral: 3000 trapezoids are accurate to 1e-3."""
     import camb
 
     from deepsphere.data.cosmology import _primordial_amplitude

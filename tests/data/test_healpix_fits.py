@@ -1,4 +1,4 @@
-"""Keywords of HEALPix FITS files are heeded or refused: files of healpy, and hand-made ones."""
+"""Keywords of HEALPix FITS files, by healpy and hand-made, are used or rejected."""
 
 import gzip
 import logging
@@ -102,7 +102,7 @@ class TestFilesOfHealpy:
 
 
 class TestFields:
-    """Files with several fields: a warning says which are left out."""
+    """Files with several fields: a warning names those left out."""
 
     @staticmethod
     def stokes(tmp_path, **header):
@@ -374,7 +374,7 @@ class TestSeveralFiles:
 
 
 def test_memory_is_that_of_the_result(table):
-    """A part of the sky of nside 1024, whose whole maps take 50 MB in single precision."""
+    """A partial map at nside 1024, where a full map takes 50 MB in single precision."""
     numbers = np.arange(5000)
     header = {**EXPLICIT, "NSIDE": 1024}
     paths = [table(header, PIXEL=("K", numbers), SIGNAL=("E", np.ones(5000))) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Reading HEALPix FITS files: orderings, missing pixels, footprints, and what is refused."""
+"""Reading HEALPix FITS files: orderings, missing pixels, footprints, rejected files."""
 
 import logging
 
@@ -76,7 +76,7 @@ def test_missing_pixels(write, mark):
 
 
 def test_missing_pixels_of_a_ring_file(write):
-    """Missing pixels move with the values: they are found where their positions are."""
+    """Reordering moves missing pixels together with the values."""
     values = sky(nest=False)
     z = positions.pix2vec(NSIDE, np.arange(PIXELS), nest=False)[2]
     values[z > 0.5] = healpy.UNSEEN

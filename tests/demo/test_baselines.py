@@ -75,7 +75,7 @@ def two_classes(shift, seed, count=60, features=5):
 
 
 def test_accuracy_of_separable_and_equal_classes():
-    """A shift of d standard deviations can be told with accuracy Phi(d / 2)."""
+    """The best accuracy for a shift of d standard deviations is Phi(d / 2)."""
     train, test = two_classes(8.0, 0), two_classes(8.0, 1)
     assert linear_svm_accuracy(*train, *test, seed=0) == 1.0
     # labels the wrong way round: the accuracy is that of the labels given
@@ -98,7 +98,7 @@ def test_accuracy_repeats_and_takes_small_sets():
 
 @pytest.mark.filterwarnings("error")
 def test_more_features_than_maps_converges():
-    """The solver's default number of iterations does not suffice for every regularization."""
+    """Some regularizations need more than the solver's default number of iterations."""
     generator = np.random.default_rng(8)
     labels = np.arange(150) % 2
     rows = generator.standard_normal((150, 190)) + 0.3 * labels[:, None]
@@ -106,7 +106,7 @@ def test_more_features_than_maps_converges():
 
 
 def test_baselines_tell_amplitudes_apart():
-    """An amplitude 20 % larger is 44 % in variance, which 3072 pixels give to 2.6 %."""
+    """A 20 % larger amplitude is 44 % more variance; 3072 pixels measure it to 2.6 %."""
     generator = np.random.default_rng(9)
     labels = np.arange(60) % 2
     maps = generator.standard_normal((60, PIXELS, 1)) * (1 + 0.2 * labels[:, None, None])

@@ -25,7 +25,7 @@ VOID = {"meta", "img", "br", "link"}
 
 
 class Page(HTMLParser):
-    """Check that tags are closed in order, and collect what a reader sees."""
+    """Check that tags are closed in order, and collect the visible text."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The studies of equivariance: their controls, their bookkeeping, and that they run."""
+"""The equivariance studies run, with correct controls and bookkeeping."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from trials import run_trials  # noqa: E402
 
 @pytest.mark.parametrize("name", ["optimal-20-as-normalized-8", "normalized-8-as-optimal-20"])
 def test_controls(name):
-    """They have the eigenvalues of one graph, and the equivariance of the other."""
+    """Controls have the eigenvalues of one graph and the equivariance of the other."""
     case, degrees = Case.named(name), np.arange(1, 17)
     operator = control(Healpix(8), case, 0.75)
     wanted = rescaled_laplacian(Healpix(8), case.like, 0.75)
@@ -55,7 +55,7 @@ def test_digits_lie_around_the_pole_and_turn():
 
 
 def test_trials_go_on(tmp_path):
-    """What is known is not run again."""
+    """Finished trials are not run again."""
     done = []
 
     def trial(graph, pooling, seed):

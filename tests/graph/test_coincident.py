@@ -1,4 +1,4 @@
-"""Rows of pixels at a pole: one vertex while the graph is built."""
+"""A row of pixels at a pole is a single vertex while the graph is built."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_a_row_with_one_value_keeps_one(graph):
 
 @pytest.mark.parametrize("graph", GRAPHS, ids=repr)
 def test_it_is_the_graph_of_the_distinct_points(graph):
-    """By another route: the points without their repetitions, as scattered ones."""
+    """Compared with the graph of the distinct points as a scattered sampling."""
     matrix = laplacian(GRID, graph)
     first = np.unique(GRID.places, return_index=True)[1]
     small = matrix[first] @ np.eye(len(first))[GRID.places]  # on maps with one value a place
@@ -91,7 +91,7 @@ def test_the_eigenvalues_are_those_of_the_distinct_points():
 
 
 def test_differences_along_the_row_are_smoothed_away():
-    """They have the eigenvalue of the diagonal, and neighbors read the mean of a row of winds."""
+    """They have the diagonal's eigenvalue, and neighbors see the mean of the row."""
     operator = rescaled_laplacian(GRID)
     x = np.zeros((17, 32))
     x[0] = np.cos(2 * np.pi * np.arange(32) / 32)  # a wind over the pole, as its components are

@@ -1,4 +1,4 @@
-"""Graphs in pieces: said once, with where and what to do; and nothing where there is nothing."""
+"""Disconnected graphs cause one warning with location and remedy; others cause none."""
 
 import warnings
 
@@ -117,7 +117,7 @@ def test_isolated_stations():
 
 
 def test_a_weight_that_is_as_good_as_none():
-    """A station in mid-ocean has 20 neighbors, with weights of 1e-300."""
+    """A mid-ocean station has 20 neighbors, but with weights of 1e-300."""
     with pytest.warns(DisconnectedGraphWarning, match="has 2 pieces: 1 of 61 points"):
         laplacian(stations(((10, 50), 60), ((-150, 0), 1)), 20)
 

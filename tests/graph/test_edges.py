@@ -1,4 +1,4 @@
-"""Edges other than the nearest neighbors, against geometry and independent libraries."""
+"""Edges other than nearest neighbors, compared with geometry and other libraries."""
 
 import healpy
 import numpy as np
@@ -26,7 +26,7 @@ def test_mesh_joins_voronoi_cells_that_touch():
 
 
 def test_mesh_is_the_stiffness_matrix():
-    """Linear functions have the energy of their gradient: exactly, on flat triangles."""
+    """On flat triangles, the energy of a linear function is exactly that of its gradient."""
     from scipy.spatial import ConvexHull
 
     weights = edge_weights(SPHERE, "mesh")
@@ -62,7 +62,7 @@ def test_adjacent(sampling):
 
 @pytest.mark.parametrize("sampling", [Equiangular(4, 6), GaussLegendre(3, 8)], ids=str)
 def test_grid(sampling):
-    """West, east, north, south; beyond a pole the same row half-way round."""
+    """West, east, north, south; beyond a pole, the same row on the opposite side."""
     nlat, nlon, points = sampling.nlat, sampling.nlon, sampling.points
     expected = np.zeros((len(sampling), len(sampling)))
     for i in range(nlat):

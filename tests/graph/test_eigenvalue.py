@@ -1,4 +1,4 @@
-"""The estimate of the largest eigenvalue against dense solvers, and the rescaling."""
+"""The estimated largest eigenvalue, compared with dense solvers, and the rescaling."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_graphs_of_any_size(n, kind):
 
 @pytest.mark.parametrize(("nside", "value"), [(8, 1.2884), (16, 1.2892), (32, 1.2905)])
 def test_known_values(nside, value):
-    """Normalized Laplacian of 20 neighbors, computed by others to four digits."""
+    """Published values for the normalized Laplacian of 20 neighbors, to four digits."""
     assert spectral(Healpix(nside), Graph(20, laplacian="normalized")).eigenvalue == pytest.approx(
         value, abs=1e-4
     )
@@ -72,7 +72,7 @@ def test_without_edges(n):
 
 @pytest.mark.parametrize("kind", LAPLACIANS)
 def test_scattered_pixels(kind):
-    """A hundred pixels so far apart that all weights underflow; a pair joins in the second."""
+    """A hundred pixels so far apart that all weights underflow, except for one pair."""
     far = Healpix(1024, np.arange(100) * 65_536)  # of each pixel at nside 4 the first
     assert spectral(far, Graph(8, laplacian=kind)).eigenvalue == 1
     np.testing.assert_array_equal(
@@ -86,7 +86,7 @@ def test_scattered_pixels(kind):
 
 @pytest.mark.parametrize("kind", ["normalized", "combinatorial"])
 def test_few_eigenvalues(kind):
-    """Lanczos ends early where all vertices are alike, or but two of them have an edge."""
+    """Lanczos stops early if all vertices are alike, or if there is only one edge."""
     complete = csr_array(np.ones((100, 100)) - np.eye(100))
     expected = {"normalized": 100 / 99, "combinatorial": 100}[kind]
     found = largest_eigenvalue(laplacian_of_weights(complete, kind))

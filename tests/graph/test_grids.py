@@ -1,4 +1,4 @@
-"""The default graph of longitude-latitude grids: in one piece, and equally good everywhere."""
+"""The default graph of longitude-latitude grids is connected and uniformly accurate."""
 
 import ducc0
 import numpy as np
@@ -51,7 +51,7 @@ def test_a_gaussian_graph_of_many_points_is_in_one_piece():
     ids=repr,
 )
 def test_equivariance(grid, limit):
-    """At most 5.4e-6 on the first as measured, where DISCO of torch-harmonics has 9e-6 to 2e-3."""
+    """On the first, we measured at most 5.4e-6; DISCO of torch-harmonics has 9e-6 to 2e-3."""
     errors = isotropy_error(laplacian(grid), grid.points, [2, 4, 8, 12, 16], areas=grid.areas)
     assert errors.max() < limit
 
@@ -84,7 +84,7 @@ def smooth_fields(grid, degrees=60, fields=4):
 
 @pytest.mark.parametrize("grid", [Equiangular(120, 240), ERA5, ReducedGaussian(64)], ids=repr)
 def test_smoothing_is_as_good_at_the_poles(grid):
-    """The best filter of order 8: its error was 1.9 beyond 86 degrees, now it is .009 at most."""
+    """The error of the best filter of order 8 beyond 86 degrees was 1.9; now at most 0.009."""
     maps, truth = smooth_fields(grid)
     operator, root = rescaled_laplacian(grid), np.sqrt(grid.areas)[:, None]
     terms = [maps, operator @ maps]

@@ -1,4 +1,4 @@
-"""The exact isotropy error against random fields of spherical harmonics."""
+"""The exact isotropy error, compared with random fields of spherical harmonics."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Laplacians against dense formulas, and against numbers of deepsphere-cosmo-tf2."""
+"""Laplacians, compared with dense formulas and with deepsphere-cosmo-tf2."""
 
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def test_one_pixel(kind):
 
 @pytest.mark.parametrize("kind", ["normalized", "random_walk"])
 def test_far_pixels_whose_weight_all_but_underflows(kind):
-    """Of such a pair's weight, 2**-1056, the inverse is beyond the largest number."""
+    """The inverse of such a pair's weight, 2**-1056, overflows."""
     points, sigma = Healpix(64).points, kernel_width(64, 8)
     exponents = (np.linalg.norm(points - points[0], axis=1) / sigma) ** 2
     partner = int(np.argmin(np.abs(exponents - 1056)))
@@ -248,7 +248,7 @@ class TestGolden:
         return pixels, 8 if "k8" in request.param else 20, sums
 
     def test_with_the_old_choice_among_ties(self, case):
-        """The old code took k + 1 points from a tree and broke ties as rounding fell."""
+        """The old code took k + 1 points from a tree, so rounding decided ties."""
         pixels, k, sums = case
         points = np.column_stack(hp.pix2vec(8, pixels, nest=True))
         distances, columns = cKDTree(points).query(points, k + 1)

@@ -1,4 +1,4 @@
-"""Nearest neighbors against all distances, ties included."""
+"""Nearest neighbors, compared with all distances, including ties."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def all_distances(points: np.ndarray) -> np.ndarray:
 
 
 def brute_force(points: np.ndarray, k: int) -> np.ndarray:
-    """Which points are neighbors of which: dense, by sorting all distances."""
+    """Return the dense neighbor matrix, by sorting all distances."""
     distances = all_distances(points)
     np.fill_diagonal(distances, np.inf)
     n = len(points)
@@ -91,7 +91,7 @@ def test_octahedron(k):
 @pytest.mark.parametrize("k", [3, 8, 20, 33])
 @pytest.mark.parametrize("nside", [4, 16])
 def test_symmetry_of_the_grid(nside, k):
-    """HEALPix turns into itself under 90 degrees about z; so must its graph."""
+    """A rotation by 90 degrees about z maps HEALPix, and thus its graph, onto itself."""
     points = Healpix(nside).points
     turned = points @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1.0]])
     lattice = np.round(points, 6) + 0.0  # + 0.0 turns -0.0 into 0.0

@@ -1,4 +1,4 @@
-"""What a graph leaves open: defaults, and the smallest number of neighbors for an error."""
+"""Defaults of a graph, and the smallest number of neighbors for an error."""
 
 import logging
 from dataclasses import replace
@@ -38,7 +38,7 @@ PART_OF_SPHERE = Healpix(64, np.arange(256))
 
 @pytest.fixture
 def coarse(monkeypatch, tmp_path):
-    """Measure at a sixteenth of the points, which takes no time, and remember nothing."""
+    """Measure at a sixteenth of the points, which is quick, without caching."""
     monkeypatch.setattr(resolve, "POINTS", 12 * 8**2)
     monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "cache"))
     clear_cache()
@@ -51,7 +51,7 @@ def refuse(*_):
 
 
 def error(sampling, graph, degrees):
-    """The geometric mean over degrees, by what users call."""
+    """Return the geometric mean over degrees, through the public functions."""
     matrix = laplacian(sampling, graph)
     errors = isotropy_error(matrix, sampling.points, degrees, areas=sampling.areas)
     return np.prod(errors) ** (1 / len(degrees))

@@ -1,4 +1,4 @@
-"""What `Graph` is: which arguments go together, equality, and how it is written."""
+"""`Graph`: valid combinations of arguments, equality, and serialization."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Spread neighbors: against a plain loop, and what they are for."""
+"""Spread neighbors, compared with a plain loop, and their purpose."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_they_are_the_farthest_in_the_disc():
 
 
 def test_a_meridian_chooses_for_all():
-    """What the first point of a row takes, all others take, turned round the axis."""
+    """All points of a row choose the same neighbors, rotated about the axis."""
     grid = GaussLegendre(12)
     edges = edges_to_spread(grid.points, 8, meridian=meridian_of(grid)).toarray() > 0
     assert (edges == edges.T).all()
@@ -112,7 +112,7 @@ def test_gain_of_optimal_weights(grid):
     ids=repr,
 )
 def test_polynomials_stay_bounded(grid, k):
-    """With the least ridge, a polynomial of order 20 enlarged some maps 3 800 times."""
+    """With the smallest ridge, a polynomial of order 20 amplified some maps 3 800 times."""
     graph = spectral(grid, Graph(k, spread=True, laplacian="optimal"))
     values = np.linalg.eigvals(graph.laplacian.toarray())
     assert values.real.min() > -1e-3 * graph.eigenvalue

@@ -1,4 +1,4 @@
-"""Kernel widths against the published table, weights against a dense formula."""
+"""Kernel widths match the published table, and weights a dense formula."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_width_grows_with_the_number_of_neighbors(nside):
 
 
 def test_interpolation():
-    """Half-way in the logarithm of the number is the geometric mean of the widths."""
+    """Halfway between logarithms of k, the width is the geometric mean."""
     np.testing.assert_allclose(
         [kernel_width(64, 40), kernel_width(64, 240), kernel_width(64, 6_000)],
         [0.021354, 0.025403 * 2, 0.025403 * 10],  # beyond 60 like the radius of a disc
@@ -75,7 +75,7 @@ def test_width_errors(arguments, error, match):
 
 
 def dense_weights(sampling: Healpix, k: int) -> np.ndarray:
-    """Weights by definition: who is among whose k nearest, either way, then the Gaussian."""
+    """Weights by definition: Gaussians of pairs where either is among the other's k nearest."""
     points = sampling.points
     distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
     off_diagonal = distances + np.diag(np.full(len(points), np.inf))
@@ -120,7 +120,7 @@ def test_symmetric_with_an_empty_diagonal(k):
 
 
 def test_one_sided_choices_become_edges():
-    """A pixel far from a cluster chooses it; nobody there chooses the pixel."""
+    """A pixel far from a cluster chooses it, but no pixel of the cluster chooses it."""
     sampling = Healpix(8, [0, 1, 2, 3, 300])
     rows, columns, _ = nearest_neighbors(sampling.points, 2)
     assert 4 not in columns

@@ -1,4 +1,4 @@
-"""What holds for every layer of the package: none can be forgotten."""
+"""Properties of every layer of the package; no layer can be omitted."""
 
 import keras
 import numpy as np
@@ -79,7 +79,7 @@ def make(name, **options):
 
 
 def call(name, layer, x):
-    """Call a layer as its kind is called."""
+    """Call a layer with the arguments that its class needs."""
     if name == "MaxUnpool":
         return layer([x[:, ::4], x])
     if name.startswith("GraphConvLSTM "):

@@ -1,4 +1,4 @@
-"""The kernel matrix against the formula with all distances."""
+"""The kernel matrix, compared with the formula for all distances."""
 
 import numpy as np
 import pytest

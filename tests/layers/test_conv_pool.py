@@ -1,4 +1,4 @@
-"""Learned down-sampling, against `SmoothPool`, dense eigenvectors, and rotated maps."""
+"""Learned downsampling, compared with `SmoothPool`, eigenvectors and rotated maps."""
 
 import keras
 import numpy as np
@@ -112,7 +112,7 @@ def test_normalizes_the_coarser_points():
 
 
 def test_more_equivariant_than_patches_and_maxima():
-    """Of a rectified field, which has scales that the coarser sampling does not hold."""
+    """The field is rectified, so it has scales that the coarser sampling cannot represent."""
     pytest.importorskip("ducc0")
     keras.utils.set_random_seed(0)
     fine, degrees = Healpix(8), [4, 8]

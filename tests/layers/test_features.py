@@ -1,4 +1,4 @@
-"""The same numbers, however an array lies in memory and wherever a layer is called."""
+"""Results do not depend on memory layout or on where a layer is called."""
 
 import threading
 
@@ -210,7 +210,7 @@ def test_autocast(layer, expected):
 
 @needs_torch
 def test_tensors_without_numbers_are_refused(layer, model):
-    """Keras would take whatever lies in memory for the numbers."""
+    """Keras would misread such memory as the values."""
     import torch
 
     x = torch.empty((3, 48, 2), device="meta")
@@ -222,7 +222,7 @@ def test_tensors_without_numbers_are_refused(layer, model):
 
 @needs_torch
 def test_threads(layer):
-    """Eight at the same time give what one after another does, forward and backward."""
+    """Eight concurrent calls give the same results as sequential ones."""
     import torch
 
     inputs = [torch.from_numpy(X + i) for i in range(8)]
@@ -246,7 +246,7 @@ def test_threads(layer):
 @needs_torch
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_workers_of_a_data_loader():
-    """They are forks of a process whose threads have computed already."""
+    """The workers are forks of a process whose threads have already been used."""
     import torch
 
     layer = LAYERS["filter"]()

@@ -21,7 +21,7 @@ def make(cls=ChebyshevConv, rate=RATE, **kwargs):
 
 
 def filters_of_a_step(layer, channels):
-    """Responses to an impulse in each channel, (channels, pixels, filters), of one draw."""
+    """Return responses to an impulse per channel, (channels, pixels, filters)."""
     impulses = np.zeros((channels, len(SPHERE), channels), np.float32)
     impulses[range(channels), 0, range(channels)] = 1
     return to_numpy(layer(impulses, training=True))

@@ -254,7 +254,7 @@ def test_the_base_cannot_be_used():
 
 @pytest.mark.parametrize("layer", [ChebyshevConv, MonomialConv, BernsteinConv])
 def test_depthwise(layer):
-    """Each channel is what a layer of one channel makes of it, with its rows of the kernel."""
+    """Each channel equals the output of a one-channel layer with its rows of the kernel."""
     x = np.random.default_rng(0).standard_normal((2, 48, 3)).astype("float32")
     conv = layer(order=2, sampling=Healpix(2), depthwise=True, use_bias=False)
     y = to_numpy(conv(x))
@@ -272,7 +272,7 @@ def test_depthwise(layer):
 
 
 def test_activations_are_those_of_keras():
-    """The operation applies most of them; losses on TensorFlow need the logits of a sigmoid."""
+    """The operation applies all but the sigmoid, whose logits TensorFlow's losses need."""
     x = np.random.default_rng(0).standard_normal((2, 48, 3)).astype("float32")
     conv = ChebyshevConv(4, 2, sampling=Healpix(2))
     linear = to_numpy(conv(x))

@@ -1,4 +1,4 @@
-"""The recurrent layer, against steps in NumPy with the dense Laplacian."""
+"""The recurrent layer, compared with NumPy steps and the dense Laplacian."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def make(filters=2, sampling=SPHERE, **options):
 
 
 def steps_in_numpy(layer, x):
-    """All hidden states and the last state of the cell, in float64."""
+    """Return all hidden states and the last cell state, in float64."""
     conv = layer.cell.conv
     h = c = np.zeros((len(x), x.shape[2], layer.cell.filters))
     states = []
@@ -74,7 +74,7 @@ def test_values(sampling, unroll):
 
 
 def test_options_of_keras():
-    """The last state alone, backwards, from given states, and steps that a mask leaves out."""
+    """Last state only, reversed time, initial states, and masked steps."""
     x = data()
     layer = make(return_sequences=True)
     layer.build(x.shape)
@@ -124,7 +124,7 @@ def test_gradients_of_a_loop():
 
 
 def test_learns_a_difference():
-    """The last map less the first: nothing that sees one map, or their mean, can tell."""
+    """The target is the last map minus the first, which needs a memory."""
     x = data(channels=1, batch=64)
     target = 0.3 * (x[:, -1] - x[:, 0])
     inputs = keras.Input(x.shape[1:])

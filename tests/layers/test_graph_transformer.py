@@ -80,7 +80,7 @@ def test_gates(tmp_path):
 
 
 def test_the_block_alone(tmp_path):
-    """As a layer of its own it is saved and loaded, and gives what it gives in the stack."""
+    """On its own, the block can be saved and loaded, and computes the same as in the stack."""
     layer, x = built(SPHERE, num_layers=1), data(SPHERE)
     block = NeighborTransformerBlock(3, 2, sampling=SPHERE, graph=4, activation="tanh")
     inputs = keras.Input((48, 6))
@@ -106,7 +106,7 @@ def test_nan_outside_the_mask_goes_nowhere():
 
 
 def test_training_with_a_mask_in_the_data():
-    """A mask that is an input, compiled as the backend does by default, with NaN outside."""
+    """A mask as an input, compiled as by default, with NaN outside."""
     x = data(SPHERE)
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.6
     inputs, seen = keras.Input((48, 3)), keras.Input((48,), dtype="bool")
@@ -135,7 +135,7 @@ def test_the_neighbors_are_shared_and_the_models():
 
 @pytest.mark.parametrize("edges", ["mesh", "adjacent", Graph(6, spread=True)], ids=str)
 def test_edges_other_than_the_nearest(edges):
-    """The model's choice, as convolutions take it, reached the layer and crashed it."""
+    """A model's graph, valid for convolutions, used to crash the layer."""
     model = Sequential(SPHERE, [GraphTransformer(3, 2)], graph=edges)
     model.build((None, 48, 3))
     (pattern,) = (layer.blocks[0].pattern for layer in model.layers[-1:])
@@ -146,7 +146,7 @@ def test_edges_other_than_the_nearest(edges):
 
 
 def test_on_a_grid_with_rows_at_the_poles():
-    """The nearest neighbors of a pixel at a pole were the others there."""
+    """The nearest neighbors of a pole pixel used to be the other pole pixels."""
     grid = Equiangular(9, 16, "clenshaw-curtis")
     layer = built(grid, None, position_embedding=False)
     x = data(grid).reshape(3, 9, 16, 3)

@@ -1,4 +1,4 @@
-"""What the pixels outside a mask hold never reaches those inside."""
+"""Values outside a mask never reach pixels inside."""
 
 import keras
 import numpy as np
@@ -165,7 +165,7 @@ def test_survey_mask_passes_the_gates(tmp_path):
 
 
 def test_masked_arrays_are_refused():
-    """TensorFlow and PyTorch take what lies under the mask, in Keras' own layers, too."""
+    """On TensorFlow and PyTorch, Keras' own layers use values under the mask."""
     x = np.ma.masked_array(data(outside=50.0), mask=False)
     x[:, ~OBSERVED] = np.ma.masked
     count = len(x) * np.count_nonzero(~OBSERVED) * x.shape[-1]

@@ -29,7 +29,7 @@ def truth(y, observed=None):
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 @pytest.mark.parametrize("masked", [False, True])
 def test_one_step_is_enough(masked, scale):
-    """Evaluation statistics are those of the batch, by the filter's own kernel and by Keras'."""
+    """Evaluation uses the statistics of the batch, in the filter's kernel and in Keras'."""
     mask = np.broadcast_to(MASK, X.shape[:2]) if masked else None
     layer = ChebyshevConv(3, 2, sampling=SPHERE, normalization="batch")
     plain = ChebyshevConv(3, 2, sampling=SPHERE)
@@ -88,7 +88,7 @@ def test_the_recipe_of_the_readme_on_three_maps():
 
 
 def test_models_evaluate_as_they_train():
-    """Small steps of training: only the statistics differ between the two modes."""
+    """With small training steps, the two modes differ only in their statistics."""
     model = UNet(SPHERE, 2, filters=(4, 8), order=1)
     model.compile(keras.optimizers.SGD(0.0), "mse", **QUICK)
     model.fit(X, X, batch_size=6, epochs=2, verbose=0)
@@ -96,7 +96,7 @@ def test_models_evaluate_as_they_train():
 
 
 def test_weights_are_those_of_keras():
-    """Lists of weights, and their number, are as they were; what they bring is settled."""
+    """Old weight lists keep their length, and loaded averages count as settled."""
     layer, keras_layer = BatchNormalization(), keras.layers.BatchNormalization()
     for each in (layer, keras_layer):
         each.build((None, 5, 2))

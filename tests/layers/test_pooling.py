@@ -95,7 +95,7 @@ SAMPLINGS = [
 
 
 def data_anywhere(points, channels=3, batch=3):
-    """Values 0.05 apart: no step of a finite difference changes which one is the largest."""
+    """Return values 0.05 apart, so that finite differences never change the maximum."""
     shape = (batch, points, channels)
     x = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape) / 20
     return (x - x.mean()).astype(np.float32)
@@ -134,7 +134,7 @@ def test_area_weighted_pooling_keeps_the_integral():
 
 
 def test_masks(sampling):
-    """Means and maxima of what was observed, and which coarse points have anything."""
+    """Return means and maxima of observed points, and the mask of the coarse points."""
     x, shares = data_anywhere(len(sampling)), sampling.membership(1).toarray()
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.3
     mask[0, shares[0] > 0] = False
@@ -274,7 +274,7 @@ def test_unpooling_takes_the_mean_of_what_was_observed(sampling, outside):
 
 
 def test_max_unpooling_puts_nan_back_where_it_was(sampling):
-    """The maximum of values with NaN is NaN: it must not become 0."""
+    """The maximum of values with a NaN is NaN, not 0."""
     coarse = sampling.coarsen()
     before = data_anywhere(len(sampling))
     before[:, :5] = np.nan

@@ -1,4 +1,4 @@
-"""What a layer was given is what its copy in a model works with."""
+"""A copy of a layer in a model keeps the arguments of the original."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ X = np.random.default_rng(0).standard_normal((2, 48, 4)).astype(np.float32)
 
 
 def scaled(x):
-    """A function that Keras does not know by name."""
+    """A function that is not registered with Keras."""
     return 3 * keras.ops.tanh(x)
 
 
@@ -71,7 +71,7 @@ def old_layers():
 
 @pytest.mark.parametrize("layer", [*layers(), *old_layers()], ids=lambda layer: layer.name)
 def test_functions_need_no_name(layer):
-    """In a model a layer gives what it does by itself."""
+    """A layer gives the same result in a model as on its own."""
     model = Sequential(SAMPLING, [keras.Input((48, 4)), layer])
     (bound,) = model.layers
     assert (bound is layer) == (type(layer) is type(bound))  # others replace old layers
@@ -96,7 +96,7 @@ def test_functions_are_those_that_run():
 
 
 class Louder(ChebyshevConv):
-    """A subclass that does not write its argument into its configuration."""
+    """A subclass whose configuration omits its argument."""
 
     def __init__(self, filters, gain=1.0, **kwargs):
         super().__init__(filters, **kwargs)

@@ -1,4 +1,4 @@
-"""Arguments of layers and models under their old names: read from files, refused in code."""
+"""Old argument names are accepted in files but rejected in code."""
 
 import numpy as np
 import pytest

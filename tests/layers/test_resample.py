@@ -1,4 +1,4 @@
-"""Resampling of maps with gaps, against numpy, and its gradients."""
+"""Resampling of maps with gaps, compared with NumPy, and its gradients."""
 
 import keras
 import numpy as np

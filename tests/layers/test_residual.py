@@ -32,7 +32,7 @@ def data(sampling=SPHERE, channels=3, batch=3):
 
 
 def randomised(layer, x):
-    """A built layer with other weights than those it starts from."""
+    """Return a built layer with weights other than the initial ones."""
     layer(x)
     rng = np.random.default_rng(1)
     for variable in layer.weights:
@@ -346,7 +346,7 @@ def test_without_sampling():
 
 
 def test_drop_path_skips_samples_in_training():
-    """Each sample keeps the scaled sum of the block, or its input alone."""
+    """Each sample gets either the scaled block output or only its input."""
     block = ResidualBlock(ChebyshevConv(order=1), sampling=Healpix(2), drop_path=0.25)
     x = np.random.default_rng(0).standard_normal((400, 48, 2)).astype("float32")
     whole = to_numpy(block(x)) - x

@@ -1,4 +1,4 @@
-"""Anti-aliased pooling, against the dense heat kernel and the sphere's own harmonics."""
+"""Anti-aliased pooling, compared with a dense filter and spherical harmonics."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def built(sampling=SPHERE, channels=2, **options):
 
 
 def heat(layer, kind):
-    """The filter's matrix, by its definition: half as much at the cutoff, rows that sum to 1."""
+    """Return the filter matrix by definition: 1/2 at the cutoff, rows that sum to 1."""
     sampling = layer.sampling
     matrix = rescaled_laplacian(sampling, Graph(laplacian=kind), 0.75).toarray()
     matrix += np.eye(len(sampling))
@@ -62,7 +62,7 @@ def test_values(sampling, kind, mode):
 
 @pytest.mark.parametrize("channels", [17, 32, 34])
 def test_many_channels(channels):
-    """They are filtered a few at a time, each as if it were alone."""
+    """Channels do not affect each other."""
     layer, x = built(channels=channels, mode="mean", order=16), data(len(SPHERE), channels)
     expected = to_numpy(Pool(mode="mean", sampling=SPHERE)(heat(layer, "normalized") @ x))
     assert relative_error(layer(x), expected) < SINGLE
@@ -110,7 +110,7 @@ def test_only_observed_points_count():
 
 @pytest.mark.parametrize(("mode", "gain"), [("mean", 10), ("max", 5)])
 def test_less_equivariance_is_lost(mode, gain):
-    """Of a rectified field, which has scales that the coarser sampling does not hold."""
+    """The field is rectified, so it has scales that the coarser sampling cannot represent."""
     pytest.importorskip("ducc0")
     fine, degrees = Healpix(16), [8, 16]
 

@@ -1,4 +1,4 @@
-"""Smoothing against spherical harmonics (healpy) and against the formula in dense float64."""
+"""Smoothing, compared with spherical harmonics (healpy) and a dense float64 formula."""
 
 import healpy
 import keras
@@ -62,7 +62,7 @@ def test_smoothing_is_that_of_the_formula(sigma, sampling):
 
 
 def test_areas_count():
-    """A harmonic of degree 1 keeps its shape, also where pixels crowd."""
+    """A harmonic of degree 1 keeps its shape even where pixels are dense."""
     sampling, sigma = LatLon(), 0.3
     for axis in range(3):
         x = sampling.points[None, :, axis : axis + 1].astype(np.float32)
@@ -150,7 +150,7 @@ def test_only_observed_pixels_count(sampling):
 @pytest.mark.parametrize("pixels", [2, 4])
 @pytest.mark.parametrize("height", [0.3, 0.9])
 def test_passes_are_as_one_wide_kernel(height, pixels, place):
-    """Also at edges, however many passes there are."""
+    """Accurate at edges too, for any number of passes."""
     sphere = Healpix(16)
     sigma = pixels * np.sqrt(sphere.areas[0])
     seen = sphere.points @ [0.6, 0, 0.8] > height
@@ -187,7 +187,7 @@ def test_nothing_leaks_from_behind_the_mask(widths, hidden):
 
 @pytest.mark.parametrize("sampling", [PART, LatLon()], ids=repr)
 def test_gradient_is_the_transpose(sampling):
-    """The kernel is not symmetric at edges, nor where areas differ."""
+    """The kernel is asymmetric at edges and where areas differ."""
     x, weights = data(sampling), data(sampling)[::-1].copy()
     layer = GaussianSmoothing(sampling=sampling, sigma=0.15, unit="rad")
     _, (found,) = gradients(layer, [x], weights, "eager")

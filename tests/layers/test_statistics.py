@@ -97,7 +97,7 @@ def expected(layer, x, mask=None):
 
 
 def learned(layer, x):
-    """A built layer whose bins are no longer where they started, one width negative."""
+    """Return a built layer with moved bins, one with a negative width."""
     layer(x)
     rng = np.random.default_rng(2)
     for variable in layer.weights:
@@ -148,7 +148,7 @@ def test_a_map_without_observed_pixels_gives_zero(kind, sampling):
 
 
 def test_masks_of_models_reach_the_layer():
-    """As Keras hands them on, and no further."""
+    """Masks are used as in Keras and not passed on, since the output has no pixels."""
     inputs = keras.Input((len(PART), 3))
     y = Statistics("mean", sampling=PART)(
         keras.layers.Masking()(inputs)

@@ -40,7 +40,7 @@ def truth(layer, x, mask=None):
 
 
 def some_mask(x, p):
-    """A mask with super-pixels observed in part, in whole and not at all."""
+    """A mask with partly observed, fully observed and unobserved super-pixels."""
     rng = np.random.default_rng(1)
     coarse = rng.random((len(x), x.shape[1] // 4**p)) < 0.6
     return np.repeat(coarse, 4**p, axis=1) & (rng.random(x.shape[:2]) < 0.6)

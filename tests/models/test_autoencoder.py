@@ -33,7 +33,7 @@ def data(sampling=PART, channels=2, batch=3):
 
 
 def dipoles(sampling, batch):
-    """Maps with three degrees of freedom, of variance 1 in the mean."""
+    """Return maps with three degrees of freedom and a mean variance of 1."""
     amplitudes = np.random.default_rng(1).standard_normal((batch, 3))
     return (amplitudes @ sampling.points.T)[..., None].astype(np.float32)
 
@@ -91,7 +91,7 @@ def test_steps_down_by_graph_convolutions(kind, tmp_path):
 
 
 def test_decoder_undoes_the_patches():
-    """Against numpy: the decoder of one step is one linear map per coarse pixel."""
+    """Compared with NumPy: a one-step decoder is a linear map per coarse pixel."""
     model = small(Autoencoder, filters=(3,), output_activation="tanh")
     kernel, bias = (to_numpy(w) for w in model.decoder.trainable_weights)
     z = np.random.default_rng(0).standard_normal((2, 12, 2)).astype(np.float32)

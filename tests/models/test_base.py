@@ -1,4 +1,4 @@
-"""What all ready-made models have in common: checks of arguments and of inputs."""
+"""Checks of arguments and inputs that all ready-made models share."""
 
 import keras
 import numpy as np

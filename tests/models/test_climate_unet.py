@@ -1,4 +1,4 @@
-"""The papers' U-Net: its size, its gates, and what a mask hides."""
+"""The papers' U-Net: its size, its gates, and masks."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def small(mask=None):
 
 
 def test_has_the_weights_of_the_papers_code():
-    """Its SphericalUNet has 5 763 491; 2 per normalized channel had no effect."""
+    """SphericalUNet has 5 763 491 weights, including 2 without effect per normalized channel."""
     model = ClimateUNet(Icosahedral(5))
     model.build((None, 10242, 16))
     normalized = 32 + 64 + 128 + 256 + 512 + 512 + 2 * (512 + 256 + 128 + 64) + 32

@@ -1,4 +1,4 @@
-"""Models of several inputs and outputs: losses and metrics are those of the observed pixels."""
+"""Losses and metrics of models with several inputs and outputs use observed pixels."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ NAMES = ["flags", "values", "label"]
 
 
 def network(structure=list, cls=Model):
-    """Fine maps, coarse maps and one class per map."""
+    """Return fine maps, coarse maps and a class per map."""
     inputs = keras.Input((48, 1))
     x = SurveyMask(OBSERVED, sampling=SPHERE)(inputs)
     x = ChebyshevConv(2, order=1, sampling=SPHERE)(x)
@@ -69,7 +69,7 @@ def by_name(values, structure):
 @pytest.mark.parametrize("structure", [list, dict])
 @pytest.mark.parametrize("given", [list, dict])
 def test_losses_and_metrics_of_each_output(structure, given, jit):
-    """Against NumPy and scikit-learn on the observed pixels; what is not observed is NaN."""
+    """Compared with NumPy and scikit-learn on observed pixels; the others are NaN."""
     model = network(structure)
     metrics = [[m if isinstance(m, str) else m() for m in some] for some in METRICS]
     if given is list and structure is dict:

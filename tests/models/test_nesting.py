@@ -1,4 +1,4 @@
-"""Models inside of models, wrappers and functional models: built, saved, loaded, cloned."""
+"""Nested models, in wrappers and functional models, can be built, saved and cloned."""
 
 import json
 import os
@@ -201,7 +201,7 @@ def test_the_first_layer_needs_a_sampling():
 
 
 class Smoothed(SphereLayer):
-    """A layer of a user, with layers inside that do not know their sampling."""
+    """A user's layer with sublayers that do not know their sampling."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Losses and metrics of masked models are those of the observed pixels, for all that Keras has."""
+"""Every Keras loss and metric of a masked model uses the observed pixels."""
 
 import inspect
 import warnings
@@ -66,7 +66,7 @@ ARGUMENTS = {
 
 
 def target(cls):
-    """What the class is for, with anything where nothing was observed."""
+    """Return suitable data for the class, with arbitrary values where unobserved."""
     name = cls.__name__
     if "Sparse" in name or name == "MeanIoU":
         return np.where(OBSERVED, LABELS, 0 if name.endswith("Accuracy") else -(2**31) + 1)
@@ -74,7 +74,7 @@ def target(cls):
 
 
 def outcome(function):
-    """What a function returns, or that it raises."""
+    """Return the value of a function, or the exception that it raises."""
     try:
         return np.asarray(to_numpy(function()), float)
     except Exception as error:
@@ -82,7 +82,7 @@ def outcome(function):
 
 
 def check(cls, model, y_pred, weight):
-    """Compare with Keras' class on the observed pixels; return whether it takes maps at all."""
+    """Compare with Keras' class on observed pixels; return whether it accepts maps."""
     y, arguments = target(cls), ARGUMENTS.get(cls.__name__, {})
     seen, cut = to_numpy(y_pred)[:, OBSERVED], None if weight is None else weight[:, OBSERVED]
     expected = outcome(lambda: cls(**arguments)(y[:, OBSERVED], seen, sample_weight=cut))
@@ -113,7 +113,7 @@ def test_every_loss_and_metric_of_keras(make):
 @pytest.mark.parametrize("jit", [False] if BACKEND == "torch" else [True, False])
 @pytest.mark.parametrize("make", [unet, stack])
 def test_training_and_evaluation_against_scikit_learn(make, jit):
-    """The whole way: fit, evaluate and train_on_batch; what is not observed is NaN."""
+    """Compare fit, evaluate and train_on_batch; unobserved pixels are NaN."""
     model = make("sigmoid")
     y = np.where(OBSERVED[:, None], FLAGS, np.nan).astype(np.float32)
     metrics = [
@@ -204,7 +204,7 @@ def test_weights_of_classes_are_refused_for_maps():
 
 
 def test_masks_go_through_stacks_without_a_warning():
-    """A stack inside of a model takes a mask and says what becomes of it."""
+    """A stack in a model accepts a mask and returns that of its output."""
     inner = Sequential(SPHERE, [keras.Input((48, 1)), Pool(), keras.layers.Dense(2)])
     model = Sequential(SPHERE, [keras.Input((48, 1)), SurveyMask(OBSERVED)])
     with warnings.catch_warnings():

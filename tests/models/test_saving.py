@@ -1,4 +1,4 @@
-"""What is saved of models, and what happens when it cannot be."""
+"""Saving models, and failures to save."""
 
 import copy
 import json
@@ -227,7 +227,7 @@ def test_functions_of_keras_refuse_the_old_format(name, tmp_path):
 
 @pytest.fixture
 def small_disk():
-    """Let no file grow over 4 kB, as on a full disk."""
+    """Limit the size of files to 4 kB, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing raises OSError instead
 
@@ -307,7 +307,7 @@ WAYS = ["method", "function", "inside", "whole", "shards"]
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_file_with_more_layers_is_told(way, tmp_path):
-    """Of Keras itself the model would be the first two layers of three, without a word."""
+    """Keras alone would silently load the first two of three layers."""
     model, other = deep(3), deep(2)
     model.compile("adam", "mse", metrics=["mae"], **QUICK)
     model.fit(MAPS, MAPS, verbose=0)  # the file has states of optimizer and metrics

@@ -251,7 +251,7 @@ def test_save_and_load(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "lion"])
 def test_compiled_models_name_no_backend(tmp_path, optimizer):
-    """Keras does under PyTorch, and such a file cannot be loaded where PyTorch is missing."""
+    """Under PyTorch, Keras would save a reference that needs PyTorch to load."""
     model = Sequential(PART, [Pool(2), keras.layers.Dense(1)])
     model.compile(optimizer, "mse")
     model.fit(data(), np.zeros((4, 7, 1)), verbose=0)
@@ -280,7 +280,7 @@ def test_clone_model():
 
 
 def test_a_million_pixels_save_small(tmp_path):
-    """A survey of a million pixels in several resolutions, and one that is all holes."""
+    """A survey of a million pixels at several resolutions, and one full of holes."""
     rng = np.random.default_rng(0)
     blocks = np.sort(rng.choice(12 * 64**2, 3906, replace=False))  # of 256 pixels each
     survey = Healpix(1024, (blocks[:, None] * 256 + np.arange(256)).ravel())
@@ -328,7 +328,7 @@ def test_the_default_graph_is_that_of_each_sampling(tmp_path):
 
 @pytest.mark.parametrize("written_by", ["model", "layer"])
 def test_what_was_trained_on_the_nearest_neighbors_stays_on_them(written_by):
-    """Configurations of before 0.1.0: on grids they meant a graph in pieces, and say so."""
+    """Configurations from before 0.1.0 keep their disconnected graphs on grids and warn."""
     grid = Equiangular(32 if written_by == "model" else 34, 64)  # warned of once
     graph = {"neighbors": 8, "laplacian": "normalized"}
     nothing = dict.fromkeys(graph)
@@ -349,7 +349,7 @@ def test_what_was_trained_on_the_nearest_neighbors_stays_on_them(written_by):
 
 
 def test_halves_of_graphs_in_old_configurations():
-    """A layer could have its own number and the model's Laplacian, also inside another layer."""
+    """Old files combine a layer's own neighbors with the model's Laplacian."""
     inner = UNet(Healpix(4), 1, filters=(2, 2))
     block = ResidualBlock(ChebyshevConv(order=1), name="block")
     layers = [keras.layers.TimeDistributed(ChebyshevConv(2, 1)), block, Resample(Healpix(4)), inner]

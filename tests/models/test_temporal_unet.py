@@ -28,7 +28,7 @@ def small(outputs=2, channels=2, **options):
 
 @pytest.mark.parametrize("options", [{}, OTHER], ids=["paper", "other"])
 def test_values(options):
-    """Against its parts, map by map: a network without the memory, and the memory alone."""
+    """Compared with its parts: a network without memory, and the memory alone."""
     model = small(**options)
     x = data()
     plain = UNet.from_config(model.get_config())

@@ -64,7 +64,7 @@ def convolve_twice(x, block, residual):
 
 @pytest.mark.parametrize("options", [{}, OTHER, {"pooling": "patch"}], ids=["paper", "other", "p"])
 def test_values(options):
-    """Against the definition: dense eigenvectors, numpy for the rest, in float64."""
+    """Compared with the definition in float64: dense eigenvectors and NumPy."""
     model = small(**options)
     for variable in model.trainable_variables:  # biases too
         variable.assign(keras.random.normal(variable.shape, stddev=0.3))
@@ -119,7 +119,7 @@ def test_as_a_layer_of_a_saved_model(options, tmp_path):
     ],
 )
 def test_the_poolings(pooling, kind, mode, tmp_path):
-    """Each is the layer of its name, on the model's graph, in the place of the other."""
+    """Each option uses the layer of that name, on the model's graph."""
     graph = Graph(4, laplacian="combinatorial")
     model = small(filters=(3, 4), pooling=pooling, graph=graph, dtype="float32")
     (pool,) = model.pools
@@ -249,7 +249,7 @@ def test_each_map_may_have_its_own_mask(options):
 
 
 def test_save_and_load(tmp_path):
-    """The sampling and the mask are written once, however many layers there are."""
+    """Sampling and mask are saved once, regardless of the number of layers."""
     rng = np.random.default_rng(0)
     blocks = np.sort(rng.choice(48, 30, replace=False))
     sampling = Healpix(2, blocks).refine(2)

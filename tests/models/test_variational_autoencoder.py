@@ -1,4 +1,4 @@
-"""What a variational autoencoder has beyond an `Autoencoder`; see test_autoencoder.py."""
+"""Variational autoencoders; see test_autoencoder.py for what they share."""
 
 import keras
 import numpy as np

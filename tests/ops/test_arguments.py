@@ -1,4 +1,4 @@
-"""Every operation checks every array it is given, whatever computes it in the end."""
+"""Every operation checks every array, whichever form computes it."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def value(result):
 @pytest.mark.parametrize("function", FILTERS)
 @pytest.mark.parametrize("shape", [(1,), (0,), (5,), (1, 4), ()], ids=str)
 def test_a_bias_of_another_shape_is_refused(shape, function, engine):
-    """Compiled, a shorter one was read beyond its end."""
+    """The compiled function used to read beyond the end of a shorter one."""
     with pytest.raises(ValueError, match=r"bias must have shape \(filters,\) = \(4,\), got"):
         function(X, KERNEL, OPERATOR, np.ones(shape, np.float32))
 
@@ -45,7 +45,7 @@ def test_an_epsilon_that_is_none(epsilon):
 
 
 def test_no_channels_give_the_bias(engine):
-    """The sum over no channels is 0: as a Dense layer gives its bias."""
+    """The sum over no channels is 0, as in a Dense layer."""
     x, kernel = np.ones((2, 6, 0), np.float32), np.ones((2, 0, 3), np.float32)
     bias = np.array([-1.0, 0, 2], np.float32)
     for activation, expected in (("linear", bias), ("relu", [0, 0, 2])):
@@ -180,7 +180,7 @@ NO_NUMBERS = [
 
 @pytest.mark.parametrize("x", NO_NUMBERS, ids=lambda x: str(x.dtype))
 def test_what_holds_no_numbers_is_refused(x):
-    """JAX makes numbers of text and dates, and 0 of records."""
+    """JAX would convert text and dates to numbers, and records to 0."""
     for call in (
         lambda: ops.sparse_product(x, OPERATOR),
         lambda: ops.pool(x, 3, "max"),

@@ -1,4 +1,4 @@
-"""Attention to neighbors against dense softmax attention in float64."""
+"""Attention to neighbors, compared with dense softmax attention in float64."""
 
 from contextlib import nullcontext
 from functools import cache

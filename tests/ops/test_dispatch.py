@@ -1,4 +1,4 @@
-"""One place chooses which form of an operation computes."""
+"""The choice between the forms of an operation is made in one place."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Portable operations on demand: what is traced there has no functions of this package."""
+"""Programs traced with portable operations contain no functions of this package."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The hot operation against scipy in float64, in every way a backend runs it."""
+"""The filter, compared with SciPy in float64, in every mode of a backend."""
 
 from contextlib import nullcontext
 
@@ -78,7 +78,7 @@ def test_reference_agrees_with_the_definition():
 
 
 def double_precision():
-    """JAX needs float64 turned on."""
+    """Enable float64, which JAX needs."""
     if BACKEND == "jax":
         import jax
 
@@ -175,7 +175,7 @@ def count_product_widths(monkeypatch):
     "engine", ["compiled", "portable"][: 1 + (BACKEND != "jax")], indirect=True
 )
 def test_product_of_more_than_2_to_the_31(engine):
-    """A product with 2.5e9 multiply-adds, whole: its columns are those of narrow products."""
+    """A product with 2.5e9 multiply-adds equals narrow products, column by column."""
     n, per_row, width = 32768, 32, 2400  # XLA compiles a term for each entry of a row
     rng = np.random.default_rng(0)
     columns = np.sort((np.arange(n)[:, None] + rng.choice(n, per_row, replace=False)) % n, axis=1)

@@ -1,4 +1,4 @@
-"""Filter, bias, activation and normalization in one operation, against the parts by themselves."""
+"""Filter, bias, activation and normalization in one operation, compared with the parts."""
 
 import keras
 import numpy as np
@@ -247,7 +247,7 @@ def test_vmap(kind, engine):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.GradientTape")
 def test_gradients_through_a_function_with_a_tape_of_its_own(engine):
-    """Inside, the input seems not to be watched, but its gradient is requested."""
+    """The input seems not to be watched inside, but its gradient is requested."""
     import tensorflow as tf
 
     x, kernel, bias, _ = map(tf.constant, example(3, 2, 4))
@@ -273,7 +273,7 @@ def test_gradients_through_a_function_with_a_tape_of_its_own(engine):
 
 
 def test_penalties_on_gradients_of_a_layer(engine):
-    """What such a loss needs: the layer's weights learn through the gradient of its output."""
+    """The layer's weights learn through the gradient of its output."""
     from deepsphere.layers import ChebyshevConv
 
     layer = ChebyshevConv(

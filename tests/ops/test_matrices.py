@@ -1,4 +1,4 @@
-"""Matrices of every format give the right numbers, and broken ones an error."""
+"""Matrices of every format give the right result, and broken ones an error."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_duplicates_are_summed_and_the_rows_sorted():
 
 
 def test_zeros_that_are_stored_stay():
-    """They say who is a neighbor of whom."""
+    """Stored zeros still mark neighbors."""
     assert to_csr(sparse.csr_array(([0.0], ([0], [1])), shape=(2, 2))).nnz == 1
 
 
@@ -111,7 +111,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_indices_outside_are_refused(name):
-    """The compiled functions do not look at them again: they would crash the interpreter."""
+    """The compiled functions do not check them again and would crash the interpreter."""
     for make in (SparseOperator, SparseMap):
         with pytest.raises(ValueError, match="has broken indices"):
             make(BROKEN[name])

@@ -1,4 +1,4 @@
-"""NaN reaches what depends on it and nothing else: padding must not read other vertices."""
+"""NaN reaches only what depends on it, so padding must not read other vertices."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def nan_at(shape, vertex):
 
 
 def nan_vertices(y):
-    """Where the first map has NaN; the second must have none."""
+    """Return where the first map is NaN; the second must have none."""
     wrong = np.isnan(to_numpy(y)).any(axis=tuple(range(2, len(y.shape))))
     assert not wrong[1].any()
     return np.flatnonzero(wrong[0]).tolist()
@@ -115,7 +115,7 @@ def test_attention(which):
 
 
 def test_tangents_of_attention():
-    """Padding reads the vertex itself, also where that attends to none (3 here)."""
+    """Padding reads the vertex itself, even if it has no neighbors, like vertex 3 here."""
     shape = (2, N, 2, 4)
     primals, tangents = ([nan_at(shape, v) for v in where] for where in ([[]] * 3, [[], [], 3]))
     y = push_forward(

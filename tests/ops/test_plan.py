@@ -1,4 +1,4 @@
-"""What is decided from sizes alone."""
+"""Decisions that depend only on sizes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The plain product against dense matrices in float64, in every way a backend runs it."""
+"""The plain product, compared with dense float64 matrices, in every mode of a backend."""
 
 import keras
 import numpy as np

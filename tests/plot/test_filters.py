@@ -19,7 +19,7 @@ from deepsphere.sampling import Healpix
 
 
 class Layer:
-    """Chebyshev filters by numpy: what the analysis functions give, without Keras."""
+    """Chebyshev filters in NumPy, as the analysis functions return them."""
 
     name = "some_layer"
 

@@ -1,4 +1,4 @@
-"""Pictures of real layers against what those layers do to an impulse."""
+"""Plots of layers, compared with their responses to an impulse."""
 
 import keras
 import numpy as np

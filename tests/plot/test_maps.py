@@ -25,7 +25,7 @@ SCALE = np.degrees(np.sqrt(2))
 
 
 class Points(Sampling):
-    """A sampling that is nothing but points."""
+    """A sampling that only has points."""
 
     kind = "points"
     branching = 1
@@ -58,7 +58,7 @@ class Points(Sampling):
 
 
 def projector(kind, longitude=0.0, latitude=0.0):
-    """Projection by wcslib: an implementation that shares nothing with ours."""
+    """Projection by wcslib, which is independent of our implementation."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = [f"RA---{kind}", f"DEC--{kind}"]
     wcs.wcs.crval = [longitude, latitude]

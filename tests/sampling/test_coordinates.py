@@ -298,7 +298,7 @@ class TestHealpix:
 
 
 class TestGridMapping:
-    """HEALPix as the CF conventions have it, and as nextGEMS, EERIE and easy.gems write it."""
+    """HEALPix in the CF conventions, and as nextGEMS, EERIE and easy.gems write it."""
 
     FORMS = (
         {"healpix_nside": 4, "healpix_order": "nest"},
@@ -364,7 +364,7 @@ class TestUnits:
     @pytest.mark.parametrize("unit", ["radian", "radians", "rad", "RADIAN"])
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_radians(self, unit, dtype):
-        """As ICON has them: clat and clon, known by standard_name."""
+        """ICON's clat and clon, identified by standard_name."""
         for sampling in (IcosahedralFaces(3), Equiangular(5, 8, "clenshaw-curtis")):
             data = to_coordinates(sampling).rename(lat="clat", lon="clon").reset_coords()
             for name in ("clat", "clon"):
@@ -475,7 +475,7 @@ def without_standard_names(data):
 
 class TestNames:
     def test_cells_edges_and_vertices(self):
-        """Like ICON's files: several latitudes; the maps say which are right."""
+        """ICON's files have several latitudes; the maps tell which apply."""
         cells, vertices = (
             to_coordinates(sampling).rename(lat=f"{letter}lat", lon=f"{letter}lon", cells=dim)
             for sampling, letter, dim in (
@@ -498,7 +498,7 @@ class TestNames:
 
 
 class TestOrder:
-    """Values that do not come in the sampling's order are refused, or brought into it."""
+    """Values in another order than the sampling's are rejected or reordered."""
 
     @staticmethod
     def data(*dims):
@@ -587,7 +587,7 @@ class TestOrder:
         assert len(found) == 32
 
     def test_points_of_healpix(self):
-        """Without any metadata of HEALPix, as many files have it."""
+        """Without HEALPix metadata, as in many files."""
         points = to_coordinates(Healpix(4)).drop_vars("cell_ids")
         assert from_coordinates(points) == Healpix(4)
         order = ring2nest(4, np.arange(192))

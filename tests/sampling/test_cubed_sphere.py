@@ -1,4 +1,4 @@
-"""The cubed sphere: where its cells lie, and how large they are."""
+"""The cubed sphere: positions and areas of its cells."""
 
 import numpy as np
 import pytest

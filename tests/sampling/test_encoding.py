@@ -1,4 +1,4 @@
-"""Numbers and footprints as text: exact, short, and safe against damage."""
+"""Text encoding of numbers and footprints: exact, short, and checked for damage."""
 
 import base64
 import json
@@ -115,7 +115,7 @@ def test_size_of_a_survey_mask():
 
 
 def test_size_of_random_pixels():
-    """A million pixels without any order, the worst case, take 1.1 MB."""
+    """A million pixels in random order, the worst case, take 1.1 MB."""
     nside = 1024
     pixels = np.sort(
         np.random.default_rng(0).choice(12 * nside**2, 10**6, replace=False, shuffle=False)

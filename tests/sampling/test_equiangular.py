@@ -1,4 +1,4 @@
-"""Equiangular grids against their formulas, and their numbers."""
+"""Equiangular grids, compared with their formulas."""
 
 import numpy as np
 import pytest

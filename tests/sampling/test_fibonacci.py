@@ -1,4 +1,4 @@
-"""The Fibonacci lattice against its formula, and how even it is."""
+"""The Fibonacci lattice: its formula and its uniformity."""
 
 import numpy as np
 import pytest

@@ -85,7 +85,7 @@ def test_a_footprint_does_not_change():
 
 
 class TestMaskedArrays:
-    """A masked array tells what is missing by its mask, whatever lies under it."""
+    """The mask of a masked array marks missing values, whatever is stored there."""
 
     masked = np.ma.masked_array(np.where(MASK, 2.0, 50.0), mask=~MASK)
 
@@ -138,7 +138,7 @@ class TestMaskedArrays:
 
 
 class TestTypes:
-    """What a type cannot hold is refused, and what it can is kept exactly."""
+    """Values that a type cannot represent are rejected; others are kept exactly."""
 
     footprint = Footprint.from_mask(MASK, nest=True)
     n = int(MASK.sum())

@@ -1,4 +1,4 @@
-"""Gaussian grids: exact quadrature, and the numbers that ECMWF publishes."""
+"""Gaussian grids: exact quadrature and ECMWF's published numbers."""
 
 import numpy as np
 import pytest

@@ -105,7 +105,7 @@ class TestHierarchy:
         assert Healpix(4, np.arange(16, 48)).coarsen(2) == Healpix(1, [1, 2])
 
     def test_full_and_part_meet(self):
-        """All pixels given one by one are the full sphere, also when a level is changed."""
+        """A list of all pixels is the full sphere, also after a change of level."""
         assert Healpix(4, np.arange(192)) == Healpix(4)
         assert Healpix(4, np.arange(192)).is_full
         assert hash(Healpix(4, np.arange(192))) == hash(Healpix(4))

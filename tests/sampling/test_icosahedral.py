@@ -1,4 +1,4 @@
-"""The icosahedron and its subdivisions, against what is known of them."""
+"""The icosahedron and its subdivisions, compared with known figures."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_a_coarse_vertex_gathers_itself_and_half_of_its_neighbors():
 
 
 def test_neighbors_are_those_of_the_triangles():
-    """Six nearest points, and for the twelve corners of the icosahedron five."""
+    """Six nearest points, but five at the twelve corners of the icosahedron."""
     vertices = Icosahedral(3)
     sides = vertices.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     rows, columns, _ = nearest_neighbors(vertices.points, 5)

@@ -1,4 +1,4 @@
-"""Longitudes and latitudes against healpy."""
+"""Longitudes and latitudes, compared with healpy."""
 
 import logging
 from types import SimpleNamespace
@@ -39,7 +39,7 @@ def test_axes():
 
 
 def test_just_west_of_greenwich():
-    """Longitude -1e-18 plus 360 rounds to 360, which is not below 360."""
+    """Longitude -1e-18 plus 360 rounds to 360, which is out of range."""
     assert to_lonlat(np.array([[1.0, -1e-18, 0]]))[0, 0] == 0
 
 
@@ -55,7 +55,7 @@ def test_list_some():
 
 
 def test_quantities_bring_their_units():
-    """Those of astropy, and as pint has them (it is not installed here)."""
+    """Quantities of astropy, and like those of pint (which is not installed here)."""
     radians = np.radians(random_lonlat(5))
     pint = SimpleNamespace(
         unitless=False, to=lambda unit: SimpleNamespace(magnitude=np.degrees(radians))

@@ -1,4 +1,4 @@
-"""Figures of hierarchies against known values, and what must hold for all of them."""
+"""Figures of hierarchies: known values and general bounds."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_against_all_pairs(sampling):
 
 
 def test_covering_of_the_whole_sphere():
-    """Of 100 000 places, none is farther, and one nearly as far."""
+    """None of 100 000 positions is farther, and one is nearly as far."""
     places = Fibonacci(100_000).points
     apart = 0.6 * np.sqrt(4 * np.pi / 100_000)  # any place is nearer than that to one of these
     for sampling in (Equiangular(8, 16), Icosahedral(2), Fibonacci(200), RandomUniform(300)):

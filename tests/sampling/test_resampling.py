@@ -1,4 +1,4 @@
-"""Interpolation between samplings: integrals kept, constants kept, nearest points found."""
+"""Interpolation between samplings keeps integrals and constants and finds nearest points."""
 
 import healpy
 import numpy as np
@@ -130,7 +130,7 @@ def test_grids_by_the_formula_of_boxes():
     ids=str,
 )
 def test_overlaps_by_counting(source, target):
-    """Against two million points, each in the cells that hold it as its sampling says."""
+    """Compared with two million points, assigned to cells by each sampling."""
     fine = Healpix(512)
     points = fine.points
 

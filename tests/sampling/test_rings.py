@@ -1,4 +1,4 @@
-"""Overlaps of the cells of two grids, against intervals laid side by side."""
+"""Overlaps of the cells of two grids, compared with intervals."""
 
 from itertools import pairwise
 

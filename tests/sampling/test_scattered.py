@@ -1,4 +1,4 @@
-"""Points anywhere: what is accepted, how they are coarsened, and that they survive copies."""
+"""Scattered points: accepted input, coarsening, and copies."""
 
 import json
 
@@ -29,7 +29,7 @@ class TestPoints:
 
     @pytest.mark.parametrize("seed", range(3))
     def test_normalized_vectors_stay_as_they_are(self, seed):
-        """Else points would change a little each time that they are written and read."""
+        """Otherwise points would change slightly with every save and load."""
         vectors = np.random.default_rng(seed).standard_normal((20_000, 3))
         points = Scattered(vectors).points
         np.testing.assert_array_equal(Scattered(points).points, points)
@@ -140,7 +140,7 @@ class TestRandomUniform:
         np.testing.assert_array_equal(RandomUniform(50, 3).points, RandomUniform(50, 3).points)
 
     def test_points_stay(self):
-        """Models are saved with the seed only: the points of these must never change."""
+        """Models store only the seed, so these points must never change."""
         fractions = [0.6369616873214543, 0.2697867137638703]  # PCG64 of seed 0, NumPy's manual
         height = 2 * fractions[0] - 1
         point = [np.cos(2 * np.pi * fractions[1]), np.sin(2 * np.pi * fractions[1])]

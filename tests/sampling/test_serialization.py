@@ -1,4 +1,4 @@
-"""What is written of a sampling, and sizes: refused early, before memory is taken."""
+"""Serialization of samplings; excessive sizes are rejected before allocating memory."""
 
 import numpy as np
 import pytest

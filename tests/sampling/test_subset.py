@@ -1,4 +1,4 @@
-"""Parts of samplings: what they hold, when they can be coarsened, and what extends them."""
+"""Parts of samplings: their pixels, coarsening, and extension."""
 
 import copy
 import json
@@ -190,7 +190,7 @@ class TestHierarchy:
         assert closed.coarsen() == CubedSphere(2).subset([0, 1])
 
     def test_a_vertex_and_its_neighbors(self):
-        """The corner of an icosahedron, and the halves of five edges."""
+        """A corner of the icosahedron and the midpoints of five edges."""
         sphere = Icosahedral(1)
         around = sphere.membership()[[3]].nonzero()[1]
         part = sphere.subset(np.sort(around))

@@ -1,4 +1,4 @@
-"""Voronoi cells against what symmetry, counting, and wedges say."""
+"""Voronoi cells, compared with symmetry, counts and spherical wedges."""
 
 import numpy as np
 import pytest
@@ -118,7 +118,7 @@ def test_nearest_shares():
     ],
 )
 def test_farthest_places(points):
-    """None of many places is farther from the points than the farthest of those found."""
+    """No random position is farther from the points than the farthest one found."""
 
     def closest(places):
         return (places @ points.T).max(axis=1)  # cosines of the distances
@@ -133,7 +133,7 @@ def test_farthest_places(points):
 
 
 def test_opposite_to_the_middle_of_two_points():
-    """If there are only two points, the farthest place is not a corner of a cell."""
+    """With only two points, the farthest position is not a corner of a cell."""
     points = on_a_circle([0, 50, 100], height=0)
     points = np.concatenate((points, unit(points[1:2] + 0.1 * random_points(5))))
     middle = unit(points[0:1] + points[2:3])

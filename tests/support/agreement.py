@@ -1,4 +1,4 @@
-"""What a model computes and how it learns, in numbers that two backends can compare."""
+"""Outputs and training steps of models, for comparison between backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiling: when, with what, and what is said where it cannot be done."""
+"""When and with which compiler the kernels are compiled, and messages on failure."""
 
 import ctypes
 import errno
@@ -23,7 +23,7 @@ COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch, tmp_path):
-    """A cache of its own, and nothing remembered from other tests."""
+    """A separate cache, without state from other tests."""
     monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DEEPSPHERE_COMPILED", "auto")
@@ -121,7 +121,7 @@ def damage_text(path):
     "damage", [damage_empty, damage_cut, damage_zeroed, damage_bit, damage_text]
 )
 def test_a_damaged_library_is_compiled_again(damage, caplog):
-    """It is never loaded: that would end the process by SIGBUS or SIGSEGV."""
+    """It is never loaded, which would kill the process by SIGBUS or SIGSEGV."""
     path = build.library()
     damage(path)
     with caplog.at_level(logging.WARNING):
@@ -150,7 +150,7 @@ def test_a_library_that_cannot_be_loaded_is_done_without(monkeypatch, caplog):
 
 
 def refuse_in(folder, error):
-    """Load as from a file system that is mounted with noexec."""
+    """Load as if from a file system mounted with noexec."""
 
     def load(path):
         if Path(path).parent == folder:
@@ -242,7 +242,7 @@ def test_loading(monkeypatch):
 @pytest.mark.skipif(os.name == "nt", reason="no modes there")
 @pytest.mark.parametrize("others", [0o775, 0o757, 0o777])
 def test_a_directory_that_others_may_write_to(compiled, others, caplog):
-    """What lies there is not executed, and nothing more is put there."""
+    """Its files are not executed, and none are added."""
     compiled.parent.chmod(others)
     with caplog.at_level(logging.WARNING):
         assert again() is None  # where compiling again would be right
@@ -370,7 +370,7 @@ def test_an_empty_name_is_none(monkeypatch):
 
 @pytest.fixture
 def failing(monkeypatch, tmp_path):
-    """Return a file that has a line for each time that a compiler has been run, and failed."""
+    """Return a file that gets a line for each failing run of the compiler."""
     calls = tmp_path / "calls"
     calls.write_text("")
     script = f'case "$*" in *--version*) cat {tmp_path}/version;; *" -o "*) echo x >>{calls}; '
@@ -449,7 +449,7 @@ def test_a_compiler_without_end(monkeypatch, tmp_path, caplog):
 
 
 def test_a_full_disk(monkeypatch, caplog):
-    """Compiled once, not three times; and used for this process if there is space elsewhere."""
+    """Compiled once, and used by this process if there is space elsewhere."""
 
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -494,7 +494,7 @@ def test_a_ready_library_in_a_cache_that_is_read_only(compiled):
 
 
 def test_threads(monkeypatch):
-    """As many as `deepsphere._processors` says, asked again when something has changed."""
+    """The number follows `deepsphere._processors`, also after changes."""
     for count in (5, 3):
         monkeypatch.setattr(build, "thread_count", lambda: count)  # noqa: B023
         monkeypatch.setenv("OMP_NUM_THREADS", f"{count}0")

@@ -1,4 +1,4 @@
-"""The compiled functions by themselves: every layout, number of samples and of threads."""
+"""The compiled functions with every layout, batch size and number of threads."""
 
 import os
 import signal
@@ -71,7 +71,7 @@ def test_layouts(batch, widths, threads, monkeypatch):
 
 
 def scattered(n, entries=6):
-    """An operator whose rows have about so many entries anywhere, and some of them none."""
+    """Return an operator with about that many entries per row, some rows empty."""
     rng = np.random.default_rng(n)
     degrees = rng.integers(0, 2 * entries, n)
     rows = np.repeat(np.arange(n), degrees)
@@ -92,7 +92,7 @@ LONG = scattered(701)
     ids=str,
 )
 def test_the_last_rows_of_long_tiles_count(batch, widths, activation, threads, monkeypatch):
-    """In the moments of a batch, and in each gradient."""
+    """They count in the moments of a batch and in each gradient."""
     monkeypatch.setattr(build, "threads", lambda: threads)
     x, kernel, g = example(batch, *widths, terms=3, n=len(LONG))
     bias = np.random.default_rng(0).standard_normal(widths[1]).astype(np.float32)
@@ -129,7 +129,7 @@ def test_the_last_rows_of_long_tiles_count(batch, widths, activation, threads, m
 
 
 def test_results_do_not_depend_on_what_ran_before():
-    """The workspace is used again: sizes up and down, the same numbers."""
+    """Reusing the workspace for larger and smaller calls does not change results."""
     sizes = [(3, 5, 5), (19, 64, 64), (1, 1, 3), (3, 5, 5)]
     results = []
     for size in sizes * 2:
@@ -153,7 +153,7 @@ def test_wide_workspaces_are_given_back():
 
 
 def test_calls_at_the_same_time(monkeypatch):
-    """They wait for each other, and leave each other's numbers alone."""
+    """Concurrent calls wait for each other and do not interfere."""
     monkeypatch.setattr(build, "threads", lambda: 4)
     sampling = Healpix(8)
     operator = SparseOperator(rescaled_laplacian(sampling, Graph(8, laplacian="random_walk")))
@@ -174,7 +174,7 @@ def test_calls_at_the_same_time(monkeypatch):
 @pytest.mark.skipif(BACKEND != "torch", reason="the other backends do not survive a fork")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork(monkeypatch):
-    """A child has none of its parent's threads, and must not wait for them."""
+    """A forked child has no threads of its parent and must not wait for them."""
     monkeypatch.setattr(build, "threads", lambda: 3)
     x, kernel, _ = example(3, 5, 5)
     expected = compute(x, kernel)
@@ -198,7 +198,7 @@ def test_after_a_fork(monkeypatch):
     ],
 )
 def test_inputs_in_any_order_of_memory(function):
-    """PyTorch gives what it makes "like" an array the order of that array."""
+    """PyTorch's "like" functions keep the memory order of their argument."""
     x = np.random.default_rng(0).standard_normal((5, 48, 2)).astype(np.float32)
     across = keras.ops.transpose(
         keras.ops.convert_to_tensor(x.transpose(1, 0, 2).copy()), (1, 0, 2)
@@ -237,7 +237,7 @@ def test_operators_that_are_too_large():
 
 @pytest.mark.parametrize(("batch", "channels"), [(1, 96), (16, 5)])
 def test_features_beyond_the_cache(batch, channels):
-    """Their rows are fetched before they are needed: the numbers stay the same."""
+    """Prefetching rows does not change results."""
     sampling = Healpix(64)
     operator = SparseOperator(rescaled_laplacian(sampling, 8))
     x, kernel, _ = example(batch, channels, 8, terms=3, n=len(sampling))

@@ -1,7 +1,6 @@
-"""What JAX can do to a function, done to every operation.
+"""JAX's transformations of every operation.
 
-XLA takes seconds to compile a program, so that each test asks for all it needs in one, and for
-little optimization.
+XLA takes seconds to compile a program, so each test needs only one, with little optimization.
 """
 
 import re
@@ -109,7 +108,7 @@ def test_operation_by_operation(case):
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_each_mode_calls_what_it_needs(name):
-    """Reverse mode: forward and backward once, and no gradient that is not asked for."""
+    """Reverse mode runs each pass once and computes only the requested gradients."""
     case = CASES[name]
 
     def calls(function):
@@ -186,7 +185,7 @@ def test_hessian(name):
 
 @pytest.mark.parametrize("name", ["filter with relu", "normalized with relu"])
 def test_third_derivatives(name):
-    """Three modes in four orders agree: no term is dropped."""
+    """Three modes in four orders agree, so no term is dropped."""
     case = CASES[name]
 
     value, f, r = along_a_line(case), jax.jacfwd, jax.grad
@@ -203,7 +202,7 @@ def test_third_derivatives(name):
 
 
 def test_vmap(case):
-    """Of derivatives, and derivatives of what is mapped."""
+    """Maps of derivatives, and derivatives of maps."""
     every = all_arguments(case)
     subsets = [[0]] if len(every) == 1 else [[0], list(every[1:])]
 
@@ -272,7 +271,7 @@ def test_shard_map(name, check):
 
 
 def test_export():
-    """Derivatives for other processes, which know portable operations only."""
+    """Derivatives for other processes, which have only portable operations."""
     case = CASES["filter with relu"]
     tensors, along = inputs(case), directions(case)
 

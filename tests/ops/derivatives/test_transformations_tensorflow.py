@@ -1,4 +1,4 @@
-"""What TensorFlow can do to a function, done to every operation."""
+"""TensorFlow's transformations of every operation."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_gradient_through_a_loop(case, engine):
 
 
 def test_gradient_through_a_compiled_loop(case):
-    """XLA makes symbols of the constants that a gradient captures."""
+    """XLA turns constants that a gradient captures into symbols."""
     first, *rest = inputs(case)
 
     @tf.function(autograph=False, jit_compile=True)
@@ -167,7 +167,7 @@ def test_recomputed_gradients(case, engine):
 
 
 def test_a_forecast_is_rolled_out(engine):
-    """A layer that is called in a ``tf.range`` loop, as TensorFlow's users write it."""
+    """A layer called in a ``tf.range`` loop, as TensorFlow users write it."""
     from deepsphere.layers import ChebyshevConv
     from deepsphere.sampling import Healpix
 

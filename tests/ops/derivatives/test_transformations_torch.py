@@ -1,4 +1,4 @@
-"""What PyTorch can do to a function, done to every operation."""
+"""PyTorch's transformations of every operation."""
 
 import numpy as np
 import pytest
@@ -149,7 +149,7 @@ def test_second_derivative_along_a_line(case, engine):
 
 
 def test_third_derivative(case, engine):
-    """Three times reverse, against forward over reverse over reverse: no term is dropped."""
+    """Third derivatives in reverse mode match differences, so no term is dropped."""
 
     def second(*tensors):
         first = grad(loss(case), tuple(range(len(tensors))))(*tensors)
