@@ -59,7 +59,7 @@ LOWEST := -m "not slow" tests/analysis tests/data tests/demo tests/graph tests/s
 	$(addprefix tests/compat/test_,checkpoints.py healpy_layers.py healpy_networks.py old_weights.py) \
 	$(addprefix tests/layers/test_,protocol.py masking.py normalization.py patch_conv.py pooling.py \
 	resample.py smooth_pool.py statistics.py) \
-	$(addprefix tests/models/test_,base.py saving.py sequential.py) \
+	$(addprefix tests/models/test_,base.py saving.py sequential.py weight_files.py) \
 	$(addprefix tests/test_,cache.py callbacks.py compiler.py docs.py extras.py processors.py readme.py) \
 	--ignore tests/graph/test_resolve.py --ignore tests/sampling/test_resampling.py \
 	--deselect tests/layers/test_protocol.py::test_functions_need_no_name \

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from deepsphere._files import replacing, require_space
-from deepsphere.models.saving import size_of_weights
+from deepsphere.models.weight_files import size_of_weights
 from deepsphere.ops.randomness import (
     random_variables,
     seed_shuffling,
