@@ -22,7 +22,7 @@ WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat 
 	$(addprefix tests/plot/test_,filters.py filters_of_layers_plot.py training.py) \
 	tests/demo/test_run.py tests/test_allocator.py tests/test_callbacks.py \
 	tests/benchmarks/test_rival_networks.py tests/test_resume.py \
-	--ignore tests/compat/test_old_plots.py --ignore tests/compat/test_legacy_graph.py
+	$(addprefix --ignore tests/compat/test_,filter_inspection.py legacy_graph.py old_plots.py)
 
 BENCHMARKS := graph_build layer network memory full_size roofline scaling attention_memory
 

@@ -65,22 +65,30 @@ static MixLanes *const mix_16[] = NAMES(mix_lanes_v16);
 static MixLanes *const mix_8[] = NAMES(mix_lanes_v8);
 static MixLanes *const mix_4[] = NAMES(mix_lanes_v4);
 
-#define FOUR_ROWS(VEC) \
-  MIX_CHANNELS(VEC, 1, 8) MIX_CHANNELS(VEC, 1, 1) MIX_CHANNELS(VEC, 2, 4) MIX_CHANNELS(VEC, 2, 1) \
-  MIX_CHANNELS(VEC, 3, 4) MIX_CHANNELS(VEC, 3, 1) MIX_CHANNELS(VEC, 4, 4) MIX_CHANNELS(VEC, 4, 1)
-FOUR_ROWS(v16)
-FOUR_ROWS(v8)
+/* Rows at a time for 1 to 4 vectors of outputs: as many sums as fit into registers, and enough of
+   them to keep the processor busy while it waits for results. */
+#if WIDEST == 16
+#define EACH_ROWS(MAKE, VEC) MAKE(VEC, 1, 16) MAKE(VEC, 2, 8) MAKE(VEC, 3, 8) MAKE(VEC, 4, 6)
+#define MANY(PREFIX) {PREFIX##_1_16, PREFIX##_2_8, PREFIX##_3_8, PREFIX##_4_6}
+static const int rows_together[] = {16, 8, 8, 6};
+#else
+#define EACH_ROWS(MAKE, VEC) MAKE(VEC, 1, 8) MAKE(VEC, 2, 6) MAKE(VEC, 3, 4) MAKE(VEC, 4, 3)
+#define MANY(PREFIX) {PREFIX##_1_8, PREFIX##_2_6, PREFIX##_3_4, PREFIX##_4_3}
+static const int rows_together[] = {8, 6, 4, 3};
+#endif
+#define ONE_ROW(MAKE, VEC) MAKE(VEC, 1, 1) MAKE(VEC, 2, 1) MAKE(VEC, 3, 1) MAKE(VEC, 4, 1)
+#define ONE(PREFIX) {PREFIX##_1_1, PREFIX##_2_1, PREFIX##_3_1, PREFIX##_4_1}
+EACH_ROWS(MIX_CHANNELS, v16)
+EACH_ROWS(MIX_CHANNELS, v8)
+ONE_ROW(MIX_CHANNELS, v16)
+ONE_ROW(MIX_CHANNELS, v8)
 
 typedef void MixChannels(const float *, const float *, float *, int, int, int);
 
-static MixChannels *const many_v16[] = {mix_channels_v16_1_8, mix_channels_v16_2_4,
-                                        mix_channels_v16_3_4, mix_channels_v16_4_4};
-static MixChannels *const single_v16[] = {mix_channels_v16_1_1, mix_channels_v16_2_1,
-                                          mix_channels_v16_3_1, mix_channels_v16_4_1};
-static MixChannels *const many_v8[] = {mix_channels_v8_1_8, mix_channels_v8_2_4,
-                                       mix_channels_v8_3_4, mix_channels_v8_4_4};
-static MixChannels *const single_v8[] = {mix_channels_v8_1_1, mix_channels_v8_2_1,
-                                         mix_channels_v8_3_1, mix_channels_v8_4_1};
+static MixChannels *const many_v16[] = MANY(mix_channels_v16);
+static MixChannels *const many_v8[] = MANY(mix_channels_v8);
+static MixChannels *const single_v16[] = ONE(mix_channels_v16);
+static MixChannels *const single_v8[] = ONE(mix_channels_v8);
 
 static int widest(int channels) { return WIDEST == 16 && channels % 16 == 0 ? 16 : 8; }
 
@@ -92,7 +100,7 @@ static void mix_channels(const float *in, const float *w, float *out, int64_t ro
   for (int o = 0; o < outputs;) {
     int count = (outputs - o) / width;
     if (count > 4) count = 4;
-    const int64_t together = count == 1 ? 8 : 4;
+    const int64_t together = rows_together[count - 1];
     int64_t i = 0;
     for (; i + together <= rows; i += together)
       many[count - 1](in + i * sources, w + o, out + i * outputs + o, sources, outputs, add);
@@ -180,8 +188,18 @@ void tile_dot(const float *left, const float *right, float *out, int64_t rows, i
 SIXTEEN(CORRELATE_LANES, v16)
 SIXTEEN(CORRELATE_LANES, v8)
 SIXTEEN(CORRELATE_LANES, v4)
-FOUR(CORRELATE_CHANNELS, v16, 4)
-FOUR(CORRELATE_CHANNELS, v8, 4)
+/* Sums of 8 channels of `left` if they fit into registers, or of 4. */
+#if WIDEST == 16
+#define EACH_SUMS(MAKE, VEC) MAKE(VEC, 8, 1) MAKE(VEC, 8, 2) MAKE(VEC, 8, 3) MAKE(VEC, 4, 4)
+#define SUMS(PREFIX) {PREFIX##_8_1, PREFIX##_8_2, PREFIX##_8_3, PREFIX##_4_4}
+static const int lefts_together[] = {8, 8, 8, 4};
+#else
+#define EACH_SUMS(MAKE, VEC) MAKE(VEC, 8, 1) MAKE(VEC, 4, 2) MAKE(VEC, 4, 3) MAKE(VEC, 2, 4)
+#define SUMS(PREFIX) {PREFIX##_8_1, PREFIX##_4_2, PREFIX##_4_3, PREFIX##_2_4}
+static const int lefts_together[] = {8, 4, 4, 2};
+#endif
+EACH_SUMS(CORRELATE_CHANNELS, v16)
+EACH_SUMS(CORRELATE_CHANNELS, v8)
 
 typedef void Correlate(const float *, const float *, float *, int64_t, int, int);
 
@@ -189,8 +207,8 @@ typedef void Correlate(const float *, const float *, float *, int64_t, int, int)
 static Correlate *const correlate_16[4][4] = TABLE(correlate_lanes_v16);
 static Correlate *const correlate_8[4][4] = TABLE(correlate_lanes_v8);
 static Correlate *const correlate_4[4][4] = TABLE(correlate_lanes_v4);
-static Correlate *const channels_16[4] = ROW(correlate_channels_v16_4);
-static Correlate *const channels_8[4] = ROW(correlate_channels_v8_4);
+static Correlate *const channels_16[4] = SUMS(correlate_channels_v16);
+static Correlate *const channels_8[4] = SUMS(correlate_channels_v8);
 
 void tile_correlate(const float *left, const float *right, float *out, int64_t rows, int lefts,
                     int rights, int lanes) {
@@ -199,7 +217,7 @@ void tile_correlate(const float *left, const float *right, float *out, int64_t r
     Correlate *const *functions = width == 16 ? channels_16 : channels_8;
     for (int b = 0; b < rights;) {
       const int count = next_block((rights - b) / width);
-      for (int a = 0; a < lefts; a += 4)
+      for (int a = 0; a < lefts; a += lefts_together[count - 1])
         functions[count - 1](left + a, right + b, out + (int64_t)a * rights + b, rows, lefts,
                              rights);
       b += count * width;
