@@ -65,16 +65,16 @@ static MixLanes *const mix_16[] = NAMES(mix_lanes_v16);
 static MixLanes *const mix_8[] = NAMES(mix_lanes_v8);
 static MixLanes *const mix_4[] = NAMES(mix_lanes_v4);
 
-/* Rows at a time for 1 to 4 vectors of outputs: as many sums as fit into registers, and enough of
-   them to keep the processor busy while it waits for results. */
+/* Rows at a time for 1 to 4 vectors of outputs, as measured: sums must fit into registers, and there
+   must be enough of them to keep the processor busy while it waits for results. */
 #if WIDEST == 16
-#define EACH_ROWS(MAKE, VEC) MAKE(VEC, 1, 16) MAKE(VEC, 2, 8) MAKE(VEC, 3, 8) MAKE(VEC, 4, 6)
-#define MANY(PREFIX) {PREFIX##_1_16, PREFIX##_2_8, PREFIX##_3_8, PREFIX##_4_6}
-static const int rows_together[] = {16, 8, 8, 6};
+#define EACH_ROWS(MAKE, VEC) MAKE(VEC, 1, 8) MAKE(VEC, 2, 8) MAKE(VEC, 3, 8) MAKE(VEC, 4, 6)
+#define MANY(PREFIX) {PREFIX##_1_8, PREFIX##_2_8, PREFIX##_3_8, PREFIX##_4_6}
+static const int rows_together[] = {8, 8, 8, 6};
 #else
-#define EACH_ROWS(MAKE, VEC) MAKE(VEC, 1, 8) MAKE(VEC, 2, 6) MAKE(VEC, 3, 4) MAKE(VEC, 4, 3)
-#define MANY(PREFIX) {PREFIX##_1_8, PREFIX##_2_6, PREFIX##_3_4, PREFIX##_4_3}
-static const int rows_together[] = {8, 6, 4, 3};
+#define EACH_ROWS(MAKE, VEC) MAKE(VEC, 1, 8) MAKE(VEC, 2, 4) MAKE(VEC, 3, 4) MAKE(VEC, 4, 3)
+#define MANY(PREFIX) {PREFIX##_1_8, PREFIX##_2_4, PREFIX##_3_4, PREFIX##_4_3}
+static const int rows_together[] = {8, 4, 4, 3};
 #endif
 #define ONE_ROW(MAKE, VEC) MAKE(VEC, 1, 1) MAKE(VEC, 2, 1) MAKE(VEC, 3, 1) MAKE(VEC, 4, 1)
 #define ONE(PREFIX) {PREFIX##_1_1, PREFIX##_2_1, PREFIX##_3_1, PREFIX##_4_1}
@@ -127,9 +127,9 @@ void tile_mix(const float *in, const float *w, float *out, int64_t rows, int sou
 
 /* ---- products with a kernel that does not mix channels ---- */
 
-/* The size of the next block, at most 4, such that all blocks are about equal. */
-static int next_block(int left) {
-  const int blocks = (left + 3) / 4;
+/* The size of the next block, at most `most`, such that all blocks are about equal. */
+static int next_block(int left, int most) {
+  const int blocks = (left + most - 1) / most;
   return (left + blocks - 1) / blocks;
 }
 
@@ -161,7 +161,7 @@ void tile_scale(const float *in, const float *w, float *out, int64_t rows, int c
   }
   const int width = widest(channels);
   for (int c = 0; c < channels;) {
-    const int count = next_block((channels - c) / width);
+    const int count = next_block((channels - c) / width, 4);
     (width == 16 ? scale_16 : scale_8)[(count - 1) & 3](in + c, w + c, out + c, rows, channels, add);
     c += count * width;
   }
@@ -188,16 +188,17 @@ void tile_dot(const float *left, const float *right, float *out, int64_t rows, i
 SIXTEEN(CORRELATE_LANES, v16)
 SIXTEEN(CORRELATE_LANES, v8)
 SIXTEEN(CORRELATE_LANES, v4)
-/* Sums of 8 channels of `left` if they fit into registers, or of 4. */
+/* Sums of 8 channels of `left` and 1 to 3 vectors of `right`, as many as fit into registers. */
 #if WIDEST == 16
-#define EACH_SUMS(MAKE, VEC) MAKE(VEC, 8, 1) MAKE(VEC, 8, 2) MAKE(VEC, 8, 3) MAKE(VEC, 4, 4)
-#define SUMS(PREFIX) {PREFIX##_8_1, PREFIX##_8_2, PREFIX##_8_3, PREFIX##_4_4}
-static const int lefts_together[] = {8, 8, 8, 4};
+#define EACH_SUMS(MAKE, VEC) MAKE(VEC, 8, 1) MAKE(VEC, 8, 2) MAKE(VEC, 8, 3)
+#define SUMS(PREFIX) {PREFIX##_8_1, PREFIX##_8_2, PREFIX##_8_3}
+static const int lefts_together[] = {8, 8, 8};
 #else
-#define EACH_SUMS(MAKE, VEC) MAKE(VEC, 8, 1) MAKE(VEC, 4, 2) MAKE(VEC, 4, 3) MAKE(VEC, 2, 4)
-#define SUMS(PREFIX) {PREFIX##_8_1, PREFIX##_4_2, PREFIX##_4_3, PREFIX##_2_4}
-static const int lefts_together[] = {8, 4, 4, 2};
+#define EACH_SUMS(MAKE, VEC) MAKE(VEC, 8, 1) MAKE(VEC, 4, 2)
+#define SUMS(PREFIX) {PREFIX##_8_1, PREFIX##_4_2}
+static const int lefts_together[] = {8, 4};
 #endif
+#define MOST_RIGHTS ((int)(sizeof lefts_together / sizeof *lefts_together))
 EACH_SUMS(CORRELATE_CHANNELS, v16)
 EACH_SUMS(CORRELATE_CHANNELS, v8)
 
@@ -207,8 +208,8 @@ typedef void Correlate(const float *, const float *, float *, int64_t, int, int)
 static Correlate *const correlate_16[4][4] = TABLE(correlate_lanes_v16);
 static Correlate *const correlate_8[4][4] = TABLE(correlate_lanes_v8);
 static Correlate *const correlate_4[4][4] = TABLE(correlate_lanes_v4);
-static Correlate *const channels_16[4] = SUMS(correlate_channels_v16);
-static Correlate *const channels_8[4] = SUMS(correlate_channels_v8);
+static Correlate *const channels_16[] = SUMS(correlate_channels_v16);
+static Correlate *const channels_8[] = SUMS(correlate_channels_v8);
 
 void tile_correlate(const float *left, const float *right, float *out, int64_t rows, int lefts,
                     int rights, int lanes) {
@@ -216,7 +217,7 @@ void tile_correlate(const float *left, const float *right, float *out, int64_t r
     const int width = widest(rights);
     Correlate *const *functions = width == 16 ? channels_16 : channels_8;
     for (int b = 0; b < rights;) {
-      const int count = next_block((rights - b) / width);
+      const int count = next_block((rights - b) / width, MOST_RIGHTS);
       for (int a = 0; a < lefts; a += lefts_together[count - 1])
         functions[count - 1](left + a, right + b, out + (int64_t)a * rights + b, rows, lefts,
                              rights);
@@ -226,9 +227,9 @@ void tile_correlate(const float *left, const float *right, float *out, int64_t r
   }
   Correlate *const(*table)[4] = lanes == 16 ? correlate_16 : lanes == 8 ? correlate_8 : correlate_4;
   for (int a = 0; a < lefts;) {
-    const int l = next_block(lefts - a);
+    const int l = next_block(lefts - a, 4);
     for (int b = 0; b < rights;) {
-      const int r = next_block(rights - b);
+      const int r = next_block(rights - b, 4);
       table[l - 1][r - 1](left + (int64_t)a * lanes, right + (int64_t)b * lanes,
                           out + ((int64_t)a * rights + b) * lanes, rows, lefts, rights);
       b += r;
