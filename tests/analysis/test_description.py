@@ -185,6 +185,12 @@ def test_multiply_adds_of_a_graph_convolution(channels, filters):
     assert describe(model)[0].multiply_adds == expected
 
 
+def test_multiply_adds_of_a_depthwise_filter():
+    model = stack(ChebyshevConv(order=3, depthwise=True), channels=5)
+    edges = np.count_nonzero(laplacian(SPHERE, 8).toarray())
+    assert describe(model)[0].multiply_adds == 5 * (3 * edges + 768 * 4)
+
+
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [

@@ -196,3 +196,17 @@ def test_a_model_gives_its_graph():
 def test_errors(options, error, match):
     with pytest.raises(error, match=match):
         ConvPool(**options)
+
+
+def test_depthwise():
+    """Each channel equals the output of a one-channel layer with its rows of the kernel."""
+    x = np.random.default_rng(0).standard_normal((2, 192, 3)).astype("float32")
+    layer = ConvPool(sampling=Healpix(4), order=2, depthwise=True)
+    y = to_numpy(layer(x))
+    assert y.shape == layer.compute_output_shape(x.shape) == (2, 48, 3)
+    for channel in range(3):
+        single = ConvPool(1, sampling=Healpix(4), order=2)
+        single.build((None, 192, 1))
+        single.kernel.assign(to_numpy(layer.kernel)[3 * channel : 3 * channel + 3])
+        right = to_numpy(single(x[..., channel : channel + 1]))[..., 0]
+        assert relative_error(y[..., channel], right) < SINGLE

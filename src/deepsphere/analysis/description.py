@@ -297,7 +297,8 @@ def _(layer: GraphConv, output_shape: Shape) -> int:  # noqa: ARG001
 def _of_filters(layer: GraphConv) -> int:
     terms, (rows, filters) = layer.order + 1, layer.kernel.shape
     channels = rows // terms
-    columns = filters if plan.clenshaw_is_narrower(channels, filters) else channels
+    clenshaw = not layer.depthwise and plan.clenshaw_is_narrower(channels, filters)
+    columns = filters if clenshaw else channels
     sparse = layer.order * layer.operator.nnz * columns
     return sparse + len(layer.operator) * terms * channels * filters
 

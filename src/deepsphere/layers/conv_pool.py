@@ -119,7 +119,7 @@ class ConvPool(ChebyshevConv):
         self.order = len(self._low_pass) - 1
         super().build(input_shape)
         self._pool = Pool(self.levels, "area", sampling=sampling, dtype=self.dtype_policy)
-        self._pool.build((*input_shape[:2], self.kernel.shape[1]))
+        self._pool.build((*input_shape[:2], self.filters or input_shape[2]))
 
     def default_initializer(self, channels: int, filters: int) -> keras.Initializer:  # noqa: ARG002
         """Return the low-pass times a random matrix between the channels."""
