@@ -24,7 +24,7 @@ WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat 
 	tests/benchmarks/test_rival_networks.py tests/test_resume.py \
 	$(addprefix --ignore tests/compat/test_,filter_inspection.py legacy_graph.py old_plots.py)
 
-BENCHMARKS := graph_build layer network memory full_size roofline scaling attention_memory
+BENCHMARKS := graph_build layer dense network memory full_size roofline scaling attention_memory
 
 # One process a core, each with one thread: threads of several processes wait for each other. Each
 # takes what lies together, so that what a file prepares or compiles is rarely done twice.

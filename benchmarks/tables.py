@@ -18,7 +18,19 @@ from typing import Any
 from deepsphere._files import replacing
 from processes import BACKENDS
 
-PACKAGES = ("numpy", "scipy", "keras", "tensorflow", "jax", "torch", "torch_geometric", "healpy")
+PACKAGES = (
+    *(
+        "numpy",
+        "scipy",
+        "keras",
+        "tensorflow",
+        "jax",
+        "torch",
+        "torch_geometric",
+        "torch_harmonics",
+    ),
+    "healpy",
+)
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 LAYERS = {
     "tensorflow": ("ours", "textbook"),
