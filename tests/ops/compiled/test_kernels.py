@@ -119,9 +119,12 @@ def test_the_last_rows_of_long_tiles_count(batch, widths, activation, threads, m
     inner = scale * (passed - passed.mean((0, 1)) - normal * (passed * normal).mean((0, 1)))
     turned = kernel.transpose(0, 2, 1)
     assert relative_error(dx, reference.chebyshev_filter(inner, turned, LONG.transpose)) < SINGLE
-    matrix = LONG.matrix.toarray()
-    terms = [x.astype(float), matrix @ x.astype(float)]
-    terms.append(2 * (matrix @ terms[1]) - x)
+
+    def product(maps):
+        return np.stack([LONG.matrix @ sample for sample in maps])
+
+    terms = [x.astype(float), product(x.astype(float))]
+    terms.append(2 * product(terms[1]) - x)
     right = np.stack([np.einsum("bni,bno->io", t, inner) for t in terms])
     # What is left after the subtraction of means is small next to what was added up.
     size = np.abs(inner).sum((0, 1)).max() * np.abs(x).max()
