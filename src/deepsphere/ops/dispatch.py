@@ -9,6 +9,7 @@ from typing import Any
 
 from deepsphere._backends import BACKENDS
 from deepsphere.ops import plan
+from deepsphere.ops.compiled.options import DERIVATIVE_NEEDS_INPUT
 from deepsphere.ops.operator import SparseOperator
 
 
@@ -53,7 +54,9 @@ class Operations:
     ) -> Any:
         """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
         form = self.form(x, kernel, bias)
-        return form.chebyshev_filter(x, kernel, operator, bias, activation)
+        fused = "linear" if activation in DERIVATIVE_NEEDS_INPUT else activation
+        y = form.chebyshev_filter(x, kernel, operator, bias, fused)
+        return y if fused == activation else self.portable.activate(y, activation)
 
     def normalized_filter(
         self,

@@ -14,12 +14,7 @@ from jax.custom_derivatives import zero_from_primal
 
 from deepsphere._allocator import keep_freed_memory
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import (
-    DERIVATIVE_NEEDS_INPUT,
-    filter_options,
-    pool_options,
-    product_options,
-)
+from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives.activations import is_curved, slope
 from deepsphere.ops.derivatives.jax import LinearMap, derivative
 from deepsphere.ops.derivatives.pooling import pull_to_coarse
@@ -237,10 +232,7 @@ def chebyshev_filter(
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     single = jnp.float32
     b = jnp.zeros(0, single) if bias is None else bias.astype(single)
-    fused = "linear" if activation in DERIVATIVE_NEEDS_INPUT else activation
-    y = _forward(x.astype(single), kernel.astype(single), b, operator, fused)
-    if fused != activation:
-        y = activate(y, activation)
+    y = _forward(x.astype(single), kernel.astype(single), b, operator, activation)
     return y.astype(x.dtype)
 
 

@@ -11,12 +11,7 @@ from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import (
-    DERIVATIVE_NEEDS_INPUT,
-    filter_options,
-    pool_options,
-    product_options,
-)
+from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives.activations import is_curved, slope
 from deepsphere.ops.derivatives.pooling import pull_to_coarse
 from deepsphere.ops.derivatives.rules import ONLY_DX, gradients_cotangents
@@ -221,10 +216,7 @@ def chebyshev_filter(
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     single = tf.float32
     b = tf.zeros([0]) if bias is None else tf.cast(bias, single)
-    fused = "linear" if activation in DERIVATIVE_NEEDS_INPUT else activation
-    y = _forward(tf.cast(x, single), tf.cast(kernel, single), b, operator, fused)
-    if fused != activation:
-        y = activate(y, activation)
+    y = _forward(tf.cast(x, single), tf.cast(kernel, single), b, operator, activation)
     return tf.cast(y, x.dtype)
 
 

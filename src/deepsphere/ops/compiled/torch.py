@@ -14,12 +14,7 @@ import torch
 
 from deepsphere._allocator import keep_freed_memory
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import (
-    DERIVATIVE_NEEDS_INPUT,
-    filter_options,
-    pool_options,
-    product_options,
-)
+from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
 from deepsphere.ops.derivatives import torch as derivatives
 from deepsphere.ops.exporting import is_portable
 from deepsphere.ops.operator import SparseOperator
@@ -348,10 +343,7 @@ def chebyshev_filter(
 ) -> Tensor:
     """Filter, add a bias, activate; see `deepsphere.ops.chebyshev_filter`."""
     tensors = _single(x, kernel, bias)
-    fused = "linear" if activation in DERIVATIVE_NEEDS_INPUT else activation
-    y = derivatives.apply(derivatives.FILTER, *tensors, operator, fused, ENGINE)
-    if fused != activation:
-        y = portable.activate(y, activation)
+    y = derivatives.apply(derivatives.FILTER, *tensors, operator, activation, ENGINE)
     return y.to(x.dtype)
 
 

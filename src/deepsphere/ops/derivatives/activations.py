@@ -1,7 +1,6 @@
 """Derivatives of activations as functions of their output, for all backends.
 
-A filter keeps its output, not the input of its activation, for the backward pass. The last argument
-of each function is the module of the backend that has `where` and `exp`.
+A filter keeps its output, not the input of its activation, for the backward pass.
 """
 
 from __future__ import annotations
