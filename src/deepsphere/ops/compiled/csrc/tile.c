@@ -161,7 +161,7 @@ void tile_scale(const float *in, const float *w, float *out, int64_t rows, int c
   }
   const int width = widest(channels);
   for (int c = 0; c < channels;) {
-    const int count = next_block((channels - c) / width, 4);
+    const int count = next_block((channels - c) / width, 4); /* & 3: GCC doubts that it fits */
     (width == 16 ? scale_16 : scale_8)[(count - 1) & 3](in + c, w + c, out + c, rows, channels, add);
     c += count * width;
   }
