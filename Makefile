@@ -19,9 +19,10 @@ BIN := .venv/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
 # A part of the suite needs no backend, or compares all three: it runs once, with TensorFlow.
 WITH_BACKEND := tests/ops tests/layers tests/models tests/analysis tests/compat \
-	$(addprefix tests/plot/test_,filters.py filters_of_layers_plot.py training.py) \
+	$(addprefix tests/integration/test_,export.py fused_filters.py layers_in_a_row.py \
+	nan_dependence.py nesting.py old_checkpoints.py plots_of_layers.py) tests/plot/test_training.py \
 	tests/demo/test_run.py tests/test_allocator.py tests/test_callbacks.py \
-	tests/benchmarks/test_rival_networks.py tests/test_resume.py \
+	tests/benchmarks/test_networks.py tests/test_resume.py \
 	$(addprefix --ignore tests/compat/test_,filter_inspection.py legacy_graph.py old_plots.py)
 
 BENCHMARKS := graph_build layer dense network memory full_size roofline scaling attention_memory
@@ -56,12 +57,13 @@ test-torch: .venv/installed-dev
 # What only repeats this, or needs several backends, is left to the other environment. TensorFlow
 # 2.18 crashes now and then where it trains recurrent graph convolutions, which ask for a newer one.
 LOWEST := -m "not slow" tests/analysis tests/data tests/demo tests/graph tests/sampling \
-	$(addprefix tests/compat/test_,checkpoints.py healpy_layers.py healpy_networks.py old_weights.py) \
+	$(addprefix tests/compat/test_,healpy_layers.py healpy_networks.py old_weights.py) \
+	$(addprefix tests/integration/test_,docs.py old_checkpoints.py readme.py) \
 	$(addprefix tests/layers/test_,protocol.py masking.py normalization.py patch_conv.py pooling.py \
-	resample.py smooth_pool.py statistics.py) \
+	resample.py smooth_pool.py statistics.py survey_mask.py) \
 	$(addprefix tests/models/test_,base.py saving.py sequential.py weight_files.py) \
-	$(addprefix tests/test_,cache.py callbacks.py compiler.py docs.py extras.py processors.py readme.py) \
-	--ignore tests/graph/test_resolve.py --ignore tests/sampling/test_resampling.py \
+	$(addprefix tests/test_,cache.py callbacks.py compiler.py extras.py processors.py) \
+	--ignore tests/graph/test_resolve.py $(addprefix --ignore tests/sampling/test_,overlaps.py resampling.py) \
 	--deselect tests/layers/test_protocol.py::test_functions_need_no_name \
 	$(addprefix --deselect tests/data/,test_cosmology.py::test_spectrum_follows_source_redshift \
 	test_cosmology.py::test_spectrum_is_that_of_convergence test_skies.py::test_gaussian_spectrum)

@@ -20,6 +20,7 @@ PYTHONS = ("python3.14", "python3.13", "python3.12", "python3")
 TESTS = (
     "tests/ops/compiled",  # what is compiled against a backend
     "tests/ops/test_arguments.py",
+    "tests/ops/test_mapping.py",
     "tests/ops/test_matrices.py",
     "tests/ops/test_operator.py",
     "tests/ops/test_products.py",

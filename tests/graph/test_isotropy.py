@@ -6,7 +6,6 @@ from scipy.sparse import csr_array, diags_array
 
 from deepsphere.graph import Graph, isotropy_error, laplacian
 from deepsphere.graph.isotropy import spectrum
-from deepsphere.graph.legendre import legendre_gaps
 from deepsphere.sampling import Healpix
 from harmonics_truth import harmonics
 
@@ -20,14 +19,6 @@ def error_by_harmonics(matrix: csr_array, points: np.ndarray, ell: int, rows=sli
     y, f = (matrix @ f)[rows], f[rows]
     h = np.vdot(f, y) / np.vdot(f, f)
     return 2 * np.linalg.norm(y - h * f) ** 2 / np.linalg.norm(y) ** 2
-
-
-def test_legendre():
-    t = np.linspace(0, 2, 50)
-    for ell, gap in enumerate(legendre_gaps(t, 30), start=1):
-        expected = 1 - np.polynomial.legendre.Legendre.basis(ell)(1 - t)
-        np.testing.assert_allclose(t * gap, expected, atol=1e-13)  # rounding of the series
-        assert gap[0] == pytest.approx(ell * (ell + 1) / 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["normalized", "combinatorial", "optimal"])

@@ -122,25 +122,6 @@ def test_far_pixels_whose_weight_all_but_underflows(kind):
     )
 
 
-def test_the_copy_is_the_callers():
-    first = laplacian(PART, 8)
-    kept = first.toarray()
-    first.data[:] = 7
-    first.indices[:] = 0
-    np.testing.assert_array_equal(laplacian(PART, 8).toarray(), kept)
-    rescaled = rescaled_laplacian(PART, 8)
-    kept = rescaled.toarray()
-    rescaled.data[:] = 7
-    np.testing.assert_array_equal(rescaled_laplacian(PART, 8).toarray(), kept)
-
-
-def test_the_shared_matrix_cannot_be_changed():
-    shared = spectral(PART, Graph(8, laplacian="normalized")).laplacian
-    for array in (shared.data, shared.indices, shared.indptr):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
-
-
 def test_defaults():
     assert abs(laplacian(PART) - laplacian(PART, Graph(20, laplacian="normalized"))).max() == 0
     by_hand = rescaled_laplacian(PART, Graph(20, laplacian="normalized"), 1.0)
@@ -228,14 +209,6 @@ def test_takes_weights_of_any_real_type(dtype):
     np.testing.assert_array_equal(
         laplacian_of_weights(weights.tocoo(), "combinatorial").toarray(), expected
     )
-
-
-def test_clear_cache():
-    before = spectral(PART, Graph(8, laplacian="normalized"))
-    clear_cache()
-    after = spectral(PART, Graph(8, laplacian="normalized"))
-    assert before is not after
-    assert abs(before.laplacian - after.laplacian).max() == 0
 
 
 class TestGolden:

@@ -5,9 +5,8 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 
 from deepsphere.graph import Graph, edge_weights, isotropy_error, laplacian, rescale, spectral
-from deepsphere.graph.meridian import meridian_of
 from deepsphere.graph.neighbors import edges_to_nearest
-from deepsphere.graph.spread import edges_to_spread, spread_neighbors
+from deepsphere.graph.spread import edges_to_spread
 from deepsphere.sampling import Equiangular, Fibonacci, GaussLegendre, Healpix, ReducedGaussian
 
 GRID = GaussLegendre(32)
@@ -41,21 +40,6 @@ def test_they_are_the_farthest_in_the_disc():
     assert (edges != edges.T).nnz == 0
     lengths = np.linalg.norm(points[i] - points[j], axis=1)
     np.testing.assert_allclose(edges.data, lengths, rtol=1e-14)
-
-
-def test_a_meridian_chooses_for_all():
-    """All points of a row choose the same neighbors, rotated about the axis."""
-    grid = GaussLegendre(12)
-    edges = edges_to_spread(grid.points, 8, meridian=meridian_of(grid)).toarray() > 0
-    assert (edges == edges.T).all()
-    turned = np.roll(np.arange(len(grid)).reshape(12, 24), 1, axis=1).ravel()
-    np.testing.assert_array_equal(edges[turned][:, turned], edges)
-    # All of the others differ in ties at most, from those that each chooses for itself.
-    alone = chosen_one_by_one(grid.points, 8)
-    assert np.count_nonzero(edges != alone) < 0.1 * np.count_nonzero(alone)
-    firsts = 24 * np.arange(12)
-    starts, ends = spread_neighbors(grid.points, 8, centers=firsts)
-    assert edges[starts, ends].all()
 
 
 def test_batches_change_nothing(monkeypatch):

@@ -104,11 +104,6 @@ def test_integers_are_computed_as_floats(dtype, engine):
     np.testing.assert_array_equal(to_numpy(y), to_numpy(expected))
 
 
-def test_maxima_of_integers_are_exact(engine):
-    x = np.array([2**24 + 1, 1, 2, 3], np.int32).reshape(1, 4, 1)  # which float32 does not hold
-    np.testing.assert_array_equal(to_numpy(ops.pool(x, 2, "max")).ravel(), [2**24 + 1, 3])
-
-
 def test_complex_numbers_are_refused(engine):
     z = X.astype(np.complex64)
     calls = [
@@ -146,28 +141,6 @@ def test_bad_pooling(children, mode, error, message, engine):
 def test_pooling_of_another_rank():
     with pytest.raises(ValueError, match=r"x must have shape \(batch, n, channels\), got \(6, 1\)"):
         ops.pool(X[0], 2, "max")
-
-
-@pytest.mark.parametrize("rows", [3, 6, 8])
-def test_maps_of_other_features_are_refused(rows):
-    with pytest.raises(ValueError, match="x has 5 vertices, but the map has 6"):
-        SparseMap(np.ones((rows, 6)))(X[:, :5])
-
-
-@pytest.mark.parametrize(
-    ("indices", "error", "message"),
-    [
-        ([[0, 6]], ValueError, "from 0 to 6 - 1, got 0 to 6"),
-        ([[-1, 2]], ValueError, "from 0 to 6 - 1, got -1 to 2"),
-        ([[0.5, 1]], TypeError, "must be integers, got dtype float64"),
-        ([0, 1], ValueError, r"must have shape \(width, m\) with width >= 1, got \(2,\)"),
-        (np.zeros((0, 3), int), ValueError, r"with width >= 1, got \(0, 3\)"),
-    ],
-    ids=str,
-)
-def test_bad_sets_of_vertices(indices, error, message):
-    with pytest.raises(error, match=message):
-        gathered_maximum(X, np.array(indices))
 
 
 NO_NUMBERS = [

@@ -40,8 +40,9 @@ def operations_in(make, arguments):
 
         text = jax.jit(lambda *a: make(*a)).lower(*arguments).as_text()
         return set(re.findall(r"custom_call @(\w+)", text))
-    import torch
     from torch._dynamo.backends.common import aot_autograd
+
+    import torch
 
     found = set()
 
@@ -118,8 +119,9 @@ def test_contexts_nest_and_end_with_errors():
 
 @pytest.mark.skipif(BACKEND != "torch", reason="the other backends are asked to trace again")
 def test_compiled_functions_of_pytorch_notice():
-    import torch
     from torch._dynamo.testing import CompileCounter
+
+    import torch
 
     compute(*tensors())
     with portable():

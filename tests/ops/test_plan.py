@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from deepsphere.ops import plan
-from deepsphere.ops.moving_averages import MANY_STEPS, weight_of_batch
 
 
 def test_a_kernel_of_one_row_is_depthwise_unless_there_is_one_channel():
@@ -39,9 +38,3 @@ def test_empty_tensors():
     x, none = np.zeros((2, 3)), np.zeros((2, 0))
     assert not plan.is_empty(x)
     assert plan.is_empty(x, none)
-
-
-def test_the_first_batch_sets_the_averages():
-    assert weight_of_batch(1) == 1
-    assert 0 < weight_of_batch(MANY_STEPS) < 1e-5
-    assert np.float32(MANY_STEPS) + np.float32(1) == MANY_STEPS

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def run(page: str, section: str) -> dict:

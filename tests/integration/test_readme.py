@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 BASE = r"https://(?:github\.com|raw\.githubusercontent\.com)/deepsphere/deepsphere-keras/(?:blob/)?main/"

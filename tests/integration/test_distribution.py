@@ -5,7 +5,7 @@ import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BY_ITSELF = {"pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"}
 """What setuptools adds without being told."""
 
