@@ -40,9 +40,8 @@ def operations_in(make, arguments):
 
         text = jax.jit(lambda *a: make(*a)).lower(*arguments).as_text()
         return set(re.findall(r"custom_call @(\w+)", text))
-    from torch._dynamo.backends.common import aot_autograd
-
     import torch
+    from torch._dynamo.backends.common import aot_autograd
 
     found = set()
 
@@ -119,9 +118,8 @@ def test_contexts_nest_and_end_with_errors():
 
 @pytest.mark.skipif(BACKEND != "torch", reason="the other backends are asked to trace again")
 def test_compiled_functions_of_pytorch_notice():
-    from torch._dynamo.testing import CompileCounter
-
     import torch
+    from torch._dynamo.testing import CompileCounter
 
     compute(*tensors())
     with portable():

@@ -1,9 +1,9 @@
 """Each PyTorch module beside the Keras layer that computes the same."""
 
 import numpy as np
+import torch
 
 import deepsphere.torch as ds
-import torch
 from deepsphere import Graph, layers, models
 from deepsphere.ops import SparseOperator
 from deepsphere.sampling import Equiangular, Healpix, Icosahedral

@@ -9,10 +9,9 @@ from harness import BACKEND, SINGLE, relative_error, to_numpy
 if BACKEND != "torch":
     pytest.skip("PyTorch's own transformations", allow_module_level=True)
 
+import torch
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
-
-import torch
 
 INDEPENDENT = ("product", "map", "mean pooling", "gathered maximum")
 """What keeps nothing of its argument between the passes, or copies."""
