@@ -138,8 +138,8 @@ def test_bad_maps(maps, lmax, message):
     [
         (np.zeros(10), 3, r"at least two classes.*got \{0.0: 10\}"),
         (np.arange(10) == 0, 3, "at least two maps each"),
-        (np.arange(9) % 2, 3, r"train_features and train_labels.*got \(10, 3\) and \(9,\)"),
-        (np.arange(10) % 2, 4, "the same number of columns, got 3 and 4"),
+        (np.arange(9) % 2, 3, r"inconsistent numbers of samples: \[10, 9\]"),
+        (np.arange(10) % 2, 4, "X has 4 features, but .* is expecting 3"),
     ],
 )
 def test_bad_sets(train_labels, test_width, message):

@@ -72,7 +72,7 @@ def test_page_holds_figures_pictures_and_how_to_load(tmp_path, picture):
     assert "http" not in text
     assert "What it shows." in text
     assert page.headings[0] == "Telling two universes apart"
-    assert "keras.models.load_model(&#x27;model.keras&#x27;)" in text
+    assert "keras.models.load_model(&#39;model.keras&#39;)" in text
     assert page.value("Training time") == "3 min 07 s"
     assert page.value("Time to build the network") == "3.2 s"
     assert page.value("Trainable parameters") == "13\N{NARROW NO-BREAK SPACE}462"

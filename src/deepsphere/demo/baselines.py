@@ -118,18 +118,11 @@ def linear_svm_accuracy(
     Raises
     ------
     ValueError
-        If features and labels do not have these shapes or differ in length, a set is empty, the
-        numbers of features differ, there is only one class, or a class has only one training map.
+        If there is only one class, or a class has only one training map; from scikit-learn if
+        features and labels do not fit or are not finite.
     ImportError
         If scikit-learn is not installed.
     """
-    train_features, train_labels = _check_set("train", train_features, train_labels)
-    test_features, test_labels = _check_set("test", test_features, test_labels)
-    if train_features.shape[1] != test_features.shape[1]:
-        raise ValueError(
-            "train_features and test_features must have the same number of columns, got "
-            f"{train_features.shape[1]} and {test_features.shape[1]}"
-        )
     classes, counts = np.unique(train_labels, return_counts=True)
     if len(classes) < 2 or counts.min() < 2:
         raise ValueError(
@@ -164,15 +157,3 @@ def _check_maps(maps: ArrayLike) -> NDArray[np.floating]:
             f"maps must be finite, got {np.count_nonzero(~np.isfinite(array))} values that are not"
         )
     return array
-
-
-def _check_set(
-    name: str, features: ArrayLike, labels: ArrayLike
-) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
-    rows, classes = np.asarray(features), np.asarray(labels)
-    if rows.ndim != 2 or classes.ndim != 1 or len(rows) != len(classes) or len(rows) == 0:
-        raise ValueError(
-            f"{name}_features and {name}_labels must have the shapes (maps, features) and (maps,), "
-            f"got {rows.shape} and {classes.shape}"
-        )
-    return rows, classes

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
+from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 
+from deepsphere._extras import require
 from deepsphere._files import replacing
-from deepsphere.demo.style import CSS
 
 ACCURACIES = {
     "test_accuracy": "DeepSphere network",
@@ -87,24 +87,34 @@ def write_report(
     ------
     ValueError
         If an accuracy is not from 0 to 1, or a picture is not a file in `directory`.
+    ImportError
+        If Jinja2 is not installed.
     """
+    jinja2 = require("jinja2", "demo")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     accuracies = _accuracies(metrics)
     for name, _, _ in pictures:
         _check_picture(directory, name)
     maps = metrics.get("test_maps")
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="headline">{escape(_headline(accuracies))}</p>' if accuracies else "",
-        f"<p>{escape(introduction)}</p>",
-        _comparison(accuracies, maps),
-        *(_picture(*picture) for picture in pictures),
-        _table("Figures of this run", _rows(metrics)),
-        _reload(model_file),
-        _table("Versions", [(str(k), str(v)) for k, v in (metrics.get("versions") or {}).items()]),
-    ]
-    page = _PAGE.format(title=escape(title), css=CSS, body="\n".join(filter(None, body)))
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["percent"] = _percent
+    page = environment.from_string(
+        files("deepsphere.demo").joinpath("report.html").read_text(encoding="utf-8")
+    ).render(
+        title=title,
+        introduction=introduction,
+        headline=_headline(accuracies),
+        network=ACCURACIES["test_accuracy"],
+        bars=[
+            (ACCURACIES[name], value, _interval(value, maps)) for name, value in accuracies.items()
+        ],
+        test_maps=maps,
+        pictures=pictures,
+        rows=_rows(metrics),
+        versions=list((metrics.get("versions") or {}).items()),
+        model_file=model_file,
+    )
     path = directory / "index.html"
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -149,42 +159,11 @@ def _headline(accuracies: Mapping[str, float]) -> str:
     return f"{text}, {how}{of_several} a {_lower(ACCURACIES[best])} ({_percent(baselines[best])})."
 
 
-def _comparison(accuracies: Mapping[str, float], maps: Any) -> str:
-    if not accuracies:
-        return ""
-    rows = []
-    for name, value in accuracies.items():
-        note, whisker = "", ""
-        if maps:
-            trials = int(maps)
-            interval = binomtest(round(value * trials), trials).proportion_ci(method="wilson")
-            low, high = 100 * interval.low, 100 * interval.high
-            note = f' <span class="note">({low:.0f} to {high:.0f}%)</span>'
-            whisker = f'<i style="left:{low:.2f}%;width:{high - low:.2f}%"></i>'
-        kind = "bar network" if name == "test_accuracy" else "bar"
-        rows.append(
-            f'<tr><th scope="row">{escape(ACCURACIES[name])}</th>'
-            f'<td class="track"><div class="{kind}"><b style="width:{100 * value:.2f}%"></b>'
-            f'{whisker}</div></td><td class="number">{_percent(value)}{note}</td></tr>'
-        )
-    text = "Share of test maps classified correctly."
-    if maps:
-        text += (
-            f" In brackets and as thin lines: 95% confidence intervals from {int(maps)} test maps."
-        )
-    return (
-        '<section><h2>Accuracy</h2><table class="bars">'
-        + "".join(rows)
-        + f'</table><p class="note">{escape(text)}</p></section>'
-    )
-
-
-def _picture(name: str, title: str, caption: str) -> str:
-    return (
-        f'<figure><h2>{escape(title)}</h2><a href="{escape(name)}">'
-        f'<img src="{escape(name)}" alt="{escape(title)}" loading="lazy"></a>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+def _interval(share: float, maps: int | None) -> Any:
+    """Return Wilson's 95 % confidence interval of a share of the test maps."""
+    if not maps:
+        return None
+    return binomtest(round(share * int(maps)), int(maps)).proportion_ci(method="wilson")
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -197,29 +176,6 @@ def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     names += [name for name in shown if name not in LABELS]
     labels = {name: LABELS.get(name, str(name).replace("_", " ").capitalize()) for name in names}
     return [(labels[name], _text(name, shown[name])) for name in names]
-
-
-def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    if not rows:
-        return ""
-    lines = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-        for name, value in rows
-    )
-    return f'<section><h2>{escape(title)}</h2><table class="facts">{lines}</table></section>'
-
-
-def _reload(model_file: str) -> str:
-    code = (
-        "import keras\n"
-        "import deepsphere  # makes its layers known to Keras\n\n"
-        f"model = keras.models.load_model({model_file!r})\n"
-        "model.summary()"
-    )
-    return (
-        "<section><h2>Use the trained network</h2><p>It is saved next to this "
-        f"page:</p><pre><code>{escape(code)}</code></pre></section>"
-    )
 
 
 def _text(name: str, value: Any) -> str:
@@ -260,21 +216,3 @@ def _percent(fraction: float) -> str:
 
 def _lower(text: str) -> str:
     return text[0].lower() + text[1:]
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""

@@ -40,6 +40,7 @@ OPTIONAL = (
     ("tqdm", "cosmology"),
     ("sklearn.model_selection", "baselines"),
     ("matplotlib.figure", "plot"),
+    ("jinja2", "demo"),
 )
 """Optional modules that the demonstration needs, with the extras that install them."""
 
