@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from deepsphere.graph import gaussian_weights
 from deepsphere.ops import SparseOperator, blockwise
 from deepsphere.ops.attention import neighbor_attention, neighbor_pattern
+from deepsphere.ops.compiled import build
 from deepsphere.sampling import Healpix
 from harness import BACKEND, MODES, SINGLE, gradients, relative_error, to_numpy
 
@@ -80,16 +81,21 @@ def cut_small(monkeypatch, blocks):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("kind", "blocks", "masked"),
+    ("engine", "kind", "blocks", "masked"),
     [  # not all combinations: XLA takes a second or two to compile each
-        ("symmetric", 1, False),
-        ("symmetric", 7, True),
-        ("self loops", 8, False),
-        ("asymmetric", 1, True),
-        ("asymmetric", 7, False),
+        ("portable", "symmetric", 1, False),
+        ("portable", "symmetric", 7, True),
+        ("portable", "self loops", 8, False),
+        ("portable", "asymmetric", 1, True),
+        ("portable", "asymmetric", 7, False),
+        ("compiled", "symmetric", 1, True),
+        ("compiled", "self loops", 1, False),
+        ("compiled", "asymmetric", 1, True),
+        ("compiled", "asymmetric", 1, False),
     ],
+    indirect=["engine"],
 )
-def test_value_and_gradients(monkeypatch, kind, blocks, masked, mode):
+def test_value_and_gradients(monkeypatch, engine, kind, blocks, masked, mode):
     cut_small(monkeypatch, blocks)
     operator = SparseOperator(matrix(kind))
     q, k, v, weights, mask = example(masked)
@@ -106,7 +112,7 @@ def test_value_and_gradients(monkeypatch, kind, blocks, masked, mode):
         assert relative_error(result, right) < SINGLE
 
 
-def test_isolated_vertices_get_zero():
+def test_isolated_vertices_get_zero(engine):
     operator = SparseOperator(matrix("asymmetric"))
     q, k, v, weights, _ = example()
     y, found = gradients(
@@ -120,7 +126,7 @@ def test_isolated_vertices_get_zero():
 
 
 @pytest.mark.parametrize("n", [1, 5])
-def test_a_graph_without_edges(n):
+def test_a_graph_without_edges(n, engine):
     operator = SparseOperator(csr_array((n, n)))
     x = np.ones((BATCH, n, HEADS, DEPTH), np.float32)
     value, found = gradients(
@@ -129,7 +135,7 @@ def test_a_graph_without_edges(n):
     assert not any(a.any() for a in (value, *found))
 
 
-def test_large_scores_do_not_overflow():
+def test_large_scores_do_not_overflow(engine):
     q, k, v, weights, _ = example()
     operator = SparseOperator(matrix("symmetric"))
     q, k = 100 * q, 100 * k
@@ -145,7 +151,7 @@ def test_large_scores_do_not_overflow():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nan_outside_the_mask_goes_nowhere(mode):
+def test_nan_outside_the_mask_goes_nowhere(mode, engine):
     *arguments, weights, mask = example(masked=True)
     operator = SparseOperator(matrix("self loops"))
     weights = np.where(mask[..., None, None], weights, 0).astype(np.float32)
@@ -166,7 +172,7 @@ def test_nan_outside_the_mask_goes_nowhere(mode):
     assert found[2][mask].any(axis=(1, 2)).mean() > 0.5
 
 
-def test_a_sample_without_observations():
+def test_a_sample_without_observations(engine):
     q, k, v, weights, _ = example()
     operator = SparseOperator(matrix("symmetric"))
     mask = np.array([[False] * N, [True] * N])
@@ -180,7 +186,7 @@ def test_a_sample_without_observations():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_is_computed_in_single(dtype):
+def test_half_precision_is_computed_in_single(dtype, engine):
     *arguments, _, _ = example()
     half = [keras.ops.cast(a, dtype) for a in arguments]
     y = neighbor_attention(*half, SparseOperator(matrix("symmetric")))
@@ -214,7 +220,7 @@ def test_double_precision():
 
 if BACKEND != "tensorflow":  # the benchmark measures it there
 
-    def test_only_the_arguments_are_kept_between_the_passes():
+    def test_only_the_arguments_are_kept_between_the_passes(engine):
         *arguments, _, _ = example()
         operator = SparseOperator(matrix("symmetric"))
         if BACKEND == "torch":
@@ -233,6 +239,27 @@ if BACKEND != "tensorflow":  # the benchmark measures it there
             _, backward = jax.vjp(lambda *a: neighbor_attention(*a, operator), *arguments)
             numbers = sum(leaf.size for leaf in jax.tree.leaves(backward))
         assert numbers == sum(a.size for a in arguments)
+
+
+@pytest.mark.parametrize("depth", [1, 8, 12])
+def test_threads_and_depths(depth, monkeypatch):
+    """Rows that fill vectors and others, on more threads than there are vertices, too."""
+    operator = SparseOperator(matrix("asymmetric"))
+    rng = np.random.default_rng(depth)
+    q, k, v, weights = rng.standard_normal((4, BATCH, N, HEADS, depth)).astype(np.float32)
+    expected = dense_attention(q, k, v, operator.matrix)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    found = []
+    for threads in (1, 3, 100):
+        monkeypatch.setattr(build, "threads", lambda threads=threads: threads)
+        value, gradient = gradients(
+            lambda q, k, v: neighbor_attention(q, k, v, operator), [q, k, v], weights, MODES[0]
+        )
+        assert relative_error(value, expected) < SINGLE
+        found.append([value, *gradient])
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 64])

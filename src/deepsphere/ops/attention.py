@@ -32,12 +32,13 @@ from scipy.sparse import csr_array, eye_array
 
 from deepsphere.graph import Graph, GraphLike, edge_pattern, resolve_graph
 from deepsphere.ops.arguments import as_floats, complete_shape, known_shape
-from deepsphere.ops.blockwise import Blocks
+from deepsphere.ops.blockwise import Blocks, pattern_of
 from deepsphere.ops.dispatch import operations_of
 from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.plan import is_empty
 from deepsphere.sampling import Sampling
 
+_compiled = operations_of(keras.backend.backend()).compiled
 _backend = operations_of(keras.backend.backend()).portable
 
 _patterns: WeakValueDictionary[tuple[Sampling, Graph, bool], SparseOperator] = WeakValueDictionary()
@@ -182,8 +183,14 @@ def _check_mask(mask: Any, q: Any) -> Any:
     return complete_shape(mask, (batch, n))
 
 
-@_backend.jitted
 def _forward(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> Any:
+    if _compiled.available(q, k, v):
+        return _compiled.attend(q, k, v, mask, pattern_of(operator))
+    return _forward_by_blocks(q, k, v, mask, operator=operator)
+
+
+@_backend.jitted
+def _forward_by_blocks(q: Any, k: Any, v: Any, mask: Any, *, operator: SparseOperator) -> Any:
     blocks = Blocks(q, operator)
     keys, values, hidden = blocks.fold(k), blocks.fold(v), blocks.hidden(mask)
 
@@ -227,8 +234,19 @@ def _tangent(
     return blocks.unfold(blocks.clear(y, "keys"), q)
 
 
-@_backend.jitted
 def _backward(
+    q: Any, k: Any, v: Any, g: Any, mask: Any, *, operator: SparseOperator
+) -> tuple[Any, Any, Any]:
+    def by_blocks(q: Any, k: Any, v: Any, g: Any) -> tuple[Any, Any, Any]:
+        return _backward_by_blocks(q, k, v, g, mask, operator=operator)
+
+    if _compiled.available(q, k, v):
+        return _compiled.attend_gradients(q, k, v, g, mask, pattern_of(operator), by_blocks)
+    return by_blocks(q, k, v, g)
+
+
+@_backend.jitted
+def _backward_by_blocks(
     q: Any, k: Any, v: Any, g: Any, mask: Any, *, operator: SparseOperator
 ) -> tuple[Any, Any, Any]:
     blocks = Blocks(q, operator)

@@ -49,7 +49,7 @@ class Blocks:
         self.like = x
         wide = keras.backend.standardize_dtype(x.dtype) == "float64"
         self.dtype = "float64" if wide else "float32"
-        rows = operator.constant("pattern", lambda: _ones(operator))
+        rows = pattern_of(operator)
         self.patterns = {"keys": rows, "queries": rows.transpose}
         slots = max(int(np.diff(p.matrix.indptr).max()) for p in self.patterns.values())
         numbers = (batch or USUAL_BATCH) * slots * self.heads * self.depth
@@ -123,10 +123,15 @@ class Blocks:
         return ops.where(empty, ops.zeros_like(y), y)
 
 
-def _ones(operator: SparseOperator) -> SparseOperator:
-    matrix = operator.matrix
-    data = np.ones(matrix.nnz)
-    return SparseOperator(csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape))
+def pattern_of(operator: SparseOperator) -> SparseOperator:
+    """Return ones where an operator stores an entry, so that its transpose has the same places."""
+
+    def ones() -> SparseOperator:
+        matrix = operator.matrix
+        data = np.ones(matrix.nnz)
+        return SparseOperator(csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape))
+
+    return operator.constant("pattern", ones)
 
 
 def _cut(array: NDArray[Any], blocks: int, fill: float = 0) -> NDArray[Any]:

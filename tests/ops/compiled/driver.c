@@ -384,6 +384,80 @@ static void check_pool(int batch, int rows, int children, int channels, int mode
   free(right_dx);
 }
 
+/* Dense attention in double precision; the gradients term by term from the weights. */
+static void check_attention(int batch, int n, int heads, int depth, int with_mask, int threads) {
+  char shape[200];
+  snprintf(shape, sizeof shape, "attention: batch %d, n %d, heads %d, depth %d, mask %d, threads %d",
+           batch, n, heads, depth, with_mask, threads);
+  const int width = heads * depth;
+  TestArray options, x[3], mask, gradient, a[3], t[3], y, d[3];
+  make(&options, FLOAT32, 1, 2, 0, 0);
+  *(AttentionOptions *)data(&options) = (AttentionOptions){.heads = (float)heads, .threads = (float)threads};
+  for (int i = 0; i < 3; i++) {
+    make(x + i, FLOAT32, 3, batch, n, width);
+    fill(x + i);
+    make(d + i, FLOAT32, 3, batch, n, width);
+  }
+  make(&gradient, FLOAT32, 3, batch, n, width);
+  fill(&gradient);
+  make(&y, FLOAT32, 3, batch, n, width);
+  make(&mask, FLOAT32, with_mask ? 2 : 1, with_mask ? batch : 0, n, 0);
+  for (int64_t i = 0; i < count(&mask); i++) data(&mask)[i] = below(3) > 0;
+  make_matrix(a, t, n);
+  const int32_t *starts = a[0].array.data, *columns = a[1].array.data;
+  double *right[4], *p = calloc((size_t)starts[n] + 1, sizeof(double)), *dp = calloc((size_t)starts[n] + 1, sizeof(double));
+  for (int i = 0; i < 4; i++) right[i] = calloc((size_t)count(&y) + 1, sizeof(double));
+  for (int b = 0; b < batch; b++)
+    for (int h = 0; h < heads; h++)
+      for (int i = 0; i < n; i++) {
+#define AT(VERTEX) (((int64_t)b * n + (VERTEX)) * width + h * depth)
+#define SHOWN(E) (!with_mask || data(&mask)[b * n + columns[E]] != 0)
+        const float *q = data(x) + AT(i), *g = data(&gradient) + AT(i);
+        double sum = 0, delta = 0;
+        for (int e = starts[i]; e < starts[i + 1]; e++) {
+          double score = 0;
+          dp[e] = 0;
+          for (int c = 0; c < depth; c++) {
+            score += (double)q[c] * data(x + 1)[AT(columns[e]) + c] / sqrt(depth);
+            dp[e] += (double)g[c] * data(x + 2)[AT(columns[e]) + c];
+          }
+          sum += p[e] = SHOWN(e) ? exp(score) : 0;
+        }
+        for (int e = starts[i]; e < starts[i + 1]; e++) {
+          if (sum > 0) p[e] /= sum;
+          delta += p[e] * dp[e];
+        }
+        for (int e = starts[i]; e < starts[i + 1]; e++)
+          for (int c = 0; c < depth; c++) {
+            const int64_t key = AT(columns[e]) + c;
+            const double ds = p[e] * (dp[e] - delta) / sqrt(depth);
+            right[3][AT(i) + c] += p[e] * data(x + 2)[key];
+            right[0][AT(i) + c] += ds * data(x + 1)[key];
+            right[1][key] += ds * q[c];
+            right[2][key] += p[e] * g[c];
+          }
+      }
+  run(shape, ATTEND, (const TestArray *[]){&options, x, x + 1, x + 2, &mask, a, a + 1, a + 2},
+      (TestArray *[]){&y});
+  compare("y", &y, right[3], shape);
+  run(shape, ATTEND_BACKWARD,
+      (const TestArray *[]){&options, x, x + 1, x + 2, &mask, &gradient, a, a + 1, a + 2, t, t + 1, t + 2},
+      (TestArray *[]){d, d + 1, d + 2});
+  const char *const names[] = {"dq", "dk", "dv"};
+  for (int i = 0; i < 3; i++) {
+    compare(names[i], d + i, right[i], shape);
+    free(x[i].array.data);
+    free(d[i].array.data);
+    free(a[i].array.data);
+    free(t[i].array.data);
+  }
+  TestArray *const all[] = {&options, &mask, &gradient, &y};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]->array.data);
+  for (int i = 0; i < 4; i++) free(right[i]);
+  free(p);
+  free(dp);
+}
+
 /* ---- arguments that do not fit ---- */
 
 static void expect_refusal(int function, const Array *in, const Array *out, const char *what, int i) {
@@ -395,7 +469,8 @@ static void expect_refusal(int function, const Array *in, const Array *out, cons
 static void check_refusals(int function) {
   enum { B = 2, N = 6, C = 2, F = 3, T = 2, CHILDREN = 3 };
   TestArray in[MOST_ARGUMENTS], out[MOST_RESULTS], a[3], t[3];
-  const int pooling = function >= POOL, normalized = function == BACKWARD_NORMALIZED;
+  const int pooling = function == POOL || function == POOL_BACKWARD, attention = function >= ATTEND;
+  const int few_options = function == PRODUCT || attention, normalized = function == BACKWARD_NORMALIZED;
   make(in, FLOAT32, 1, 3, 0, 0);
   memcpy(data(in), (float[]){1, 1, pooling ? CHILDREN : 1e-3f}, 3 * sizeof(float));
   make(in + 1, FLOAT32, 3, B, N, C);
@@ -415,9 +490,16 @@ static void check_refusals(int function) {
     make(in + next++, FLOAT32, 3, B, N / CHILDREN, C);
     make(in + next++, FLOAT32, 3, B, N / CHILDREN, C);
   }
+  if (attention) {
+    make(in + next++, FLOAT32, 3, B, N, C);
+    make(in + next++, FLOAT32, 3, B, N, C);
+    make(in + next++, FLOAT32, 2, B, N, 0);
+    if (function == ATTEND_BACKWARD) make(in + next++, FLOAT32, 3, B, N, C);
+  }
   for (int i = 1; i < next; i++) fill(in + i);
   make_matrix(a, t, N);
-  const int matrices = pooling ? 0 : function == BACKWARD || normalized ? 2 : 1;
+  const int two = function == BACKWARD || normalized || function == ATTEND_BACKWARD;
+  const int matrices = pooling ? 0 : two ? 2 : 1;
   for (int m = 0; m < matrices; m++) memcpy(in + next + 3 * m, m ? t : a, sizeof a);
   const int starts = next;
   next += 3 * matrices;
@@ -431,7 +513,8 @@ static void check_refusals(int function) {
     make(out + 1, FLOAT32, 3, T, C, F);
     make(out + 2, FLOAT32, 1, F, 0, 0);
   } else {
-    make(out, FLOAT32, 3, B, function == POOL ? N / CHILDREN : N, C);
+    for (int i = 0; i < results_of(function); i++)
+      make(out + i, FLOAT32, 3, B, function == POOL ? N / CHILDREN : N, C);
   }
   Array arguments[MOST_ARGUMENTS + MOST_RESULTS], *results = arguments + arguments_of(function);
   int64_t dims[MOST_ARGUMENTS + MOST_RESULTS][4];
@@ -451,7 +534,7 @@ static void check_refusals(int function) {
     for (int d = 0; d < right.rank; d++)
       for (int change = -1; change <= 1; change += 2) {
         if (i == 0 && change > 0) continue;                /* there may be more options */
-        if (function == PRODUCT && i == 0) continue;       /* two of the three are enough */
+        if (few_options && i == 0) continue;               /* two of the three are enough */
         if (function < BACKWARD && i == 2 && d == 0) continue; /* any number of terms */
         dims[i][d] += change;
         expect_refusal(function, arguments, results, "another size", i);
@@ -472,7 +555,7 @@ static void check_refusals(int function) {
     arguments[i] = right;
   }
   const float bad[] = {-1, 0.5f, 1e9f, INFINITY, NAN};
-  for (int o = 0; o < (function == PRODUCT ? 2 : 3); o++)
+  for (int o = 0; o < (few_options ? 2 : 3); o++)
     for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
       const float right = data(in)[o];
       if (function < PRODUCT && o == 2 && bad[b] > 0) continue; /* an epsilon */
@@ -547,6 +630,10 @@ int main(void) {
   for (int i = 0; i < 300; i++)
     check_pool(below(4), below(30), 1 + below(9), below(20), below(2), 1 + below(3));
   check_pool(1, 70, 4, 33, POOL_MAX, 2);
+  const int depths[] = {1, 3, 8, 11, 16, 24};
+  for (int i = 0; i < 60; i++)
+    check_attention(below(4), 1 + below(40), 1 + below(4), ANY(depths), below(2), 1 + below(3));
+  check_attention(2, 300, 4, 8, 1, 3);
 
   if (failures) {
     fprintf(stderr, "%d failures\n", failures);

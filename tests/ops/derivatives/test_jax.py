@@ -30,7 +30,7 @@ if jax.__version_info__ < (0, 11):  # a later one does not know it
     QUICKLY["xla_cpu_use_fusion_emitters"] = False
 """How XLA compiles in a third of the time."""
 
-PORTABLE_ONLY = ("gathered maximum", "attention")
+PORTABLE_ONLY = ("gathered maximum",)
 COMPILED = [name for name in CASES if name not in PORTABLE_ONLY]
 
 
@@ -116,8 +116,10 @@ def test_each_mode_calls_what_it_needs(name):
         return re.findall(r"custom_call @deepsphere_(\w+)\(.*-> (.*)", text)
 
     kinds = {"product": "product", "map": "product", "max pooling": "pool", "mean pooling": "pool"}
+    kinds["attention"] = "attend"
     forward = kinds.get(name, "forward_normalized" if "normalized" in name else "forward")
     backward = forward.replace("forward", "backward").replace("pool", "pool_backward")
+    backward = backward.replace("attend", "attend_backward")
     every = all_arguments(case)
     rest = every[1:]
 

@@ -33,8 +33,11 @@ from deepsphere._trust import (
 logger = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
 
-SOURCES = ("threads.c", "tile.c", "rows.c", "walk.c", "api.c", "pool.c", "call.c")
-HEADERS = ("threads.h", "vectors.h", "tile.h", "rows.h", "walk.h", "api.h", "pool.h", "call.h")
+SOURCES = ("threads.c", "tile.c", "rows.c", "walk.c", "api.c", "pool.c", "attention.c", "call.c")
+HEADERS = (
+    *("threads.h", "vectors.h", "activations.h", "tile.h", "rows.h", "walk.h", "api.h", "pool.h"),
+    *("attention.h", "call.h"),
+)
 
 _in_use: list[Path] = []
 

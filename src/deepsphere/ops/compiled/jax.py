@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -14,7 +15,12 @@ from jax.custom_derivatives import zero_from_primal
 
 from deepsphere._allocator import keep_freed_memory
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
+from deepsphere.ops.compiled.options import (
+    attention_options,
+    filter_options,
+    pool_options,
+    product_options,
+)
 from deepsphere.ops.derivatives.activations import is_curved, slope
 from deepsphere.ops.derivatives.jax import LinearMap, derivative
 from deepsphere.ops.derivatives.pooling import pull_to_coarse
@@ -35,6 +41,8 @@ TARGETS = (
     "product",
     "pool",
     "pool_backward",
+    "attend",
+    "attend_backward",
 )
 
 _EXPORTERS = ("keras.src.export", "jax._src.export", "jax.experimental.jax2tf", "jax2onnx")
@@ -433,3 +441,50 @@ def _pull_back_pool_backward(residuals, cotangents, wanted, mode):  # type: igno
 def pool(x: jax.Array, children: int, mode: str) -> jax.Array:
     """Pool children; see `deepsphere.ops.pool`."""
     return _pool(x.astype(jnp.float32), children, mode).astype(x.dtype)
+
+
+# ---- attention ----
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: Any, pattern: SparseOperator) -> Any:
+    """Attend to neighbors; see `deepsphere.ops.attention.neighbor_attention`."""
+    tensors = [_with_heads_joined(x) for x in (q, k, v)]
+    arguments = [_options(attention_options(q.shape[2])), *tensors, _as_floats(mask)]
+    (y,) = _call("attend", [tensors[0].shape], [*arguments, *_matrix(pattern)])
+    return y.reshape(q.shape).astype(q.dtype)
+
+
+def attend_gradients(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    gradient: jax.Array,
+    mask: Any,
+    pattern: SparseOperator,
+    portable: Callable[..., Any],
+) -> tuple[jax.Array, ...]:
+    """Return the gradients of q, k and v, whose derivatives are those of a portable function."""
+
+    @jax.custom_jvp
+    def gradients(*inputs: jax.Array) -> tuple[jax.Array, ...]:
+        tensors = [_with_heads_joined(x) for x in inputs]
+        options = _options(attention_options(q.shape[2]))
+        arguments = [options, *tensors[:3], _as_floats(mask), tensors[3]]
+        matrices = [*_matrix(pattern), *_matrix(pattern.transpose)]
+        found = _call("attend_backward", [tensors[0].shape] * 3, [*arguments, *matrices])
+        return tuple(f.reshape(q.shape).astype(q.dtype) for f in found)
+
+    @gradients.defjvp
+    def differentiate(inputs, tangents):  # type: ignore[no-untyped-def]
+        _, changes = jax.jvp(portable, inputs, tangents)
+        return gradients(*inputs), changes
+
+    return gradients(q, k, v, gradient)
+
+
+def _with_heads_joined(x: jax.Array) -> jax.Array:
+    return x.reshape(*x.shape[:2], -1).astype(jnp.float32)
+
+
+def _as_floats(mask: jax.Array | None) -> jax.Array:
+    return _none() if mask is None else mask.astype(jnp.float32)

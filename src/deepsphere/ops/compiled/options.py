@@ -55,6 +55,13 @@ class PoolOptions(NamedTuple):
     children: float
 
 
+class AttentionOptions(NamedTuple):
+    """Options of attention and its gradients."""
+
+    heads: float
+    threads: float
+
+
 def filter_options(activation: str, epsilon: float = 0.0) -> FilterOptions:
     """Return the options of a filter with one of `ACTIVATIONS`; `epsilon` is for normalizing."""
     return FilterOptions(
@@ -70,3 +77,8 @@ def product_options(power: int) -> ProductOptions:
 def pool_options(mode: str, children: int) -> PoolOptions:
     """Return the options of pooling by one of `POOLINGS`."""
     return PoolOptions(mode=POOLINGS[mode], threads=build.threads(), children=children)
+
+
+def attention_options(heads: int) -> AttentionOptions:
+    """Return the options of attention."""
+    return AttentionOptions(heads=heads, threads=build.threads())

@@ -11,7 +11,12 @@ from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
+from deepsphere.ops.compiled.options import (
+    attention_options,
+    filter_options,
+    pool_options,
+    product_options,
+)
 from deepsphere.ops.derivatives.activations import is_curved, slope
 from deepsphere.ops.derivatives.pooling import pull_to_coarse
 from deepsphere.ops.derivatives.rules import ONLY_DX, gradients_cotangents
@@ -358,3 +363,59 @@ def pool(x: tf.Tensor, children: int, mode: str) -> tf.Tensor:
         return y, lambda g: _pool_backward(x, kept, g, children, mode)
 
     return tf.cast(apply(tf.cast(x, tf.float32)), x.dtype)
+
+
+# ---- attention ----
+
+
+@tf.autograph.experimental.do_not_convert
+def attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: Any, pattern: SparseOperator) -> Any:
+    """Attend to neighbors; see `deepsphere.ops.attention.neighbor_attention`."""
+    tensors = [_with_heads_joined(x) for x in (q, k, v)]
+    arguments = [_options(attention_options(q.shape[2])), *tensors, _as_floats(mask)]
+    return _with_heads_apart(_compute("attend", *arguments, *_matrix(pattern)), q)
+
+
+@tf.autograph.experimental.do_not_convert
+def attend_gradients(
+    q: tf.Tensor,
+    k: tf.Tensor,
+    v: tf.Tensor,
+    gradient: tf.Tensor,
+    mask: Any,
+    pattern: SparseOperator,
+    portable: Callable[..., Any],
+) -> tuple[tf.Tensor, ...]:
+    """Return the gradients of q, k and v, whose derivatives are those of a portable function."""
+
+    @tf.custom_gradient
+    def gradients(*inputs: tf.Tensor) -> tuple[Any, Any]:
+        tensors = [_with_heads_joined(x) for x in inputs]
+        options = _options(attention_options(q.shape[2]))
+        arguments = [options, *tensors[:3], _as_floats(mask), tensors[3]]
+        matrices = [*_matrix(pattern), *_matrix(pattern.transpose)]
+        found = _compute("attend_backward", *arguments, *matrices)
+
+        def pull_back(*cotangents: tf.Tensor) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                parts = portable(*inputs)
+            return tape.gradient(parts, inputs, output_gradients=list(cotangents))
+
+        return tuple(_with_heads_apart(f, q) for f in found), pull_back
+
+    return gradients(q, k, v, gradient)
+
+
+def _with_heads_joined(x: tf.Tensor) -> tf.Tensor:
+    _, n, heads, depth = x.shape
+    return tf.reshape(tf.cast(x, tf.float32), [-1, n, heads * depth])
+
+
+def _with_heads_apart(y: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    y = tf.reshape(y, [-1, *like.shape[1:]])
+    return tf.cast(tf.ensure_shape(y, like.shape), like.dtype)
+
+
+def _as_floats(mask: tf.Tensor | None) -> tf.Tensor:
+    return tf.zeros([0]) if mask is None else tf.cast(mask, tf.float32)

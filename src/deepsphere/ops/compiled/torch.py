@@ -7,6 +7,7 @@ tensors, not lists, which the ``vmap`` of older parts of PyTorch cannot map.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,12 @@ import torch
 
 from deepsphere._allocator import keep_freed_memory
 from deepsphere.ops.compiled import build
-from deepsphere.ops.compiled.options import filter_options, pool_options, product_options
+from deepsphere.ops.compiled.options import (
+    attention_options,
+    filter_options,
+    pool_options,
+    product_options,
+)
 from deepsphere.ops.derivatives import torch as derivatives
 from deepsphere.ops.exporting import is_portable
 from deepsphere.ops.operator import SparseOperator
@@ -22,7 +28,8 @@ from deepsphere.ops.portable import torch as portable
 from deepsphere.ops.portable.torch import constants, exporting
 
 # The functions in call.h.
-FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, PRODUCT, POOL, POOL_BACKWARD = range(7)
+FORWARD, FORWARD_NORMALIZED, BACKWARD, BACKWARD_NORMALIZED, PRODUCT = range(5)
+POOL, POOL_BACKWARD, ATTEND, ATTEND_BACKWARD = range(5, 9)
 TYPES = {torch.float32: 1, torch.int32: 2}  # all others are 0
 Tensor = torch.Tensor
 
@@ -132,6 +139,20 @@ def _wanted(x: Tensor, kernel: Tensor, wanted: list[bool]) -> list[Tensor]:
 
 def _three(tensors: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     return tensors[0], tensors[1], tensors[2]
+
+
+def _one_by_one(function: Any, info: Any, in_dims: Any, arguments: Any) -> Any:
+    """Map gradients, for `torch.autograd.grad` with ``is_grads_batched=True``."""
+    results = [
+        function(
+            *(
+                a.select(d, i) if isinstance(d, int) else a
+                for a, d in zip(arguments, in_dims, strict=True)
+            )
+        )
+        for i in range(info.batch_size)
+    ]
+    return tuple(torch.stack(column) for column in zip(*results, strict=True)), (0, 0, 0)
 
 
 # ---- filter, bias, activation; an empty bias means no bias ----
@@ -247,17 +268,7 @@ def _(x, kernel, b, raw, mean, variance, g, s, i, v, ts, ti, tv, eps, activation
 
 @_backward_normalized.register_vmap
 def _(info, in_dims, *arguments):  # type: ignore[no-untyped-def]
-    # For batched gradients: `torch.autograd.grad(is_grads_batched=True)`.
-    results = [
-        _backward_normalized(
-            *(
-                a.select(d, i) if isinstance(d, int) else a
-                for a, d in zip(arguments, in_dims, strict=True)
-            )
-        )
-        for i in range(info.batch_size)
-    ]
-    return tuple(torch.stack(column) for column in zip(*results, strict=True)), (0, 0, 0)
+    return _one_by_one(_backward_normalized, info, in_dims, arguments)
 
 
 # ---- plain products ----
@@ -300,6 +311,63 @@ def _(x, y, gradient, mode):  # type: ignore[no-untyped-def]
 
 def _pooled(x: Tensor, children: int) -> Tensor:
     return x.new_empty((x.shape[0], x.shape[1] // children, x.shape[2]))
+
+
+# ---- attention ----
+
+
+@torch.library.custom_op("deepsphere::attend", mutates_args=())
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor,
+    starts: Tensor,
+    indices: Tensor,
+    values: Tensor,
+) -> Tensor:
+    arguments = [_options(attention_options(q.shape[2])), *(x.flatten(2) for x in (q, k, v)), mask]
+    y = q.new_empty(q.shape)
+    _run(ATTEND, [*arguments, starts, indices, values], [y.flatten(2)])
+    return y
+
+
+@_attend.register_fake
+def _(q, k, v, mask, starts, indices, values):  # type: ignore[no-untyped-def]
+    return q.new_empty(q.shape)
+
+
+@torch.library.custom_op("deepsphere::attend_backward", mutates_args=())
+def _attend_backward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor,
+    gradient: Tensor,
+    starts: Tensor,
+    indices: Tensor,
+    values: Tensor,
+    transposed_starts: Tensor,
+    transposed_indices: Tensor,
+    transposed_values: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    matrix = [starts, indices, values]
+    transposed = [transposed_starts, transposed_indices, transposed_values]
+    arguments = [_options(attention_options(q.shape[2])), *(x.flatten(2) for x in (q, k, v)), mask]
+    found = [q.new_empty(q.shape) for _ in range(3)]
+    arguments += [gradient.flatten(2), *matrix, *transposed]
+    _run(ATTEND_BACKWARD, arguments, [f.flatten(2) for f in found])
+    return _three(found)
+
+
+@_attend_backward.register_fake
+def _(q, k, v, mask, gradient, s, i, w, ts, ti, tw):  # type: ignore[no-untyped-def]
+    return q.new_empty(q.shape), q.new_empty(q.shape), q.new_empty(q.shape)
+
+
+@_attend_backward.register_vmap
+def _(info, in_dims, *arguments):  # type: ignore[no-untyped-def]
+    return _one_by_one(_attend_backward, info, in_dims, arguments)
 
 
 # ---- public functions, in single precision ----
@@ -373,3 +441,32 @@ def pool(x: Tensor, children: int, mode: str) -> Tensor:
     """Pool children; see `deepsphere.ops.pool`."""
     y = derivatives.apply(derivatives.POOL, x.to(torch.float32), children, mode, ENGINE)
     return y.to(x.dtype)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, pattern: SparseOperator) -> Tensor:
+    """Attend to neighbors; see `deepsphere.ops.attention.neighbor_attention`."""
+    tensors = [x.to(torch.float32) for x in (q, k, v)]
+    return _attend(*tensors, _as_floats(q, mask), *_matrix(pattern)).to(q.dtype)
+
+
+def attend_gradients(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gradient: Tensor,
+    mask: Tensor | None,
+    pattern: SparseOperator,
+    portable: Callable[..., Any],
+) -> tuple[Tensor, ...]:
+    """Return the gradients of q, k and v, by a portable function if they may be differentiated."""
+    if derivatives.differentiated(q, k, v, gradient):
+        return tuple(portable(q, k, v, gradient))
+    *tensors, g = [x.to(torch.float32) for x in (q, k, v, gradient)]
+    matrices = *_matrix(pattern), *_matrix(pattern.transpose)
+    return tuple(
+        f.to(q.dtype) for f in _attend_backward(*tensors, _as_floats(q, mask), g, *matrices)
+    )
+
+
+def _as_floats(like: Tensor, mask: Tensor | None) -> Tensor:
+    return like.new_empty(0, dtype=torch.float32) if mask is None else mask.to(torch.float32)

@@ -164,7 +164,7 @@ class _Filter(Function):
         needs_dx, needs_dkernel, needs_dbias = ctx.needs_input_grad[:3]
         wanted = needs_dx, needs_dkernel or needs_dbias, needs_dbias
         y, activation = kept[1] if kept else none(x), ctx.activation
-        if is_curved(activation) and _differentiated(x, kernel, kept[0], gradient):
+        if is_curved(activation) and differentiated(x, kernel, kept[0], gradient):
             # Second derivatives need that of the activation, so it is left to PyTorch.
             z = apply(FILTER, x, kernel, kept[0], ctx.operator, "linear", ctx.engine)
             gradient = gradient * _slope_at_input(ctx, z)
@@ -333,7 +333,7 @@ class _NormalizedFilter(Function):
         saved = ctx.saved_tensors  # read once: checkpointing provides them only once
         needed = ctx.needs_input_grad[:3]
         wanted = needed[0], needed[1], needed[2] and saved[2].numel() > 0
-        if _differentiated(*saved[:3], gradient):
+        if differentiated(*saved[:3], gradient):
             x, kernel, bias = saved[:3]
             found = _differentiable_gradients(ctx, x, kernel, bias, gradient, wanted)
         else:
@@ -416,7 +416,7 @@ def _slope_at_input(ctx: Any, z: Tensor) -> Tensor:
     return slope(ctx.activation, ctx.engine.activate(z, ctx.activation), torch)
 
 
-def _differentiated(*tensors: Tensor) -> bool:
+def differentiated(*tensors: Tensor) -> bool:
     """Whether a gradient of these tensors may be differentiated itself."""
     return torch.is_grad_enabled() or any(
         forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors

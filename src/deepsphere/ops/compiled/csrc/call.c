@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "api.h"
+#include "attention.h"
 #include "pool.h"
 #include "rows.h"
 
@@ -13,8 +14,8 @@ const char deepsphere_no_memory[] = "there is not enough memory for the workspac
 #define MOST_POWER (1 << 16)
 #define MOST_THREADS (1 << 20)
 
-static const int arguments[FUNCTIONS] = {7, 7, 11, 14, 5, 2, 4};
-static const int results[FUNCTIONS] = {1, 4, 3, 3, 1, 1, 1};
+static const int arguments[FUNCTIONS] = {7, 7, 11, 14, 5, 2, 4, 8, 12};
+static const int results[FUNCTIONS] = {1, 4, 3, 3, 1, 1, 1, 1, 3};
 
 int arguments_of(int function) { return arguments[function]; }
 
@@ -209,6 +210,44 @@ static const char *call_pool(int function, const Array *in, const Array *out) {
              : deepsphere_no_memory;
 }
 
+static const char *call_attention(int function, const Array *in, const Array *out) {
+  const Array *q = in + 1, *k = in + 2, *v = in + 3, *mask = in + 4, *gradient = in + 5;
+  const AttentionOptions *options = read_options(in, FIELDS(AttentionOptions));
+  int heads, threads;
+  if (!options || !read_integer(options->heads, 1, MOST_CHANNELS, &heads) ||
+      !read_integer(options->threads, 1, MOST_THREADS, &threads))
+    return "the options must be a number of heads, and one of threads";
+  if (!is_array(q, FLOAT32, 3) || q->dims[2] > MOST_CHANNELS || q->dims[2] < 1 ||
+      q->dims[2] % heads)
+    return "q must be (batch, n, heads * depth)";
+  const int64_t batch = q->dims[0], n = q->dims[1], width = q->dims[2];
+  if (!is_block(k, batch, n, width) || !is_block(v, batch, n, width)) return "k and v must be as q";
+  if (!is_none(mask) && !(is_array(mask, FLOAT32, 2) && mask->dims[0] == batch && mask->dims[1] == n))
+    return "the mask must be (batch, n)";
+  Matrix a, transposed;
+  const Array *matrices = in + (function == ATTEND ? 5 : 6);
+  const char *message = read_matrix(matrices, n, &a);
+  if (message) return message;
+  const AttentionSizes sizes = {.batch = batch, .n = n, .heads = heads, .depth = width / heads,
+                                .threads = threads};
+  if (function == ATTEND) {
+    if (!is_block(out, batch, n, width)) return "y must be as q";
+    return deepsphere_attend(&sizes, &a, floats(q), floats(k), floats(v), floats(mask), floats(out))
+               ? NULL
+               : deepsphere_no_memory;
+  }
+  message = read_matrix(matrices + 3, n, &transposed);
+  if (message) return message;
+  if (!is_block(gradient, batch, n, width)) return "the gradient must be that of y";
+  for (int i = 0; i < 3; i++)
+    if (!is_block(out + i, batch, n, width)) return "dq, dk and dv must be as q";
+  return deepsphere_attend_backward(&sizes, &a, &transposed, floats(q), floats(k), floats(v),
+                                    floats(mask), floats(gradient), floats(out), floats(out + 1),
+                                    floats(out + 2))
+             ? NULL
+             : deepsphere_no_memory;
+}
+
 const char *deepsphere_call(int function, const Array *in, const Array *out) {
   switch (function) {
     case FORWARD:
@@ -218,6 +257,8 @@ const char *deepsphere_call(int function, const Array *in, const Array *out) {
     case PRODUCT: return call_product(in, out);
     case POOL:
     case POOL_BACKWARD: return call_pool(function, in, out);
+    case ATTEND:
+    case ATTEND_BACKWARD: return call_attention(function, in, out);
     default: return "there is no such function";
   }
 }

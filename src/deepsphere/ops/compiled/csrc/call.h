@@ -27,12 +27,17 @@ typedef struct {
    PRODUCT              options x A                                             -> y
    POOL                 options x                                               -> y
    POOL_BACKWARD        options x y gradient                                    -> dx
+   ATTEND               options q k v mask A                                    -> y
+   ATTEND_BACKWARD      options q k v mask gradient A A^T                       -> dq dk dv
 
    A kernel (terms, 1, channels) filters each channel of x for itself. BACKWARD has no activations
    whose derivatives need their input, see derivative_from_output.
 
-   The options are FilterOptions for the first four, ProductOptions, and PoolOptions for the last
-   two; what follows their last field is ignored. */
+   Queries, keys and values are (batch, n, heads * depth). Of the matrix of attention, only the
+   places of the entries matter.
+
+   The options are FilterOptions for the first four, then ProductOptions, twice PoolOptions, and
+   twice AttentionOptions; what follows their last field is ignored. */
 enum {
   FORWARD,
   FORWARD_NORMALIZED,
@@ -41,6 +46,8 @@ enum {
   PRODUCT,
   POOL,
   POOL_BACKWARD,
+  ATTEND,
+  ATTEND_BACKWARD,
   FUNCTIONS
 };
 
@@ -61,6 +68,11 @@ typedef struct {
   float threads;
   float children;
 } PoolOptions;
+
+typedef struct {
+  float heads;
+  float threads;
+} AttentionOptions;
 
 #define FIELDS(OPTIONS) ((int64_t)(sizeof(OPTIONS) / sizeof(float)))
 

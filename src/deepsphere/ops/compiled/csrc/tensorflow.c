@@ -62,7 +62,9 @@ static int64_t fields_of(int function) {
     case BACKWARD:
     case BACKWARD_NORMALIZED: return FIELDS(GradientOptions);
     case PRODUCT: return FIELDS(ProductOptions);
-    default: return FIELDS(PoolOptions);
+    case POOL:
+    case POOL_BACKWARD: return FIELDS(PoolOptions);
+    default: return FIELDS(AttentionOptions);
   }
 }
 
@@ -76,7 +78,7 @@ static int can_tell_shapes(int function, const Array *in) {
 static void result_shapes(int function, const Array *in, const void *options, Shape *out) {
   const int64_t *x = in[1].dims, *kernel = function < PRODUCT ? in[2].dims : NULL;
   if (function >= PRODUCT) {
-    out[0] = (Shape){{x[0], x[1], x[2]}, 3};
+    out[0] = out[1] = out[2] = (Shape){{x[0], x[1], x[2]}, 3};
     if (function == POOL) {
       const PoolOptions *pooling = options;
       out[0].dims[1] = (int64_t)((double)x[1] / pooling->children);
@@ -162,10 +164,13 @@ COMPUTE(compute_backward_normalized, BACKWARD_NORMALIZED)
 COMPUTE(compute_product, PRODUCT)
 COMPUTE(compute_pool, POOL)
 COMPUTE(compute_pool_backward, POOL_BACKWARD)
+COMPUTE(compute_attend, ATTEND)
+COMPUTE(compute_attend_backward, ATTEND_BACKWARD)
 
 static const char *const names[FUNCTIONS] = {
     "DeepsphereForward", "DeepsphereForwardNormalized", "DeepsphereBackward",
-    "DeepsphereBackwardNormalized", "DeepsphereProduct", "DeepspherePool", "DeepspherePoolBackward"};
+    "DeepsphereBackwardNormalized", "DeepsphereProduct", "DeepspherePool", "DeepspherePoolBackward",
+    "DeepsphereAttend", "DeepsphereAttendBackward"};
 
 static const char *const arguments[FUNCTIONS][MOST_ARGUMENTS] = {
     {"options: float", "x: float", "kernel: float", "bias: float", "starts: int32",
@@ -180,7 +185,12 @@ static const char *const arguments[FUNCTIONS][MOST_ARGUMENTS] = {
      "transposed_starts: int32", "transposed_indices: int32", "transposed_values: float"},
     {"options: float", "x: float", "starts: int32", "indices: int32", "values: float"},
     {"options: float", "x: float"},
-    {"options: float", "x: float", "y: float", "gradient: float"}};
+    {"options: float", "x: float", "y: float", "gradient: float"},
+    {"options: float", "q: float", "k: float", "v: float", "mask: float", "starts: int32",
+     "indices: int32", "values: float"},
+    {"options: float", "q: float", "k: float", "v: float", "mask: float", "gradient: float",
+     "starts: int32", "indices: int32", "values: float", "transposed_starts: int32",
+     "transposed_indices: int32", "transposed_values: float"}};
 
 static const char *const results[FUNCTIONS][MOST_RESULTS] = {
     {"y: float"},
@@ -189,13 +199,16 @@ static const char *const results[FUNCTIONS][MOST_RESULTS] = {
     {"dx: float", "dkernel: float", "dbias: float"},
     {"y: float"},
     {"y: float"},
-    {"dx: float"}};
+    {"dx: float"},
+    {"y: float"},
+    {"dq: float", "dk: float", "dv: float"}};
 
 /* Runs when TensorFlow loads the library. */
 __attribute__((constructor)) static void register_operations(void) {
   void (*const kernels[FUNCTIONS])(void *, TF_OpKernelContext *) = {
       compute_forward,  compute_forward_normalized, compute_backward,
-      compute_backward_normalized, compute_product, compute_pool, compute_pool_backward};
+      compute_backward_normalized, compute_product, compute_pool, compute_pool_backward,
+      compute_attend, compute_attend_backward};
   TF_Status *status = TF_NewStatus();
   for (int f = 0; f < FUNCTIONS; f++) {
     TF_OpDefinitionBuilder *operation = TF_NewOpDefinitionBuilder(names[f]);
