@@ -21,7 +21,8 @@ typedef float vector __attribute__((vector_size(BYTES)));
 /* Multiply and add, and return the number of operations. The numbers neither grow nor vanish. */
 EXPORTED int64_t multiply_and_add(int64_t steps, float *result) {
   const vector factor = (vector){0} + 0.5f, term = (vector){0} + result[0];
-  vector sum[SUMS] = {0};
+  vector sum[SUMS]; /* different ones, or the compiler would keep a single one */
+  for (int i = 0; i < SUMS; i++) sum[i] = (vector){0} + (float)i * result[0];
   for (int64_t step = 0; step < steps; step++) {
 #pragma GCC unroll 12
     for (int i = 0; i < SUMS; i++) sum[i] = sum[i] * factor + term;
