@@ -210,24 +210,31 @@ static void multiply(const ThreadRows *p, const float *current, const float *pre
                p->walk->matrix.n * row, factor);
 }
 
-/* Compute T_k of the source from k = 0 on, and use each while it is in the cache. */
+/* Add what T_k contributes to the output and to the sums, on the rows lo to hi. */
+static void use_term(const ThreadRows *p, int k, const float *term, int64_t lo, int64_t hi) {
+  if (p->walk->weights) mix(p, k, term, p->arrays.out, lo, hi, k > 0);
+  if (p->walk->left) correlate(p, k, term, lo, hi);
+}
+
+/* Compute T_k of the source from k = 0 on. The output and the left side are larger than the caches:
+   they are read for three terms at a time, two of them from before. T_(k-2) lies where T_k is about
+   to be written. */
 static void walk_up(const ThreadRows *p) {
   const Walk *w = p->walk;
   const float *current = p->arrays.source, *previous = NULL;
-  for (int k = 0; k < w->terms; k++) {
-    const float *term = k ? p->arrays.terms[k % 2] : current;
+  for (int k = w->terms > 1; k < w->terms; k++) {
+    const int uses = k % 3 == 2 || k == w->terms - 1, first = k - k % 3;
+    float *term = p->arrays.terms[k % 2];
     for (int64_t i = p->lo; i < p->hi; i += p->tile) {
       const int64_t end = least(i + p->tile, p->hi);
-      if (k)
-        multiply(p, current, previous, p->arrays.terms[k % 2], w->source.channels, i, end,
-                 k > 1 ? 2 : 1);
-      if (w->weights) mix(p, k, term, p->arrays.out, i, end, k > 0);
-      if (w->left) correlate(p, k, term, i, end);
+      if (uses && k - 2 >= first) use_term(p, k - 2, previous, i, end);
+      if (uses && k - 1 >= first) use_term(p, k - 1, current, i, end);
+      if (k) multiply(p, current, previous, term, w->source.channels, i, end, k > 1 ? 2 : 1);
+      if (uses) use_term(p, k, k ? term : current, i, end);
       if (w->weights && k == w->terms - 1) write_out(p, p->arrays.out, i, end);
     }
     team_barrier(p->team);
-    if (k) previous = current;
-    current = term;
+    if (k) previous = current, current = term;
   }
 }
 
