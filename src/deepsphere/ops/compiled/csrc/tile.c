@@ -57,13 +57,13 @@ EIGHT(MIX_LANES, v16)
 EIGHT(MIX_LANES, v8)
 EIGHT(MIX_LANES, v4)
 
-typedef void MixLanes(const float *, const float *, float *, int64_t, int, int, int);
+typedef void Mix(const float *const *, int, const float *, float *, int64_t, int, int, int);
 
 #define NAMES(PREFIX) \
   {PREFIX##_1, PREFIX##_2, PREFIX##_3, PREFIX##_4, PREFIX##_5, PREFIX##_6, PREFIX##_7, PREFIX##_8}
-static MixLanes *const mix_16[] = NAMES(mix_lanes_v16);
-static MixLanes *const mix_8[] = NAMES(mix_lanes_v8);
-static MixLanes *const mix_4[] = NAMES(mix_lanes_v4);
+static Mix *const mix_16[] = NAMES(mix_lanes_v16);
+static Mix *const mix_8[] = NAMES(mix_lanes_v8);
+static Mix *const mix_4[] = NAMES(mix_lanes_v4);
 
 /* Rows at a time for 1 to 4 vectors of outputs, as measured: sums must fit into registers, and there
    must be enough of them to keep the processor busy while it waits for results. */
@@ -83,44 +83,41 @@ EACH_ROWS(MIX_CHANNELS, v8)
 ONE_ROW(MIX_CHANNELS, v16)
 ONE_ROW(MIX_CHANNELS, v8)
 
-typedef void MixChannels(const float *, const float *, float *, int, int, int);
-
-static MixChannels *const many_v16[] = MANY(mix_channels_v16);
-static MixChannels *const many_v8[] = MANY(mix_channels_v8);
-static MixChannels *const single_v16[] = ONE(mix_channels_v16);
-static MixChannels *const single_v8[] = ONE(mix_channels_v8);
+static Mix *const many_v16[] = MANY(mix_channels_v16);
+static Mix *const many_v8[] = MANY(mix_channels_v8);
+static Mix *const single_v16[] = ONE(mix_channels_v16);
+static Mix *const single_v8[] = ONE(mix_channels_v8);
 
 static int widest(int channels) { return WIDEST == 16 && channels % 16 == 0 ? 16 : 8; }
 
-static void mix_channels(const float *in, const float *w, float *out, int64_t rows, int sources,
-                         int outputs, int add) {
+static void mix_channels(const float *const *in, int terms, const float *w, float *out,
+                         int64_t rows, int sources, int outputs, int add) {
   const int width = widest(outputs);
-  MixChannels *const *many = width == 16 ? many_v16 : many_v8;
-  MixChannels *const *single = width == 16 ? single_v16 : single_v8;
+  Mix *const *many = width == 16 ? many_v16 : many_v8;
+  Mix *const *single = width == 16 ? single_v16 : single_v8;
   for (int o = 0; o < outputs;) {
     int count = (outputs - o) / width;
     if (count > 4) count = 4;
-    const int64_t together = rows_together[count - 1];
-    int64_t i = 0;
-    for (; i + together <= rows; i += together)
-      many[count - 1](in + i * sources, w + o, out + i * outputs + o, sources, outputs, add);
-    for (; i < rows; i++)
-      single[count - 1](in + i * sources, w + o, out + i * outputs + o, sources, outputs, add);
+    const int64_t last = rows % rows_together[count - 1], most = rows - last;
+    const float *rest[MOST_TERMS];
+    for (int t = 0; t < terms; t++) rest[t] = in[t] + most * sources;
+    many[count - 1](in, terms, w + o, out + o, most, sources, outputs, add);
+    single[count - 1](rest, terms, w + o, out + most * outputs + o, last, sources, outputs, add);
     o += count * width;
   }
 }
 
-void tile_mix(const float *in, const float *w, float *out, int64_t rows, int sources, int outputs,
-              int lanes, int add) {
+void tile_mix(const float *const *in, int terms, const float *w, float *out, int64_t rows,
+              int sources, int outputs, int lanes, int add) {
   if (lanes == 1) {
-    mix_channels(in, w, out, rows, sources, outputs, add);
+    mix_channels(in, terms, w, out, rows, sources, outputs, add);
     return;
   }
-  MixLanes *const *mix = lanes == 16 ? mix_16 : lanes == 8 ? mix_8 : mix_4;
+  Mix *const *mix = lanes == 16 ? mix_16 : lanes == 8 ? mix_8 : mix_4;
   for (int o = 0; o < outputs;) {
     int count = outputs - o;
     if (count > 8) count = count < 16 ? (count + 1) / 2 : 8;
-    mix[count - 1](in, w + o, out + (int64_t)o * lanes, rows, sources, outputs, add);
+    mix[count - 1](in, terms, w + o, out + (int64_t)o * lanes, rows, sources, outputs, add);
     o += count;
   }
 }

@@ -13,9 +13,12 @@
 void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,
                   float *out, int64_t stride, int samples, int64_t apart, float factor);
 
-/* out[row][o] (+)= sum_s in[row][s] w[s][o], where w is (sources, outputs). */
-void tile_mix(const float *in, const float *w, float *out, int64_t rows, int sources, int outputs,
-              int lanes, int add);
+/* The most arrays that are multiplied with the kernel at a time. */
+#define MOST_TERMS 3
+
+/* out[row][o] (+)= sum_t sum_s in[t][row][s] w[t][s][o], where w is (terms, sources, outputs). */
+void tile_mix(const float *const *in, int terms, const float *w, float *out, int64_t rows,
+              int sources, int outputs, int lanes, int add);
 
 /* out[row][c] (+)= in[row][c] w[c]: the product with a kernel that does not mix channels. */
 void tile_scale(const float *in, const float *w, float *out, int64_t rows, int channels, int lanes,

@@ -79,40 +79,55 @@ typedef struct {
     }                                                                                             \
   }
 
-/* Lanes: out[row][o] (+)= sum_s in[row][s] w[s][o], for COUNT of the `outputs` from `w` on. */
+/* Lanes: out[row][o] (+)= sum_t sum_s in[t][row][s] w[t][s][o], for COUNT of the `outputs` from `w`
+   on. */
 #define MIX_LANES(VEC, COUNT)                                                                     \
-  static void mix_lanes_##VEC##_##COUNT(const float *in, const float *w, float *out,              \
-                                        int64_t rows, int sources, int outputs, int add) {        \
+  static void mix_lanes_##VEC##_##COUNT(const float *const *in, int terms, const float *w,        \
+                                        float *out, int64_t rows, int sources, int outputs,       \
+                                        int add) {                                                \
     for (int64_t i = 0; i < rows; i++) {                                                          \
-      const VEC *from = (const VEC *)in + i * sources;                                            \
       VEC *to = (VEC *)out + i * outputs;                                                         \
       VEC sums[COUNT] = {{0}};                                                                    \
       if (add) UNROLLED for (int o = 0; o < COUNT; o++) sums[o] = to[o];                          \
-      for (int s = 0; s < sources; s++) {                                                         \
-        const VEC term = from[s];                                                                 \
-        UNROLLED for (int o = 0; o < COUNT; o++) sums[o] += w[s * outputs + o] * term;            \
+      const float *weights = w;                                                                   \
+      for (int t = 0; t < terms; t++) {                                                           \
+        const VEC *from = (const VEC *)in[t] + i * sources;                                       \
+        for (int s = 0; s < sources; s++, weights += outputs) {                                   \
+          const VEC term = from[s];                                                               \
+          UNROLLED for (int o = 0; o < COUNT; o++) sums[o] += weights[o] * term;                  \
+        }                                                                                         \
       }                                                                                           \
       UNROLLED for (int o = 0; o < COUNT; o++) to[o] = sums[o];                                   \
     }                                                                                             \
   }
 
-/* Channels: the same for ROWS rows at a time and COUNT vectors of outputs. */
+/* Channels: the same for COUNT vectors of outputs and ROWS rows at a time, which divide `rows`. */
 #define MIX_CHANNELS(VEC, COUNT, ROWS)                                                            \
-  static void mix_channels_##VEC##_##COUNT##_##ROWS(const float *in, const float *w, float *out,  \
-                                                    int sources, int outputs, int add) {          \
-    VEC sums[ROWS][COUNT] = {{{0}}};                                                              \
-    if (add)                                                                                      \
+  static void mix_channels_##VEC##_##COUNT##_##ROWS(                                              \
+      const float *const *in, int terms, const float *w, float *out, int64_t rows, int sources,   \
+      int outputs, int add) {                                                                     \
+    for (int64_t i = 0; i < rows; i += ROWS, out += ROWS * (int64_t)outputs) {                    \
+      VEC sums[ROWS][COUNT] = {{{0}}};                                                            \
+      if (add)                                                                                    \
+        UNROLLED for (int r = 0; r < ROWS; r++)                                                   \
+            UNROLLED for (int o = 0; o < COUNT; o++)                                              \
+                sums[r][o] = ((VEC *)(out + r * outputs))[o];                                     \
+      const float *weights = w;                                                                   \
+      for (int t = 0; t < terms; t++) {                                                           \
+        const float *from = in[t] + i * sources;                                                  \
+        _Pragma("GCC unroll 1") for (int s = 0; s < sources; s++, weights += outputs) {           \
+          VEC weight[COUNT];                                                                      \
+          UNROLLED for (int o = 0; o < COUNT; o++) weight[o] = ((const VEC *)weights)[o];         \
+          UNROLLED for (int r = 0; r < ROWS; r++) {                                               \
+            const float value = from[r * sources + s];                                            \
+            UNROLLED for (int o = 0; o < COUNT; o++) sums[r][o] += value * weight[o];             \
+          }                                                                                       \
+        }                                                                                         \
+      }                                                                                           \
       UNROLLED for (int r = 0; r < ROWS; r++)                                                     \
           UNROLLED for (int o = 0; o < COUNT; o++)                                                \
-              sums[r][o] = ((VEC *)(out + r * outputs))[o];                                       \
-    for (int s = 0; s < sources; s++)                                                             \
-      UNROLLED for (int o = 0; o < COUNT; o++) {                                                  \
-        const VEC weight = ((const VEC *)(w + (int64_t)s * outputs))[o];                          \
-        UNROLLED for (int r = 0; r < ROWS; r++) sums[r][o] += in[r * sources + s] * weight;       \
-      }                                                                                           \
-    UNROLLED for (int r = 0; r < ROWS; r++)                                                       \
-        UNROLLED for (int o = 0; o < COUNT; o++)                                                  \
-            ((VEC *)(out + r * outputs))[o] = sums[r][o];                                         \
+              ((VEC *)(out + r * outputs))[o] = sums[r][o];                                       \
+    }                                                                                             \
   }
 
 /* Lanes: out[row][c] (+)= in[row][c] w[c]. */

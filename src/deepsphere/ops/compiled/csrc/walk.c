@@ -174,17 +174,20 @@ static void write_out(const ThreadRows *p, const float *from, int64_t lo, int64_
   }
 }
 
-static void mix(const ThreadRows *p, int k, const float *in, float *out, int64_t lo, int64_t hi,
-                int add) {
+/* Add consecutive terms, from the one numbered `first`, by their weights. */
+static void mix(const ThreadRows *p, int first, int terms, const float *const *in, float *out,
+                int64_t lo, int64_t hi, int add) {
   const Walk *w = p->walk;
   const int S = w->source.channels, O = w->outputs, lanes = p->group.lanes;
   for (int b = 0; b < p->group.blocks; b++) {
-    const float *from = in + (b * w->matrix.n + lo) * S * lanes;
     float *to = out + (b * w->matrix.n + lo) * O * lanes;
-    if (w->depthwise)
-      tile_scale(from, w->weights + (int64_t)k * S, to, hi - lo, S, lanes, add);
+    const float *from[MOST_TERMS];
+    for (int t = 0; t < terms; t++) from[t] = in[t] + (b * w->matrix.n + lo) * S * lanes;
+    if (!w->depthwise)
+      tile_mix(from, terms, w->weights + (int64_t)first * S * O, to, hi - lo, S, O, lanes, add);
     else
-      tile_mix(from, w->weights + (int64_t)k * S * O, to, hi - lo, S, O, lanes, add);
+      for (int t = 0; t < terms; t++)
+        tile_scale(from[t], w->weights + (int64_t)(first + t) * S, to, hi - lo, S, lanes, add || t);
   }
 }
 
@@ -210,27 +213,30 @@ static void multiply(const ThreadRows *p, const float *current, const float *pre
                p->walk->matrix.n * row, factor);
 }
 
-/* Add what T_k contributes to the output and to the sums, on the rows lo to hi. */
-static void use_term(const ThreadRows *p, int k, const float *term, int64_t lo, int64_t hi) {
-  if (p->walk->weights) mix(p, k, term, p->arrays.out, lo, hi, k > 0);
-  if (p->walk->left) correlate(p, k, term, lo, hi);
+/* Add what consecutive terms contribute to the output and to the sums, on the rows lo to hi. */
+static void use_terms(const ThreadRows *p, int first, int terms, const float *const *in, int64_t lo,
+                      int64_t hi) {
+  if (p->walk->weights) mix(p, first, terms, in, p->arrays.out, lo, hi, first > 0);
+  for (int t = 0; p->walk->left && t < terms; t++) correlate(p, first + t, in[t], lo, hi);
 }
 
 /* Compute T_k of the source from k = 0 on. The output and the left side are larger than the caches:
-   they are read for three terms at a time, two of them from before. T_(k-2) lies where T_k is about
-   to be written. */
+   they are read for three terms at a time, two of them from before. T_k may take the place of
+   T_(k-2). */
 static void walk_up(const ThreadRows *p) {
   const Walk *w = p->walk;
   const float *current = p->arrays.source, *previous = NULL;
   for (int k = w->terms > 1; k < w->terms; k++) {
+    float *const term = p->arrays.terms[k % 2];
     const int uses = k % 3 == 2 || k == w->terms - 1, first = k - k % 3;
-    float *term = p->arrays.terms[k % 2];
+    const int early = uses && k % 3 == 2 && previous == term;
+    const float *const known[] = {previous, current, k ? term : current};
+    const float *const *late = known + 2 - k % 3 + early;
     for (int64_t i = p->lo; i < p->hi; i += p->tile) {
       const int64_t end = least(i + p->tile, p->hi);
-      if (uses && k - 2 >= first) use_term(p, k - 2, previous, i, end);
-      if (uses && k - 1 >= first) use_term(p, k - 1, current, i, end);
+      if (early) use_terms(p, first, 1, known, i, end);
       if (k) multiply(p, current, previous, term, w->source.channels, i, end, k > 1 ? 2 : 1);
-      if (uses) use_term(p, k, k ? term : current, i, end);
+      if (uses) use_terms(p, first + early, k % 3 + 1 - early, late, i, end);
       if (w->weights && k == w->terms - 1) write_out(p, p->arrays.out, i, end);
     }
     team_barrier(p->team);
@@ -247,7 +253,7 @@ static void walk_down(const ThreadRows *p) {
     for (int64_t i = p->lo; i < p->hi; i += p->tile) {
       const int64_t end = least(i + p->tile, p->hi);
       if (following) multiply(p, following, after, term, w->outputs, i, end, k ? 2 : 1);
-      mix(p, k, p->arrays.source, term, i, end, following != NULL);
+      mix(p, k, 1, (const float *const *)&p->arrays.source, term, i, end, following != NULL);
       if (k == 0) write_out(p, term, i, end);
     }
     team_barrier(p->team);
