@@ -79,6 +79,41 @@ typedef struct {
     }                                                                                             \
   }
 
+/* The same for one sample, on COUNT vectors and one of the shorter type TAIL. */
+#define PRODUCT_TAIL(COUNT, TAIL)                                                                 \
+  static void product_v16_##COUNT##_##TAIL(const Matrix *a, int64_t lo, int64_t hi,               \
+                                           const float *in, const float *old, float *out,         \
+                                           int64_t stride, int64_t apart, float factor) {         \
+    const int32_t last = a->starts[a->n] - 1;                                                     \
+    const int far = a->n * stride > CACHED;                                                       \
+    (void)apart;                                                                                  \
+    for (int64_t i = lo; i < hi; i++) {                                                           \
+      v16 sums[COUNT] = {{0}};                                                                    \
+      TAIL end = {0};                                                                             \
+      if (far) {                                                                                  \
+        const int64_t next = (i + ROWS_AHEAD < hi ? i + ROWS_AHEAD : i) * stride;                 \
+        FETCH(v16, COUNT + 1, out + next);                                                        \
+        if (old) FETCH(v16, COUNT + 1, old + next);                                               \
+      }                                                                                           \
+      for (int32_t e = a->starts[i]; e < a->starts[i + 1]; e++) {                                 \
+        const float *row = in + a->indices[e] * stride;                                           \
+        const float value = a->values[e];                                                         \
+        if (far) {                                                                                \
+          const int32_t later = last - e > ENTRIES_AHEAD ? e + ENTRIES_AHEAD : last;              \
+          FETCH(v16, COUNT + 1, in + a->indices[later] * stride);                                 \
+        }                                                                                         \
+        UNROLLED for (int c = 0; c < COUNT; c++) sums[c] += value * ((const v16 *)row)[c];        \
+        end += value * *(const TAIL *)((const v16 *)row + COUNT);                                 \
+      }                                                                                           \
+      v16 *to = (v16 *)(out + i * stride);                                                        \
+      const v16 *from = old ? (const v16 *)(old + i * stride) : 0;                                \
+      UNROLLED for (int c = 0; c < COUNT; c++)                                                    \
+          to[c] = old ? factor * sums[c] - from[c] : factor * sums[c];                            \
+      *(TAIL *)(to + COUNT) =                                                                     \
+          old ? factor * end - *(const TAIL *)(from + COUNT) : factor * end;                      \
+    }                                                                                             \
+  }
+
 /* Lanes: out[row][o] (+)= sum_t sum_s in[t][row][s] w[t][s][o], for COUNT of the `outputs` from `w`
    on. */
 #define MIX_LANES(VEC, COUNT)                                                                     \
