@@ -8,28 +8,9 @@ from deepsphere.graph import Graph, edge_weights, isotropy_error, laplacian, res
 from deepsphere.graph.neighbors import edges_to_nearest
 from deepsphere.graph.spread import edges_to_spread
 from deepsphere.sampling import Equiangular, Fibonacci, GaussLegendre, Healpix, ReducedGaussian
+from spread_truth import chosen_one_by_one
 
 GRID = GaussLegendre(32)
-
-
-def chosen_one_by_one(points, k):
-    n = len(points)
-    edges = edges_to_nearest(points, k)
-    nearest = np.linalg.norm(points[:, None] - points, axis=2)
-    result = np.zeros((n, n), dtype=bool)
-    for i in range(n):
-        disc = np.flatnonzero(nearest[i] <= 2 * np.sqrt(k / n))
-        if len(disc) - 1 <= k:
-            order = np.sort(nearest[i])
-            result[i] = (nearest[i] <= order[k] * (1 + 1e-10)) & (np.arange(n) != i)
-            continue
-        has = [i]
-        for _ in range(k):
-            gaps = np.round(nearest[disc][:, has].min(axis=1), 9)
-            has.append(disc[gaps.argmax()])
-        result[i, has[1:]] = True
-    assert edges.shape == result.shape
-    return result | result.T
 
 
 def test_they_are_the_farthest_in_the_disc():

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from deepsphere.graph import Graph, rescaled_laplacian
 from deepsphere.ops import SparseOperator, chebyshev_filter, filters, plan
 from deepsphere.sampling import Healpix
+from filter_truth import example, truth
 from harness import BACKEND, HALF, MODES, SINGLE, gradients, relative_error, to_numpy
 
 SYMMETRIC = SparseOperator(rescaled_laplacian(Healpix(2), 8))
@@ -21,27 +22,6 @@ FEW_NEIGHBORS = {
 """Symmetric, and not. XLA compiles a term for each neighbor."""
 SHAPES = [(terms, i, o) for terms in (1, 2, 3, 10) for i, o in ((1, 5), (3, 4), (4, 4), (5, 2))]
 SHAPES += [(4, 8, 16), (4, 16, 8)]  # in which the compiled functions do not rearrange
-
-
-def example(terms, channels, filters, dtype=np.float32, n=48, batch=3):
-    rng = np.random.default_rng(terms + channels)
-    shapes = ((batch, n, channels), (terms, channels, filters), (batch, n, filters))
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-
-
-def truth(x, kernel, weights, operator):
-    """Value and gradients, term by term from the definition with dense matrices."""
-    matrix = operator.matrix.toarray()
-    basis = [np.eye(len(operator)), matrix]
-    while len(basis) < len(kernel):
-        basis.append(2 * matrix @ basis[-1] - basis[-2])
-    x, kernel, weights = (a.astype(float) for a in (x, kernel, weights))
-    pairs = list(zip(basis, kernel, strict=False))
-    return (
-        sum(t @ x @ w for t, w in pairs),
-        sum(t.T @ weights @ w.T for t, w in pairs),
-        np.stack([np.einsum("bni,bno->io", t @ x, weights) for t, _ in pairs]),
-    )
 
 
 # Where it is compiled, always on JAX, a symmetric operator is tried with the longest sums only: one
