@@ -83,11 +83,12 @@ def all_models():
     return own | ready_made(PART, 3)
 
 
+SUPPORT = Path(__file__).parents[1] / "support"
 LOAD = """
 import sys
 import keras, numpy as np
 import deepsphere
-sys.path.append(sys.argv[1] + "/support")
+sys.path.append(sys.argv[1])
 from agreement import outputs_and_step
 for name in sys.argv[3:]:
     model = keras.models.load_model(f"{sys.argv[2]}/{name}.keras")
@@ -106,7 +107,7 @@ def test_values_and_training_agree(tmp_path):
         expected[name] = outputs_and_step(model, tmp_path)
     for other in OTHERS:
         result = subprocess.run(
-            [sys.executable, "-c", LOAD, str(Path(__file__).parent), str(tmp_path), *expected],
+            [sys.executable, "-c", LOAD, str(SUPPORT), str(tmp_path), *expected],
             env={**os.environ, "KERAS_BACKEND": other},
             capture_output=True,
             text=True,
