@@ -246,9 +246,12 @@ static int64_t place(const AttentionSizes *sizes, int64_t vertex, int64_t head) 
   return (vertex * sizes->heads + head) * sizes->depth;
 }
 
+/* Whether rows are copied, since the depth is no multiple of 8. */
+static int is_filled_up(const Attention *a) { return a->width != a->sizes->depth; }
+
 /* Where to write the result of a head: to `scratch` first if its rows are filled up. */
 static float *begin(const Attention *a, float *to, float *scratch) {
-  return a->width == a->sizes->depth ? to : scratch;
+  return is_filled_up(a) ? scratch : to;
 }
 
 static void finish(const Attention *a, const float *from, float *to) {
@@ -328,33 +331,34 @@ static void pull_to_keys(const Attention *a, int64_t sample, const Rows *rows, c
 
 /* ---- threads ---- */
 
-static void *take(char **memory, size_t bytes) {
-  void *taken = *memory;
-  *memory += bytes;
-  return taken;
+/* What all threads share: the rows of a sample if they are filled up, and the stats. */
+typedef struct {
+  float *q, *k, *v, *gradient;
+  Stats *stats;
+} Shared;
+
+static size_t lay_out_scratch(const Attention *a, char *memory, Scratch *s) {
+  char *const start = memory;
+  const size_t longest = (size_t)a->longest, width = (size_t)a->width;
+  s->vertices = take_array(&memory, longest, sizeof(int64_t));
+  s->offsets = take_array(&memory, longest, sizeof(int64_t));
+  s->first = take_array(&memory, longest, sizeof(float));
+  s->second = take_array(&memory, longest, sizeof(float));
+  s->own = take_array(&memory, width, sizeof(float));
+  s->other = take_array(&memory, width, sizeof(float));
+  s->result = take_array(&memory, width, sizeof(float));
+  return (size_t)(memory - start);
 }
 
-#define ALIGNED(BYTES) (((size_t)(BYTES) + 63) / 64 * 64)
-
-static size_t scratch_bytes(const Attention *a) {
-  return 2 * ALIGNED(a->longest * (int64_t)sizeof(int64_t)) +
-         2 * ALIGNED(a->longest * (int64_t)sizeof(float)) +
-         3 * ALIGNED(a->width * (int64_t)sizeof(float));
-}
-
-static Scratch take_scratch(const Attention *a, char *memory) {
-  const size_t integers = ALIGNED(a->longest * (int64_t)sizeof(int64_t));
-  const size_t floats = ALIGNED(a->longest * (int64_t)sizeof(float));
-  const size_t row = ALIGNED(a->width * (int64_t)sizeof(float));
-  Scratch s;
-  s.vertices = take(&memory, integers);
-  s.offsets = take(&memory, integers);
-  s.first = take(&memory, floats);
-  s.second = take(&memory, floats);
-  s.own = take(&memory, row);
-  s.other = take(&memory, row);
-  s.result = take(&memory, row);
-  return s;
+static size_t lay_out_shared(const Attention *a, char *memory, Shared *s) {
+  char *const start = memory;
+  const size_t n = (size_t)a->sizes->n, rows = is_filled_up(a) ? n * (size_t)a->stride : 0;
+  s->q = take_array(&memory, rows, sizeof(float));
+  s->k = take_array(&memory, rows, sizeof(float));
+  s->v = take_array(&memory, rows, sizeof(float));
+  s->gradient = take_array(&memory, a->gradient ? rows : 0, sizeof(float));
+  s->stats = take_array(&memory, a->gradient ? n * (size_t)a->sizes->heads : 0, sizeof(Stats));
+  return (size_t)(memory - start);
 }
 
 /* The rows of a sample, as they are or filled up in `memory`. All threads copy their part. */
@@ -362,7 +366,7 @@ static const float *fill_up(const Attention *a, const float *x, int64_t sample, 
                             int64_t lo, int64_t hi) {
   const AttentionSizes *sizes = a->sizes;
   const float *from = x + place(sizes, sample * sizes->n, 0);
-  if (a->width == sizes->depth) return from;
+  if (!is_filled_up(a)) return from;
   for (int64_t i = lo; i < hi; i++)
     for (int64_t h = 0; h < sizes->heads; h++) {
       float *to = memory + i * a->stride + h * a->width;
@@ -372,40 +376,28 @@ static const float *fill_up(const Attention *a, const float *x, int64_t sample, 
   return memory;
 }
 
-static int64_t rows_bytes(const Attention *a) {
-  if (a->width == a->sizes->depth) return 0;
-  return (int64_t)ALIGNED(a->sizes->n * a->stride * (int64_t)sizeof(float));
-}
-
-static int64_t stats_bytes(const Attention *a) {
-  return (int64_t)ALIGNED(a->sizes->n * a->sizes->heads * (int64_t)sizeof(Stats));
-}
-
 static void attend_on_thread(void *argument, Team *team, int thread, char *workspace) {
   const Attention *a = argument;
   const int64_t n = a->sizes->n, size = team_size(team);
   const int64_t lo = n * thread / size, hi = n * (thread + 1) / size;
-  const Scratch s = take_scratch(a, workspace + (size_t)thread * a->apart);
-  char *shared = workspace + (size_t)size * a->apart;
-  const size_t bytes = (size_t)rows_bytes(a);
-  float *memory[4];
-  for (int m = 0; m < 4; m++) memory[m] = take(&shared, bytes);
-  Stats *stats = (Stats *)shared;
+  Scratch s;
+  Shared shared;
+  lay_out_scratch(a, workspace + (size_t)thread * a->apart, &s);
+  lay_out_shared(a, workspace + (size_t)size * a->apart, &shared);
   for (int64_t b = 0; b < a->sizes->batch; b++) {
-    Rows rows = {.q = fill_up(a, a->q, b, memory[0], lo, hi),
-                 .k = fill_up(a, a->k, b, memory[1], lo, hi),
-                 .v = fill_up(a, a->v, b, memory[2], lo, hi)};
-    if (a->gradient) rows.gradient = fill_up(a, a->gradient, b, memory[3], lo, hi);
-    if (bytes) team_barrier(team);
+    Rows rows = {.q = fill_up(a, a->q, b, shared.q, lo, hi),
+                 .k = fill_up(a, a->k, b, shared.k, lo, hi),
+                 .v = fill_up(a, a->v, b, shared.v, lo, hi)};
+    if (a->gradient) rows.gradient = fill_up(a, a->gradient, b, shared.gradient, lo, hi);
+    if (is_filled_up(a)) team_barrier(team);
     if (!a->gradient)
       attend_rows(a, b, &rows, &s, lo, hi);
     else {
-      pull_to_queries(a, b, &rows, stats, &s, lo, hi);
+      pull_to_queries(a, b, &rows, shared.stats, &s, lo, hi);
       team_barrier(team); /* keys read the stats of all queries */
-      pull_to_keys(a, b, &rows, stats, &s, lo, hi);
-      team_barrier(team); /* the next sample overwrites them */
+      pull_to_keys(a, b, &rows, shared.stats, &s, lo, hi);
     }
-    if (bytes && !a->gradient) team_barrier(team);
+    if (is_filled_up(a) || a->gradient) team_barrier(team); /* the next sample overwrites them */
   }
 }
 
@@ -416,10 +408,11 @@ static int run(Attention *a) {
   a->width = round_up(sizes->depth, 8);
   a->stride = sizes->heads * a->width;
   a->longest = round_up((keys > queries ? keys : queries) + 1, GROUP);
-  a->apart = scratch_bytes(a);
+  Scratch scratch;
+  Shared shared;
+  a->apart = lay_out_scratch(a, UNALLOCATED, &scratch);
   const int threads = team_limit(sizes->threads);
-  const size_t memory = (size_t)threads * a->apart + (a->gradient ? 4 : 3) * (size_t)rows_bytes(a) +
-                        (a->gradient ? (size_t)stats_bytes(a) : 0);
+  const size_t memory = (size_t)threads * a->apart + lay_out_shared(a, UNALLOCATED, &shared);
   return run_team(threads, memory, attend_on_thread, a);
 }
 

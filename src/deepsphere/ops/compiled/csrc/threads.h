@@ -17,6 +17,15 @@ int run_team(int threads, size_t memory,
              void (*work)(void *argument, Team *team, int thread, char *workspace),
              void *argument);
 
+#define UNALLOCATED ((char *)64) /* a dummy address: only the size of the arrays is asked */
+
+/* Cut a 64-byte aligned array off a workspace. */
+static inline void *take_array(char **memory, size_t count, size_t size) {
+  void *array = *memory;
+  *memory += (count * size + 63) / 64 * 64;
+  return array;
+}
+
 /* `threads`, limited to the range from one to the maximum of the pool. */
 int team_limit(int64_t threads);
 

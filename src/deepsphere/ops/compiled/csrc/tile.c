@@ -7,8 +7,8 @@ PRODUCT(v16, 1, 2) PRODUCT(v16, 2, 2) PRODUCT(v16, 3, 2) PRODUCT(v16, 4, 2)
 PRODUCT(v16, 1, 4) PRODUCT(v16, 2, 4)
 PRODUCT(v8, 1, 1) PRODUCT(v8, 1, 2) PRODUCT(v8, 1, 4)
 PRODUCT(v4, 1, 1)
-#define TAILS(TAIL) PRODUCT_TAIL(1, TAIL) PRODUCT_TAIL(2, TAIL) PRODUCT_TAIL(3, TAIL)
-TAILS(v8) TAILS(v4)
+#define WITH_END(END) PRODUCT_END(1, END) PRODUCT_END(2, END) PRODUCT_END(3, END)
+WITH_END(v8) WITH_END(v4)
 #if WIDEST == 16
 PRODUCT(v16, 5, 1) PRODUCT(v16, 6, 1) PRODUCT(v16, 7, 1) PRODUCT(v16, 8, 1)
 #define SUM_VECTORS 8 /* number of sum vectors that fit into registers */
@@ -25,8 +25,8 @@ static Product *const one_sample[] = {
     product_v16_5_1, product_v16_6_1, product_v16_7_1, product_v16_8_1,
 #endif
 };
-#define MOST_WITH_TAIL 3
-static Product *const with_tail[2][MOST_WITH_TAIL] = {
+#define MOST_WITH_END 3
+static Product *const with_end[2][MOST_WITH_END] = {
     {product_v16_1_v4, product_v16_2_v4, product_v16_3_v4},
     {product_v16_1_v8, product_v16_2_v8, product_v16_3_v8}};
 static Product *const two_samples[] = {product_v16_1_2, product_v16_2_2, product_v16_3_2,
@@ -43,9 +43,9 @@ void tile_product(const Matrix *a, int64_t lo, int64_t hi, const float *in, cons
   FUNCTION(a, lo, hi, in + done, old ? old + done : 0, out + done, stride, apart, factor)
   while (stride - done >= 16) {
     int64_t count = (stride - done) / 16;
-    const int64_t tail = (stride - done) % 16;
-    if (samples == 1 && (tail == 8 || tail == 4) && count <= MOST_WITH_TAIL) {
-      MULTIPLY_BY(with_tail[tail == 8][count - 1]);
+    const int64_t end = (stride - done) % 16;
+    if (samples == 1 && (end == 8 || end == 4) && count <= MOST_WITH_END) {
+      MULTIPLY_BY(with_end[end == 8][count - 1]);
       return;
     }
     if (count > most) count = most;

@@ -41,21 +41,22 @@ typedef struct {
 #define FETCH(VEC, COUNT, FROM) \
   UNROLLED for (int c = 0; c < COUNT; c++) __builtin_prefetch((const VEC *)(FROM) + c)
 
-/* out = factor * A in [- old], on rows lo to hi and the columns from `in` on. Rows are at intervals
-   of `stride` floats, and the samples that share a pass over the matrix at intervals of `apart`. */
-#define PRODUCT(VEC, COUNT, SAMPLES)                                                              \
-  static void product_##VEC##_##COUNT##_##SAMPLES(                                                \
-      const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old, float *out,     \
-      int64_t stride, int64_t apart, float factor) {                                              \
+/* out = factor * A in [- old], on rows lo to hi and the columns from `in` on: COUNT vectors, and ENDS
+   (0 or 1) of the shorter type END. Rows are at intervals of `stride` floats, and the samples that
+   share a pass over the matrix at intervals of `apart`. */
+#define PRODUCT_OF(NAME, VEC, COUNT, SAMPLES, END, ENDS)                                          \
+  static void NAME(const Matrix *a, int64_t lo, int64_t hi, const float *in, const float *old,    \
+                   float *out, int64_t stride, int64_t apart, float factor) {                     \
     const int32_t last = a->starts[a->n] - 1;                                                     \
     const int far = a->n * stride * SAMPLES > CACHED;                                             \
     for (int64_t i = lo; i < hi; i++) {                                                           \
       VEC sums[SAMPLES][COUNT] = {{{0}}};                                                         \
+      END end[SAMPLES] = {{0}};                                                                   \
       if (far) {                                                                                  \
         const int64_t next = (i + ROWS_AHEAD < hi ? i + ROWS_AHEAD : i) * stride;                 \
         UNROLLED for (int s = 0; s < SAMPLES; s++) {                                              \
-          FETCH(VEC, COUNT, out + next + s * apart);                                              \
-          if (old) FETCH(VEC, COUNT, old + next + s * apart);                                     \
+          FETCH(VEC, COUNT + ENDS, out + next + s * apart);                                       \
+          if (old) FETCH(VEC, COUNT + ENDS, old + next + s * apart);                              \
         }                                                                                         \
       }                                                                                           \
       for (int32_t e = a->starts[i]; e < a->starts[i + 1]; e++) {                                 \
@@ -64,55 +65,28 @@ typedef struct {
         if (far) {                                                                                \
           const int32_t later = last - e > ENTRIES_AHEAD ? e + ENTRIES_AHEAD : last;              \
           const float *next = in + a->indices[later] * stride;                                    \
-          UNROLLED for (int s = 0; s < SAMPLES; s++) FETCH(VEC, COUNT, next + s * apart);         \
+          UNROLLED for (int s = 0; s < SAMPLES; s++) FETCH(VEC, COUNT + ENDS, next + s * apart);  \
         }                                                                                         \
-        UNROLLED for (int s = 0; s < SAMPLES; s++)                                                \
-            UNROLLED for (int c = 0; c < COUNT; c++)                                              \
-                sums[s][c] += value * ((const VEC *)(row + s * apart))[c];                        \
+        UNROLLED for (int s = 0; s < SAMPLES; s++) {                                              \
+          const VEC *from = (const VEC *)(row + s * apart);                                       \
+          UNROLLED for (int c = 0; c < COUNT; c++) sums[s][c] += value * from[c];                 \
+          if (ENDS) end[s] += value * *(const END *)(from + COUNT);                               \
+        }                                                                                         \
       }                                                                                           \
       UNROLLED for (int s = 0; s < SAMPLES; s++) {                                                \
         VEC *to = (VEC *)(out + i * stride + s * apart);                                          \
         const VEC *from = old ? (const VEC *)(old + i * stride + s * apart) : 0;                  \
         UNROLLED for (int c = 0; c < COUNT; c++)                                                  \
             to[c] = old ? factor * sums[s][c] - from[c] : factor * sums[s][c];                    \
+        if (ENDS)                                                                                 \
+          *(END *)(to + COUNT) =                                                                  \
+              old ? factor * end[s] - *(const END *)(from + COUNT) : factor * end[s];             \
       }                                                                                           \
     }                                                                                             \
   }
-
-/* The same for one sample, on COUNT vectors and one of the shorter type TAIL. */
-#define PRODUCT_TAIL(COUNT, TAIL)                                                                 \
-  static void product_v16_##COUNT##_##TAIL(const Matrix *a, int64_t lo, int64_t hi,               \
-                                           const float *in, const float *old, float *out,         \
-                                           int64_t stride, int64_t apart, float factor) {         \
-    const int32_t last = a->starts[a->n] - 1;                                                     \
-    const int far = a->n * stride > CACHED;                                                       \
-    (void)apart;                                                                                  \
-    for (int64_t i = lo; i < hi; i++) {                                                           \
-      v16 sums[COUNT] = {{0}};                                                                    \
-      TAIL end = {0};                                                                             \
-      if (far) {                                                                                  \
-        const int64_t next = (i + ROWS_AHEAD < hi ? i + ROWS_AHEAD : i) * stride;                 \
-        FETCH(v16, COUNT + 1, out + next);                                                        \
-        if (old) FETCH(v16, COUNT + 1, old + next);                                               \
-      }                                                                                           \
-      for (int32_t e = a->starts[i]; e < a->starts[i + 1]; e++) {                                 \
-        const float *row = in + a->indices[e] * stride;                                           \
-        const float value = a->values[e];                                                         \
-        if (far) {                                                                                \
-          const int32_t later = last - e > ENTRIES_AHEAD ? e + ENTRIES_AHEAD : last;              \
-          FETCH(v16, COUNT + 1, in + a->indices[later] * stride);                                 \
-        }                                                                                         \
-        UNROLLED for (int c = 0; c < COUNT; c++) sums[c] += value * ((const v16 *)row)[c];        \
-        end += value * *(const TAIL *)((const v16 *)row + COUNT);                                 \
-      }                                                                                           \
-      v16 *to = (v16 *)(out + i * stride);                                                        \
-      const v16 *from = old ? (const v16 *)(old + i * stride) : 0;                                \
-      UNROLLED for (int c = 0; c < COUNT; c++)                                                    \
-          to[c] = old ? factor * sums[c] - from[c] : factor * sums[c];                            \
-      *(TAIL *)(to + COUNT) =                                                                     \
-          old ? factor * end - *(const TAIL *)(from + COUNT) : factor * end;                      \
-    }                                                                                             \
-  }
+#define PRODUCT(VEC, COUNT, SAMPLES)                                                              \
+  PRODUCT_OF(product_##VEC##_##COUNT##_##SAMPLES, VEC, COUNT, SAMPLES, v4, 0)
+#define PRODUCT_END(COUNT, END) PRODUCT_OF(product_v16_##COUNT##_##END, v16, COUNT, 1, END, 1)
 
 /* Lanes: out[row][o] (+)= sum_t sum_s in[t][row][s] w[t][s][o], for COUNT of the `outputs` from `w`
    on. */

@@ -74,15 +74,6 @@ static ThreadMemory *memory_of_thread(const SharedWalk *shared, int thread) {
   return (ThreadMemory *)(shared->memory + (size_t)thread * shared->bytes_per_thread);
 }
 
-#define UNALLOCATED ((char *)64) /* a dummy address: only the size of the arrays is asked */
-
-/* Cut a 64-byte aligned array off a piece of memory. */
-static void *take_array(char **memory, size_t count, size_t size) {
-  void *array = *memory;
-  *memory += (count * size + 63) / 64 * 64;
-  return array;
-}
-
 static size_t lay_out_arrays(const Walk *w, Group g, char *memory, Arrays *a) {
   char *const start = memory;
   const size_t size = sizeof(float), samples = (size_t)samples_in(g) * (size_t)w->matrix.n;
