@@ -109,7 +109,7 @@ def write_report(
         bars=[
             (ACCURACIES[name], value, _interval(value, maps)) for name, value in accuracies.items()
         ],
-        test_maps=maps,
+        test_maps=maps and int(maps),
         pictures=pictures,
         rows=_rows(metrics),
         versions=list((metrics.get("versions") or {}).items()),

@@ -13,10 +13,10 @@ Forward-mode derivatives, along tangents tq, tk and tv, are
     ty_i = sum_j p_ij (ts_ij - sum_k p_ik ts_ik) v_j + p_ij tv_j.
 
 The sums over j gather from the neighbors of i. The sums over i gather from the vertices that have
-j as a neighbor; automatic differentiation would scatter instead, which is slow. The
-compiled form runs vertex by vertex, the portable one block by block. The backward pass recomputes
-the scores (as Dao et al., arXiv 2205.14135, do for dense attention): only q, k and v are kept
-between the passes, never values per edge.
+j as a neighbor; automatic differentiation would scatter instead, which is slow. The compiled form
+runs vertex by vertex, the portable one block by block. The backward pass recomputes the scores (as
+Dao et al., arXiv 2205.14135, do for dense attention): only q, k and v are kept between the passes,
+never values per edge.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from deepsphere.ops.operator import SparseOperator
 from deepsphere.ops.plan import is_empty
 from deepsphere.sampling import Sampling
 
-_compiled = operations_of(keras.backend.backend()).compiled
-_backend = operations_of(keras.backend.backend()).portable
+_operations = operations_of(keras.backend.backend())
+_compiled, _backend = _operations.compiled, _operations.portable
 
 _patterns: WeakValueDictionary[tuple[Sampling, Graph, bool], SparseOperator] = WeakValueDictionary()
 

@@ -141,20 +141,6 @@ def _three(tensors: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     return tensors[0], tensors[1], tensors[2]
 
 
-def _one_by_one(function: Any, info: Any, in_dims: Any, arguments: Any) -> Any:
-    """Map gradients, for `torch.autograd.grad` with ``is_grads_batched=True``."""
-    results = [
-        function(
-            *(
-                a.select(d, i) if isinstance(d, int) else a
-                for a, d in zip(arguments, in_dims, strict=True)
-            )
-        )
-        for i in range(info.batch_size)
-    ]
-    return tuple(torch.stack(column) for column in zip(*results, strict=True)), (0, 0, 0)
-
-
 # ---- filter, bias, activation; an empty bias means no bias ----
 
 
@@ -268,7 +254,8 @@ def _(x, kernel, b, raw, mean, variance, g, s, i, v, ts, ti, tv, eps, activation
 
 @_backward_normalized.register_vmap
 def _(info, in_dims, *arguments):  # type: ignore[no-untyped-def]
-    return _one_by_one(_backward_normalized, info, in_dims, arguments)
+    # For `torch.autograd.grad` with ``is_grads_batched=True``.
+    return derivatives.one_by_one(_backward_normalized, info, in_dims, arguments)
 
 
 # ---- plain products ----
@@ -367,7 +354,8 @@ def _(q, k, v, mask, gradient, s, i, w, ts, ti, tw):  # type: ignore[no-untyped-
 
 @_attend_backward.register_vmap
 def _(info, in_dims, *arguments):  # type: ignore[no-untyped-def]
-    return _one_by_one(_attend_backward, info, in_dims, arguments)
+    # For `torch.autograd.grad` with ``is_grads_batched=True``.
+    return derivatives.one_by_one(_attend_backward, info, in_dims, arguments)
 
 
 # ---- public functions, in single precision ----

@@ -94,15 +94,14 @@ def _filtered_by(
 # ---- vmap ----
 
 
-def _each(functions: Functions, info: Any, in_dims: Any, arguments: Any) -> Any:
+def one_by_one(function: Callable[..., Any], info: Any, in_dims: Any, arguments: Any) -> Any:
     """Call a function for each element of the mapped axis and stack the results."""
     results = [
-        apply(
-            functions,
+        function(
             *(
                 a.select(d, i) if isinstance(d, int) else a
                 for a, d in zip(arguments, in_dims, strict=True)
-            ),
+            )
         )
         for i in range(info.batch_size)
     ]
@@ -184,13 +183,13 @@ class _Filter(Function):
         features = [size for d, size in enumerate(x.shape) if d != x_dim]
         weights = [size for d, size in enumerate(kernel.shape) if d != kernel_dim]
         if plan.is_depthwise(features, weights):
-            return _each(FILTER, info, in_dims, arguments)
+            return one_by_one(partial(apply, FILTER), info, in_dims, arguments)
         if x_dim is None and (bias_dim is not None or bias.numel() == 0):
             kernels = _into_axis(kernel, kernel_dim, info.batch_size, 2)
             biases = bias if bias_dim is None else _into_axis(bias, bias_dim, info.batch_size, 0)
             y = apply(FILTER, x, kernels, biases, *rest)
             return _out_of_axis(y, info.batch_size, 2), 2
-        return _each(FILTER, info, in_dims, arguments)
+        return one_by_one(partial(apply, FILTER), info, in_dims, arguments)
 
 
 class Filter(_Filter):
@@ -265,7 +264,7 @@ class _Gradients(Function):
             mask = y if y.dim() == 1 else _into_axis(y, in_dims[2], info.batch_size, 0)
             dx, *others = apply(GRADIENTS, folded[0], kernel, mask, folded[1], *rest)
             return (_out_of_axis(dx, info.batch_size, 0), *others), (0, None, None)
-        return _each(GRADIENTS, info, in_dims, arguments)
+        return one_by_one(partial(apply, GRADIENTS), info, in_dims, arguments)
 
 
 class Gradients(_Gradients):
@@ -344,7 +343,7 @@ class _NormalizedFilter(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        return _each(NORMALIZED_FILTER, info, in_dims, arguments)
+        return one_by_one(partial(apply, NORMALIZED_FILTER), info, in_dims, arguments)
 
 
 class NormalizedFilter(_NormalizedFilter):
